@@ -1,0 +1,28 @@
+//! The values everything else is made of: ids, moments, change numbers, number sets, secrets, lines,
+//! and the contract between a line protocol's session and whoever drives it.
+//!
+//! Layer L0: no I/O, no clock, no threads; `no_std` keeps it so.
+
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+mod ids;
+mod line;
+mod out;
+mod random;
+mod ranges;
+mod secret;
+mod service;
+mod session;
+mod time;
+
+pub use ids::{AccountId, ChangeNumber, MailboxId, MessageId, PartitionId, ShardId, Uid, UidValidity};
+pub use line::{Line, LineError, take_line};
+pub use out::{Closed, Drain, Out};
+pub use random::Random;
+pub use ranges::Ranges;
+pub use secret::Secret;
+pub use service::{Handled, Service};
+pub use session::{ChannelBinding, Next, Session, TlsInfo};
+pub use time::Timestamp;
