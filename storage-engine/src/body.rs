@@ -1,0 +1,59 @@
+//! Reading bodies and their meta blocks: always through the shard's ring, never by blocking it.
+
+use std::future::poll_fn;
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::log::segment_file;
+use crate::row::BodyRef;
+
+impl Engine {
+    /// The whole body, its checksum verified. Costs one read of its size.
+    pub async fn body(&self, body: &BodyRef) -> Result<Vec<u8>, Error> {
+        let bytes = self.read_part(body, body.meta_length, body.length).await?;
+        if crc32c::crc32c(&bytes) != body.crc {
+            return Err(corrupt(body, "a body with the checksum its row has"));
+        }
+        Ok(bytes)
+    }
+
+    /// A range of the body, clamped to it. Its checksum covers the whole and is not verified here.
+    pub async fn body_range(&self, body: &BodyRef, offset: u32, length: u32) -> Result<Vec<u8>, Error> {
+        let offset = offset.min(body.length);
+        let length = length.min(body.length - offset);
+        self.read_part(body, body.meta_length + offset, length).await
+    }
+
+    /// The meta block stored in front of the body, its checksum verified.
+    pub async fn meta(&self, body: &BodyRef) -> Result<Vec<u8>, Error> {
+        let bytes = self.read_part(body, 0, body.meta_length).await?;
+        if crc32c::crc32c(&bytes) as u16 != body.meta_crc {
+            return Err(corrupt(body, "a meta block with the checksum its row has"));
+        }
+        Ok(bytes)
+    }
+
+    async fn read_part(&self, body: &BodyRef, skip: u32, length: u32) -> Result<Vec<u8>, Error> {
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        let end = body.offset as u64 + body.meta_length as u64 + body.length as u64;
+        if body.is_none() || end > self.segment_bytes() as u64 {
+            return Err(corrupt(body, "a body within its segment"));
+        }
+        let file = segment_file(body.journal, body.segment);
+        let offset = body.offset as u64 + skip as u64;
+        let answer = self.with_state(|state| state.read(&file, offset, length as usize));
+        self.drive();
+        let bytes = poll_fn(|context| answer.poll(context)).await?;
+        if bytes.len() != length as usize {
+            return Err(corrupt(body, "a segment that reaches to the body's end"));
+        }
+        Ok(bytes)
+    }
+}
+
+pub(crate) fn corrupt(body: &BodyRef, expected: &'static str) -> Error {
+    let file = segment_file(body.journal, body.segment);
+    Error::Corrupt { what: "body", file: file.as_str().into(), offset: body.offset as u64, expected }
+}

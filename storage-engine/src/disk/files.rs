@@ -1,0 +1,195 @@
+//! Blocking operations on the files of a real folder, and the writer of whole files.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::folder_of;
+use super::simulated::Simulated;
+use crate::error::Error;
+
+/// Bytes gathered before a write of a file that is being made.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// Our error for the system's. Running out of room is its own answer, since it can be waited out.
+pub(super) fn io_error(operation: &'static str, file: &str, error: &io::Error) -> Error {
+    let code = error.raw_os_error().unwrap_or(libc::EIO);
+    error_of(operation, file, code)
+}
+
+pub(super) fn error_of(operation: &'static str, file: &str, code: i32) -> Error {
+    if code == libc::ENOSPC || code == libc::EDQUOT {
+        return Error::Full;
+    }
+    Error::Io { operation, file: file.into(), code }
+}
+
+pub(super) fn lock(root: &Path) -> Result<File, Error> {
+    fs::create_dir_all(root).map_err(|error| io_error("make", "the store's folder", &error))?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(root.join("lock"))
+        .map_err(|error| io_error("open", "lock", &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked),
+        Err(TryLockError::Error(error)) => Err(io_error("lock", "lock", &error)),
+    }
+}
+
+pub(super) fn make_folder(root: &Path, name: &str) -> Result<(), Error> {
+    fs::create_dir_all(root.join(name)).map_err(|error| io_error("make", name, &error))
+}
+
+pub(super) fn list(root: &Path, folder: &str) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(root.join(folder)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io_error("list", folder, &error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| io_error("list", folder, &error))?;
+        // A name that is not UTF-8 is none of ours.
+        names.extend(entry.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
+pub(super) fn read_from(root: &Path, name: &str, offset: u64) -> Result<Option<Vec<u8>>, Error> {
+    let mut file = match File::open(root.join(name)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error("open", name, &error)),
+    };
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(offset))
+        .and_then(|_| file.read_to_end(&mut bytes))
+        .map_err(|error| io_error("read", name, &error))?;
+    Ok(Some(bytes))
+}
+
+pub(super) fn read_at(root: &Path, name: &str, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+    let file = File::open(root.join(name)).map_err(|error| io_error("open", name, &error))?;
+    let mut bytes = vec![0; length];
+    let mut filled = 0;
+    while filled < length {
+        match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(io_error("read", name, &error)),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+pub(super) fn length(root: &Path, name: &str) -> Result<Option<u64>, Error> {
+    match fs::metadata(root.join(name)) {
+        Ok(metadata) => Ok(Some(metadata.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error("read", name, &error)),
+    }
+}
+
+pub(super) fn remove(root: &Path, name: &str) -> Result<(), Error> {
+    match fs::remove_file(root.join(name)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", name, &error)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn flush(root: &Path, name: &str) -> Result<(), Error> {
+    File::open(root.join(name)).and_then(|file| file.sync_all()).map_err(|error| io_error("flush", name, &error))
+}
+
+pub(super) fn flush_folder(root: &Path, folder: &str) -> Result<(), Error> {
+    File::open(root.join(folder))
+        .and_then(|file| file.sync_all())
+        .map_err(|error| io_error("flush", folder, &error))
+}
+
+pub(super) fn random_id() -> Result<[u8; 16], Error> {
+    let mut id = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut id))
+        .map_err(|error| io_error("read", "/dev/urandom", &error))?;
+    Ok(id)
+}
+
+/// A file being made, appended to and then named. Dropped before `finish`, it leaves only a `.new` file.
+#[derive(Debug)]
+pub(crate) struct FileWriter {
+    target: Target,
+    name: String,
+    gathered: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Target {
+    Folder { root: PathBuf, file: File },
+    Simulated { disk: Simulated, offset: u64 },
+}
+
+impl FileWriter {
+    pub(super) fn folder(root: &Path, name: &str) -> Result<Self, Error> {
+        let file =
+            File::create(root.join(format!("{name}.new"))).map_err(|error| io_error("make", name, &error))?;
+        Ok(Self { target: Target::Folder { root: root.into(), file }, name: name.into(), gathered: Vec::new() })
+    }
+
+    pub(super) fn simulated(disk: &Simulated, name: &str) -> Result<Self, Error> {
+        disk.create(&format!("{name}.new"))?;
+        let target = Target::Simulated { disk: disk.clone(), offset: 0 };
+        Ok(Self { target, name: name.into(), gathered: Vec::new() })
+    }
+
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.gathered.extend_from_slice(bytes);
+        if self.gathered.len() < WRITE_BYTES {
+            return Ok(());
+        }
+        self.write()
+    }
+
+    /// Flushes the content, then gives the file its name. The name is durable after a flush of the folder.
+    pub(crate) fn finish(mut self) -> Result<(), Error> {
+        self.write()?;
+        let new = format!("{}.new", self.name);
+        match &mut self.target {
+            Target::Folder { root, file } => {
+                file.sync_all().map_err(|error| io_error("flush", &self.name, &error))?;
+                fs::rename(root.join(&new), root.join(&self.name))
+                    .map_err(|error| io_error("rename", &self.name, &error))
+            }
+            Target::Simulated { disk, .. } => {
+                disk.flush(&new)?;
+                disk.rename(&new, &self.name)
+            }
+        }
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
+        match &mut self.target {
+            Target::Folder { file, .. } => {
+                file.write_all(&self.gathered).map_err(|error| io_error("write", &self.name, &error))?;
+            }
+            Target::Simulated { disk, offset } => {
+                disk.write(&format!("{}.new", self.name), *offset, &self.gathered)?;
+                *offset += self.gathered.len() as u64;
+            }
+        }
+        self.gathered.clear();
+        Ok(())
+    }
+}
+
+/// Opens the folder part of a name, for flushing it.
+pub(super) fn open_folder(root: &Path, name: &str) -> Result<File, Error> {
+    File::open(root.join(folder_of(name))).map_err(|error| io_error("open", name, &error))
+}

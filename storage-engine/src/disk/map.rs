@@ -1,0 +1,51 @@
+//! Read-only maps of files that never change again.
+
+use std::fs::File;
+use std::ops::Deref;
+use std::path::Path;
+
+use memmap2::{Advice, Mmap};
+use zerocopy::IntoBytes;
+
+use super::files::io_error;
+use crate::error::Error;
+
+/// The bytes of a file, aligned to 8.
+#[derive(Debug)]
+pub(crate) enum Map {
+    File(Mmap),
+    /// Words, so that the bytes are aligned as a mapped file's are; and how many bytes count.
+    Memory(Box<[u64]>, usize),
+}
+
+impl Map {
+    pub(super) fn memory(bytes: &[u8]) -> Self {
+        let mut words = vec![0u64; bytes.len().div_ceil(8)].into_boxed_slice();
+        words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
+        Self::Memory(words, bytes.len())
+    }
+}
+
+impl Deref for Map {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::File(map) => map,
+            Self::Memory(words, length) => &words.as_bytes()[..*length],
+        }
+    }
+}
+
+pub(super) fn map_file(root: &Path, name: &str) -> Result<Map, Error> {
+    let file = File::open(root.join(name)).map_err(|error| io_error("map", name, &error))?;
+    if file.metadata().map_err(|error| io_error("map", name, &error))?.len() == 0 {
+        return Ok(Map::memory(&[]));
+    }
+    #[allow(unsafe_code)]
+    // SAFETY: runs are written under another name, flushed, renamed, and never written again; the store's lock
+    // keeps other processes of ours out, so the mapped bytes do not change.
+    let map = unsafe { Mmap::map(&file) }.map_err(|error| io_error("map", name, &error))?;
+    // Read-ahead makes a cold page cost milliseconds; advice is advice, so a refusal changes nothing.
+    let _ = map.advise(Advice::Random);
+    Ok(Map::File(map))
+}

@@ -1,0 +1,200 @@
+//! The only module that touches the world: an enum of a folder driven by io_uring and a simulated disk.
+//!
+//! File operations here block; they serve opening, checkpoints and checks. What a running shard does goes
+//! through a [`Port`]: operations are given, submitted together, and their completions reaped.
+
+mod buffer;
+mod files;
+mod map;
+mod port;
+mod random;
+mod simulated;
+mod simulated_port;
+mod uring;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::Error;
+
+pub(crate) use buffer::Buffer;
+pub(crate) use files::FileWriter;
+pub(crate) use map::Map;
+pub(crate) use port::{Completion, Done, Port, PortOptions};
+pub use simulated::{Event, Simulated};
+
+/// Where the store is: a folder driven by io_uring, or a simulated disk. A handle; clones name the same place.
+#[derive(Clone, Debug)]
+pub struct Disk(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Folder(Arc<PathBuf>),
+    Simulated(Simulated),
+}
+
+/// Keeps other processes out of the store until it is dropped.
+#[derive(Debug)]
+pub struct StoreLock(#[allow(unused, reason = "held for its drop, which gives the lock back")] LockKind);
+
+#[derive(Debug)]
+enum LockKind {
+    Folder(#[allow(unused, reason = "closing the descriptor unlocks")] std::fs::File),
+    Simulated(Simulated),
+}
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        if let LockKind::Simulated(simulated) = &self.0 {
+            simulated.unlock();
+        }
+    }
+}
+
+impl Disk {
+    /// A folder of the real file system; made by `prepare` when it is not there.
+    pub fn folder(path: &Path) -> Disk {
+        Disk(Kind::Folder(Arc::new(path.to_path_buf())))
+    }
+
+    /// A simulated disk.
+    pub fn simulated(simulated: &Simulated) -> Disk {
+        Disk(Kind::Simulated(simulated.clone()))
+    }
+
+    /// Whether operations end inside the call that submits them.
+    pub(crate) fn is_instant(&self) -> bool {
+        matches!(&self.0, Kind::Simulated(simulated) if simulated.is_instant())
+    }
+
+    /// Makes the store's folder if needed and locks it; `Error::Locked` when somebody else has it.
+    pub(crate) fn lock(&self) -> Result<StoreLock, Error> {
+        match &self.0 {
+            Kind::Folder(root) => Ok(StoreLock(LockKind::Folder(files::lock(root)?))),
+            Kind::Simulated(simulated) => {
+                if simulated.lock() {
+                    return Ok(StoreLock(LockKind::Simulated(simulated.clone())));
+                }
+                Err(Error::Locked)
+            }
+        }
+    }
+
+    /// Makes a folder if it is not there; `flush_folder` of its parent makes that durable.
+    pub(crate) fn make_folder(&self, name: &str) -> Result<(), Error> {
+        match &self.0 {
+            Kind::Folder(root) => files::make_folder(root, name),
+            // The simulation keeps whole names, so folders need no record of their own.
+            Kind::Simulated(_) => Ok(()),
+        }
+    }
+
+    /// Names in a folder, without the folder's own; empty when it is not there.
+    pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>, Error> {
+        match &self.0 {
+            Kind::Folder(root) => files::list(root, folder),
+            Kind::Simulated(simulated) => Ok(simulated.list(folder)),
+        }
+    }
+
+    /// The bytes from `offset` to the end; none when there is no such file.
+    pub(crate) fn read_from(&self, name: &str, offset: u64) -> Result<Option<Vec<u8>>, Error> {
+        match &self.0 {
+            Kind::Folder(root) => files::read_from(root, name, offset),
+            Kind::Simulated(simulated) => Ok(simulated.read_from(name, offset)),
+        }
+    }
+
+    /// At most `length` bytes from `offset` on; fewer at the end of the file.
+    pub(crate) fn read_at(&self, name: &str, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+        match &self.0 {
+            Kind::Folder(root) => files::read_at(root, name, offset, length),
+            Kind::Simulated(simulated) => simulated.read_at(name, offset, length),
+        }
+    }
+
+    /// Bytes of a file; none when there is no such file.
+    pub(crate) fn length(&self, name: &str) -> Result<Option<u64>, Error> {
+        match &self.0 {
+            Kind::Folder(root) => files::length(root, name),
+            Kind::Simulated(simulated) => Ok(simulated.length(name)),
+        }
+    }
+
+    /// Puts a whole file in place of an old one, durable at return: write new, flush, rename, flush the folder.
+    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let mut writer = self.create(name)?;
+        writer.append(bytes)?;
+        writer.finish()?;
+        self.flush_folder(folder_of(name))
+    }
+
+    /// Begins a file that takes its name, whole and flushed, at `FileWriter::finish`.
+    pub(crate) fn create(&self, name: &str) -> Result<FileWriter, Error> {
+        match &self.0 {
+            Kind::Folder(root) => FileWriter::folder(root, name),
+            Kind::Simulated(simulated) => FileWriter::simulated(simulated, name),
+        }
+    }
+
+    /// Maps a file that never changes again.
+    pub(crate) fn map(&self, name: &str) -> Result<Map, Error> {
+        match &self.0 {
+            Kind::Folder(root) => map::map_file(root, name),
+            Kind::Simulated(simulated) => {
+                let bytes = simulated.read_from(name, 0).ok_or_else(|| missing("map", name))?;
+                Ok(Map::memory(&bytes))
+            }
+        }
+    }
+
+    /// Removes a file; the next flush of its folder makes that durable.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
+        match &self.0 {
+            Kind::Folder(root) => files::remove(root, name),
+            Kind::Simulated(simulated) => simulated.remove(name),
+        }
+    }
+
+    /// Makes a file's content durable.
+    pub(crate) fn flush(&self, name: &str) -> Result<(), Error> {
+        match &self.0 {
+            Kind::Folder(root) => files::flush(root, name),
+            Kind::Simulated(simulated) => simulated.flush(name),
+        }
+    }
+
+    /// Makes a folder's names durable; the empty name is the store itself.
+    pub(crate) fn flush_folder(&self, folder: &str) -> Result<(), Error> {
+        match &self.0 {
+            Kind::Folder(root) => files::flush_folder(root, folder),
+            Kind::Simulated(simulated) => simulated.flush_folder(folder),
+        }
+    }
+
+    /// Unpredictable bytes: the name of a new store, nothing secret.
+    pub(crate) fn new_id(&self) -> Result<[u8; 16], Error> {
+        match &self.0 {
+            Kind::Folder(_) => files::random_id(),
+            Kind::Simulated(simulated) => Ok(simulated.new_id()),
+        }
+    }
+
+    /// Opens a shard's way to the disk.
+    pub(crate) fn port(&self, options: &PortOptions) -> Result<Port, Error> {
+        match &self.0 {
+            Kind::Folder(root) => Port::uring(root, options),
+            Kind::Simulated(simulated) => Ok(Port::simulated(simulated, options)),
+        }
+    }
+}
+
+/// The folder part of a name; empty for the store itself.
+pub(crate) fn folder_of(name: &str) -> &str {
+    name.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// An error for a file that must be there.
+pub(crate) fn missing(operation: &'static str, name: &str) -> Error {
+    Error::Io { operation, file: name.into(), code: libc::ENOENT }
+}

@@ -1,0 +1,158 @@
+//! A shard's way to the disk: operations are given, submitted together, and their completions reaped.
+
+use std::os::fd::RawFd;
+use std::path::Path;
+
+use super::buffer::Buffer;
+use super::simulated::Simulated;
+use super::simulated_port::SimulatedPort;
+use super::uring::Uring;
+use crate::error::Error;
+
+/// What a port is opened with.
+#[derive(Clone, Debug)]
+pub(crate) struct PortOptions {
+    /// The folder of the journal.
+    pub(crate) folder: String,
+    /// Bytes of a batch buffer.
+    pub(crate) buffer_bytes: usize,
+    /// Batch buffers.
+    pub(crate) buffers: usize,
+}
+
+/// An operation that ended.
+#[derive(Debug)]
+pub(crate) struct Completion {
+    /// What the caller named it.
+    pub(crate) token: u64,
+    pub(crate) result: Result<Done, Error>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// Written and flushed; the buffer comes back.
+    Written(Buffer),
+    /// Zeroes written and flushed.
+    Zeroed,
+    /// Read; shorter than asked for only at the end of the file.
+    Read(Vec<u8>),
+}
+
+#[derive(Debug)]
+enum Kind {
+    Uring(Box<Uring>),
+    Simulated(SimulatedPort),
+}
+
+/// The disk as one shard's thread uses it. Nothing here waits.
+#[derive(Debug)]
+pub(crate) struct Port {
+    kind: Kind,
+    free: Vec<Buffer>,
+    buffer_bytes: usize,
+}
+
+impl Port {
+    pub(super) fn uring(root: &Path, options: &PortOptions) -> Result<Self, Error> {
+        let mut free = Vec::new();
+        for index in 0..options.buffers {
+            free.push(Buffer::new(options.buffer_bytes, Some(index as u16)));
+        }
+        let uring = Uring::new(root, &options.folder, &free)?;
+        Ok(Self { kind: Kind::Uring(Box::new(uring)), free, buffer_bytes: options.buffer_bytes })
+    }
+
+    pub(super) fn simulated(disk: &Simulated, options: &PortOptions) -> Self {
+        let free = (0..options.buffers).map(|_| Buffer::new(options.buffer_bytes, Some(0))).collect();
+        let kind = Kind::Simulated(SimulatedPort::new(disk));
+        Self { kind, free, buffer_bytes: options.buffer_bytes }
+    }
+
+    /// A buffer of at least `bytes` bytes: one of the pool, a one-off when that is too small, none while the
+    /// pool is empty.
+    pub(crate) fn buffer(&mut self, bytes: usize) -> Option<Buffer> {
+        if bytes > self.buffer_bytes {
+            return Some(Buffer::new(bytes, None));
+        }
+        self.free.pop()
+    }
+
+    /// Takes a buffer back into the pool.
+    pub(crate) fn release(&mut self, buffer: Buffer) {
+        if buffer.registered.is_some() {
+            self.free.push(buffer);
+        }
+    }
+
+    /// Opens a segment for writing, making it if needed. `name` is relative to the store.
+    pub(crate) fn open_segment(&mut self, segment: u32, name: &str) -> Result<(), Error> {
+        match &mut self.kind {
+            Kind::Uring(uring) => uring.open_segment(segment, name),
+            Kind::Simulated(port) => port.open_segment(segment, name),
+        }
+    }
+
+    /// Closes a segment nothing is in flight for.
+    pub(crate) fn close_segment(&mut self, segment: u32) {
+        match &mut self.kind {
+            Kind::Uring(uring) => uring.close_segment(segment),
+            Kind::Simulated(port) => port.close_segment(segment),
+        }
+    }
+
+    /// Writes the buffer's `length` bytes and flushes the file, and after that the journal's folder if asked.
+    pub(crate) fn write(&mut self, token: u64, segment: u32, offset: u32, buffer: Buffer, flush_folder: bool) {
+        match &mut self.kind {
+            Kind::Uring(uring) => uring.write(token, segment, offset, buffer, flush_folder),
+            Kind::Simulated(port) => port.write(token, segment, offset, buffer, flush_folder),
+        }
+    }
+
+    /// Writes zeroes and flushes the file.
+    pub(crate) fn zero(&mut self, token: u64, segment: u32, offset: u32, length: usize) {
+        match &mut self.kind {
+            Kind::Uring(uring) => uring.zero(token, segment, offset, length),
+            Kind::Simulated(port) => port.zero(token, segment, offset, length),
+        }
+    }
+
+    /// Reads from any file of the store.
+    pub(crate) fn read(&mut self, token: u64, file: &str, offset: u64, length: usize) {
+        match &mut self.kind {
+            Kind::Uring(uring) => uring.read(token, file, offset, length),
+            Kind::Simulated(port) => port.read(token, file, offset, length),
+        }
+    }
+
+    /// Hands over what was given since; the count of new operations.
+    pub(crate) fn submit(&mut self) -> Result<usize, Error> {
+        match &mut self.kind {
+            Kind::Uring(uring) => uring.submit(),
+            Kind::Simulated(port) => Ok(port.submit()),
+        }
+    }
+
+    /// The next operation that ended; none when no other has yet.
+    pub(crate) fn complete(&mut self) -> Option<Completion> {
+        match &mut self.kind {
+            Kind::Uring(uring) => uring.complete(),
+            Kind::Simulated(port) => port.complete(),
+        }
+    }
+
+    /// Operations given and not reaped.
+    pub(crate) fn in_flight(&self) -> usize {
+        match &self.kind {
+            Kind::Uring(uring) => uring.in_flight(),
+            Kind::Simulated(port) => port.in_flight(),
+        }
+    }
+
+    /// Becomes readable when completions wait.
+    pub(crate) fn event_fd(&self) -> Option<RawFd> {
+        match &self.kind {
+            Kind::Uring(uring) => Some(uring.event_fd()),
+            Kind::Simulated(_) => None,
+        }
+    }
+}

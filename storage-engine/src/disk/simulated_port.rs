@@ -1,0 +1,149 @@
+//! The simulated disk as a shard's port: operations end in turns, in an order by the seed.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::buffer::Buffer;
+use super::folder_of;
+use super::port::{Completion, Done};
+use super::simulated::Simulated;
+use crate::error::Error;
+use crate::limits::BLOCK_BYTES;
+
+/// One operation under way, and the step it waits for.
+#[derive(Debug)]
+struct Operation {
+    token: u64,
+    file: String,
+    step: Step,
+    buffer: Option<Buffer>,
+    flush_folder: bool,
+}
+
+#[derive(Debug)]
+enum Step {
+    Write(u64),
+    Flush,
+    FlushFolder,
+    Read { offset: u64, length: usize },
+}
+
+#[derive(Debug)]
+pub(crate) struct SimulatedPort {
+    disk: Simulated,
+    segments: HashMap<u32, String>,
+    under_way: Vec<Operation>,
+    done: VecDeque<Completion>,
+    submitted: usize,
+}
+
+impl SimulatedPort {
+    pub(super) fn new(disk: &Simulated) -> Self {
+        Self {
+            disk: disk.clone(),
+            segments: HashMap::new(),
+            under_way: Vec::new(),
+            done: VecDeque::new(),
+            submitted: 0,
+        }
+    }
+
+    pub(super) fn open_segment(&mut self, segment: u32, name: &str) -> Result<(), Error> {
+        if self.disk.length(name).is_none() {
+            self.disk.create(name)?;
+        }
+        self.segments.insert(segment, name.to_owned());
+        Ok(())
+    }
+
+    pub(super) fn close_segment(&mut self, segment: u32) {
+        self.segments.remove(&segment);
+    }
+
+    pub(super) fn write(&mut self, token: u64, segment: u32, offset: u32, buffer: Buffer, flush_folder: bool) {
+        let bytes = &buffer.bytes()[..buffer.length];
+        self.begin(token, segment, offset, bytes, flush_folder);
+        if let Some(operation) = self.under_way.last_mut()
+            && operation.token == token
+        {
+            operation.buffer = Some(buffer);
+        }
+    }
+
+    pub(super) fn zero(&mut self, token: u64, segment: u32, offset: u32, length: usize) {
+        self.begin(token, segment, offset, &vec![0; length.next_multiple_of(BLOCK_BYTES)], false);
+    }
+
+    pub(super) fn read(&mut self, token: u64, file: &str, offset: u64, length: usize) {
+        let step = Step::Read { offset, length };
+        self.push(Operation { token, file: file.to_owned(), step, buffer: None, flush_folder: false });
+    }
+
+    fn begin(&mut self, token: u64, segment: u32, offset: u32, bytes: &[u8], flush_folder: bool) {
+        let file = self.segments[&segment].clone();
+        match self.disk.begin_write(&file, offset as u64, bytes) {
+            Ok(write) => {
+                self.push(Operation { token, file, step: Step::Write(write), buffer: None, flush_folder });
+            }
+            Err(error) => self.done.push_back(Completion { token, result: Err(error) }),
+        }
+    }
+
+    fn push(&mut self, operation: Operation) {
+        self.under_way.push(operation);
+        self.submitted += 1;
+    }
+
+    pub(super) fn submit(&mut self) -> usize {
+        std::mem::take(&mut self.submitted)
+    }
+
+    /// Lets some operations get on: all when instant, a few steps of random ones otherwise.
+    pub(super) fn complete(&mut self) -> Option<Completion> {
+        if let Some(done) = self.done.pop_front() {
+            return Some(done);
+        }
+        let instant = self.disk.is_instant();
+        while !self.under_way.is_empty() {
+            // A turn ends by chance, so that what is under way grows; it always ends after finitely many.
+            if !instant && self.disk.chance(4) == 0 {
+                return None;
+            }
+            let index = if instant { 0 } else { self.disk.chance(self.under_way.len() as u64) as usize };
+            if self.step(index) {
+                return self.done.pop_front();
+            }
+        }
+        None
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.under_way.len() + self.done.len()
+    }
+
+    /// One step of one operation; true when it ended.
+    fn step(&mut self, index: usize) -> bool {
+        let operation = &mut self.under_way[index];
+        let (stepped, next) = match operation.step {
+            Step::Write(write) => (self.disk.end_write(write), Some(Step::Flush)),
+            Step::Flush => {
+                let next = operation.flush_folder.then_some(Step::FlushFolder);
+                (self.disk.flush(&operation.file), next)
+            }
+            Step::FlushFolder => (self.disk.flush_folder(folder_of(&operation.file)), None),
+            Step::Read { offset, length } => {
+                let operation = self.under_way.remove(index);
+                let result = self.disk.read_at(&operation.file, offset, length).map(Done::Read);
+                self.done.push_back(Completion { token: operation.token, result });
+                return true;
+            }
+        };
+        if let (Ok(()), Some(next)) = (&stepped, next) {
+            operation.step = next;
+            return false;
+        }
+        let operation = self.under_way.remove(index);
+        let result = stepped.map(|()| operation.buffer.map_or(Done::Zeroed, Done::Written));
+        self.done.push_back(Completion { token: operation.token, result });
+        true
+    }
+}

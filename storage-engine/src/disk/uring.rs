@@ -1,0 +1,441 @@
+//! The folder as a shard's port: one io_uring for the journal's writes and flushes and for body reads.
+//!
+//! A batch is a chain of linked entries: write, flush of the file, and for the first batch of a segment the flush
+//! of the folder. Buffers and segments are registered. The chain breaks at the first failure or short write,
+//! which is reported as an error and never retried: the page cache may lie after it.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use io_uring::squeue::{Entry, Flags};
+use io_uring::{IoUring, opcode, types};
+
+use super::buffer::Buffer;
+use super::files::{error_of, io_error, open_folder};
+use super::port::{Completion, Done};
+use crate::error::Error;
+use crate::limits::{BLOCK_BYTES, READ_FILES_MAX, READS_IN_FLIGHT_MAX, ZERO_WRITE_BYTES};
+
+/// Submission entries: two for each batch in flight, the zeroing, and the reads.
+const ENTRIES: u32 = 512;
+/// Segments that can be open for writing: the one being written, and those with batches still in flight.
+const SEGMENTS_OPEN_MAX: usize = 80;
+/// Low bits of an entry's user data that say which part of the operation it is.
+const PART_BITS: u64 = 8;
+/// The part that is a flush; lower ones are writes or the read.
+const PART_FLUSH: u64 = 128;
+
+pub(super) struct Uring {
+    ring: IoUring,
+    event: OwnedFd,
+    root: PathBuf,
+    folder: File,
+    segments: HashMap<u32, Segment>,
+    slots: Vec<bool>,
+    operations: Vec<Option<Operation>>,
+    vacant: Vec<usize>,
+    waiting: VecDeque<Read>,
+    reads_in_flight: usize,
+    read_files: HashMap<String, Rc<File>>,
+    ended: VecDeque<Completion>,
+    zeroes: Option<Buffer>,
+    buffers_registered: bool,
+    submitted: usize,
+}
+
+struct Segment {
+    slot: u32,
+    name: Rc<str>,
+    #[allow(unused, reason = "held open for as long as it is registered")]
+    file: File,
+}
+
+struct Operation {
+    token: u64,
+    kind: Kind,
+    /// Entries whose completion is still to come.
+    entries: usize,
+    failed: Option<Error>,
+}
+
+enum Kind {
+    Write { buffer: Buffer, name: Rc<str> },
+    Zero { length: usize, name: Rc<str> },
+    Read(Read),
+}
+
+struct Read {
+    token: u64,
+    file: Rc<File>,
+    name: Rc<str>,
+    offset: u64,
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+impl std::fmt::Debug for Uring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Uring({} in flight)", self.in_flight())
+    }
+}
+
+impl Uring {
+    /// Registers `buffers` when the memory-lock limit allows it; otherwise they are written unregistered.
+    pub(super) fn new(root: &Path, folder: &str, buffers: &[Buffer]) -> Result<Self, Error> {
+        let ring = new_ring().map_err(|error| io_error("set up", "io_uring", &error))?;
+        let event = new_event().map_err(|error| io_error("make", "eventfd", &error))?;
+        let submitter = ring.submitter();
+        submitter
+            .register_eventfd(event.as_raw_fd())
+            .and_then(|()| submitter.register_files(&[-1; SEGMENTS_OPEN_MAX]))
+            .map_err(|error| io_error("register with", "io_uring", &error))?;
+        let buffers_registered = register(&ring, buffers);
+        Ok(Self {
+            folder: open_folder(root, &format!("{folder}/."))?,
+            ring,
+            event,
+            root: root.into(),
+            segments: HashMap::new(),
+            slots: vec![false; SEGMENTS_OPEN_MAX],
+            operations: Vec::new(),
+            vacant: Vec::new(),
+            waiting: VecDeque::new(),
+            reads_in_flight: 0,
+            read_files: HashMap::new(),
+            ended: VecDeque::new(),
+            zeroes: None,
+            buffers_registered,
+            submitted: 0,
+        })
+    }
+
+    pub(super) fn event_fd(&self) -> RawFd {
+        self.event.as_raw_fd()
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.operations.len() - self.vacant.len() + self.waiting.len() + self.ended.len()
+    }
+
+    pub(super) fn open_segment(&mut self, segment: u32, name: &str) -> Result<(), Error> {
+        let path = self.root.join(name);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = match options.custom_flags(libc::O_DIRECT).open(&path) {
+            // A file system without direct I/O; the flush makes the write durable there too.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => options.custom_flags(0).open(&path),
+            opened => opened,
+        };
+        let file = file.map_err(|error| io_error("open", name, &error))?;
+        let slot = self.slots.iter().position(|taken| !taken).expect("fewer batches than segment slots");
+        self.ring
+            .submitter()
+            .register_files_update(slot as u32, &[file.as_raw_fd()])
+            .map_err(|error| io_error("register", name, &error))?;
+        self.slots[slot] = true;
+        self.segments.insert(segment, Segment { slot: slot as u32, name: name.into(), file });
+        Ok(())
+    }
+
+    pub(super) fn close_segment(&mut self, segment: u32) {
+        let Some(closed) = self.segments.remove(&segment) else { return };
+        self.slots[closed.slot as usize] = false;
+        // A slot that keeps its old file is harmless: it is overwritten at its next use.
+        let _ = self.ring.submitter().register_files_update(closed.slot, &[-1]);
+    }
+
+    pub(super) fn write(&mut self, token: u64, segment: u32, offset: u32, buffer: Buffer, flush_folder: bool) {
+        let Segment { slot, name, .. } = &self.segments[&segment];
+        let (file, name) = (types::Fixed(*slot), name.clone());
+        let (address, length) = (buffer.address(), buffer.length as u32);
+        let write = match buffer.registered {
+            Some(index) if self.buffers_registered => {
+                opcode::WriteFixed::new(file, address, length, index).offset(offset as u64).build()
+            }
+            _ => opcode::Write::new(file, address, length).offset(offset as u64).build(),
+        };
+        let flush = opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build();
+        let entries = 2 + usize::from(flush_folder);
+        let id = self.begin(Operation { token, kind: Kind::Write { buffer, name }, entries, failed: None });
+        self.reserve(entries);
+        self.push(id, 0, &write.flags(Flags::IO_LINK));
+        if flush_folder {
+            self.push(id, PART_FLUSH, &flush.flags(Flags::IO_LINK));
+            let folder = types::Fd(self.folder.as_raw_fd());
+            self.push(id, PART_FLUSH + 1, &opcode::Fsync::new(folder).build());
+        } else {
+            self.push(id, PART_FLUSH, &flush);
+        }
+    }
+
+    pub(super) fn zero(&mut self, token: u64, segment: u32, offset: u32, length: usize) {
+        let Segment { slot, name, .. } = &self.segments[&segment];
+        let (file, name) = (types::Fixed(*slot), name.clone());
+        let zeroes = self.zeroes.get_or_insert_with(|| Buffer::new(ZERO_WRITE_BYTES, None)).address();
+        let length = length.next_multiple_of(BLOCK_BYTES);
+        let writes = length.div_ceil(ZERO_WRITE_BYTES);
+        let kind = Kind::Zero { length, name };
+        let id = self.begin(Operation { token, kind, entries: writes + 1, failed: None });
+        self.reserve(writes + 1);
+        for part in 0..writes {
+            let start = part * ZERO_WRITE_BYTES;
+            let bytes = ZERO_WRITE_BYTES.min(length - start) as u32;
+            let at = offset as u64 + start as u64;
+            let write = opcode::Write::new(file, zeroes, bytes).offset(at).build();
+            self.push(id, part as u64, &write.flags(Flags::IO_LINK));
+        }
+        self.push(id, PART_FLUSH, &opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build());
+    }
+
+    pub(super) fn read(&mut self, token: u64, name: &str, offset: u64, length: usize) {
+        match self.read_file(name) {
+            Ok(file) => {
+                let bytes = vec![0; length];
+                self.waiting.push_back(Read { token, file, name: name.into(), offset, bytes, filled: 0 });
+                self.start_reads();
+            }
+            Err(error) => self.ended.push_back(Completion { token, result: Err(error) }),
+        }
+    }
+
+    /// Enters the kernel only when there is something to hand over.
+    pub(super) fn submit(&mut self) -> Result<usize, Error> {
+        if self.ring.submission().is_empty() {
+            return Ok(0);
+        }
+        self.enter()?;
+        Ok(std::mem::take(&mut self.submitted))
+    }
+
+    pub(super) fn complete(&mut self) -> Option<Completion> {
+        loop {
+            if let Some(ended) = self.ended.pop_front() {
+                return Some(ended);
+            }
+            let mut entry = self.ring.completion().next();
+            if entry.is_none() && self.ring.submission().taskrun() {
+                // Cooperative task running: completions wait until this thread enters the kernel.
+                self.enter().ok()?;
+                entry = self.ring.completion().next();
+            }
+            let entry = entry?;
+            self.reap(entry.user_data(), entry.result());
+        }
+    }
+
+    fn reap(&mut self, user_data: u64, result: i32) {
+        let id = (user_data >> PART_BITS) as usize;
+        let part = user_data & ((1 << PART_BITS) - 1);
+        let operation = self.operations[id].as_mut().expect("an operation stays until its last entry ended");
+        operation.entries -= 1;
+        if let Kind::Read(read) = &mut operation.kind {
+            if result > 0 && read.filled + (result as usize) < read.bytes.len() {
+                read.filled += result as usize;
+                operation.entries = 1;
+                self.push_read(id);
+                return;
+            }
+            read.filled += result.max(0) as usize;
+        }
+        if let Some(error) = operation.error_of(part, result) {
+            // The entry that broke the chain says more than those cancelled behind it, and ends before them.
+            operation.failed.get_or_insert(error);
+        }
+        if operation.entries > 0 {
+            return;
+        }
+        let operation = self.operations[id].take().expect("looked at above");
+        self.vacant.push(id);
+        self.end(operation);
+    }
+
+    fn end(&mut self, operation: Operation) {
+        let done = match operation.kind {
+            Kind::Write { buffer, .. } => Done::Written(buffer),
+            Kind::Zero { .. } => Done::Zeroed,
+            Kind::Read(mut read) => {
+                self.reads_in_flight -= 1;
+                read.bytes.truncate(read.filled);
+                self.start_reads();
+                Done::Read(read.bytes)
+            }
+        };
+        let result = operation.failed.map_or(Ok(done), Err);
+        self.ended.push_back(Completion { token: operation.token, result });
+    }
+
+    fn start_reads(&mut self) {
+        while self.reads_in_flight < READS_IN_FLIGHT_MAX
+            && let Some(read) = self.waiting.pop_front()
+        {
+            self.reads_in_flight += 1;
+            let token = read.token;
+            let id = self.begin(Operation { token, kind: Kind::Read(read), entries: 1, failed: None });
+            self.push_read(id);
+        }
+    }
+
+    fn push_read(&mut self, id: usize) {
+        let Some(Operation { kind: Kind::Read(read), .. }) = &mut self.operations[id] else { return };
+        let rest = &mut read.bytes[read.filled..];
+        let offset = read.offset + read.filled as u64;
+        let entry = opcode::Read::new(types::Fd(read.file.as_raw_fd()), rest.as_mut_ptr(), rest.len() as u32);
+        let entry = entry.offset(offset).build();
+        self.reserve(1);
+        self.push(id, 0, &entry);
+    }
+
+    fn begin(&mut self, operation: Operation) -> usize {
+        if let Some(id) = self.vacant.pop() {
+            self.operations[id] = Some(operation);
+            return id;
+        }
+        self.operations.push(Some(operation));
+        self.operations.len() - 1
+    }
+
+    /// Makes room for a whole chain: links end at a submission.
+    fn reserve(&mut self, entries: usize) {
+        loop {
+            let queue = self.ring.submission();
+            if queue.capacity() - queue.len() >= entries {
+                return;
+            }
+            drop(queue);
+            // A refusal here leaves the queue as it is; what stands in it is tried again.
+            let _ = self.enter();
+        }
+    }
+
+    fn push(&mut self, id: usize, part: u64, entry: &Entry) {
+        let entry = entry.clone().user_data((id as u64) << PART_BITS | part);
+        #[allow(unsafe_code)]
+        // SAFETY: memory and files an entry names are owned by `self.operations[id]`, `self.segments` or
+        // `self.zeroes`. An operation is dropped only after the completion of its last entry; a segment is closed
+        // only when nothing is in flight for it; and `drop` waits for everything that is in flight.
+        let pushed = unsafe { self.ring.submission().push(&entry) };
+        assert!(pushed.is_ok(), "room was reserved");
+        self.submitted += 1;
+    }
+
+    fn enter(&mut self) -> Result<(), Error> {
+        loop {
+            match self.ring.submit() {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The kernel is short of memory or of completion space: what is queued goes with a later turn.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY)) => return Ok(()),
+                Err(error) => return Err(io_error("submit to", "io_uring", &error)),
+            }
+        }
+    }
+
+    fn read_file(&mut self, name: &str) -> Result<Rc<File>, Error> {
+        if let Some(file) = self.read_files.get(name) {
+            return Ok(file.clone());
+        }
+        let file = File::open(self.root.join(name)).map_err(|error| io_error("open", name, &error))?;
+        advise_random(&file);
+        if self.read_files.len() >= READ_FILES_MAX
+            && let Some(other) = self.read_files.keys().next().cloned()
+        {
+            self.read_files.remove(&other);
+        }
+        let file = Rc::new(file);
+        self.read_files.insert(name.into(), file.clone());
+        Ok(file)
+    }
+}
+
+impl Operation {
+    fn error_of(&self, part: u64, result: i32) -> Option<Error> {
+        let (operation, name, expected) = match &self.kind {
+            Kind::Read(read) => ("read", &read.name, None),
+            Kind::Write { name, .. } | Kind::Zero { name, .. } if part >= PART_FLUSH => ("flush", name, None),
+            Kind::Write { buffer, name } => ("write", name, Some(buffer.length)),
+            Kind::Zero { length, name } => {
+                let start = part as usize * ZERO_WRITE_BYTES;
+                ("write", name, Some(ZERO_WRITE_BYTES.min(length - start)))
+            }
+        };
+        if result < 0 {
+            return Some(error_of(operation, name, -result));
+        }
+        // A short write is a failed one: what stands on the disk is not known.
+        let is_short = expected.is_some_and(|expected| expected != result as usize);
+        is_short.then(|| error_of(operation, name, libc::EIO))
+    }
+}
+
+impl Drop for Uring {
+    /// The kernel may still use our buffers: waits until it has let go of all of them.
+    fn drop(&mut self) {
+        self.waiting.clear();
+        while self.operations.len() > self.vacant.len() {
+            match self.ring.submit_and_wait(1) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    // Buffers the kernel may still write to must not be freed.
+                    std::mem::forget(std::mem::take(&mut self.operations));
+                    std::mem::forget(self.zeroes.take());
+                    return;
+                }
+            }
+            loop {
+                let entry = self.ring.completion().next();
+                let Some(entry) = entry else { break };
+                self.reap(entry.user_data(), entry.result());
+            }
+        }
+    }
+}
+
+/// Cooperative task running where the kernel knows it (5.19, 6.0): fewer interruptions of the shard.
+fn new_ring() -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder.setup_cqsize(ENTRIES * 4).setup_coop_taskrun().setup_taskrun_flag().setup_single_issuer();
+    match builder.build(ENTRIES) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            IoUring::builder().setup_cqsize(ENTRIES * 4).build(ENTRIES)
+        }
+        built => built,
+    }
+}
+
+fn new_event() -> io::Result<OwnedFd> {
+    #[allow(unsafe_code)]
+    // SAFETY: takes no memory of ours.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    #[allow(unsafe_code)]
+    // SAFETY: a descriptor just made, owned by nobody else.
+    let event = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok(event)
+}
+
+fn register(ring: &IoUring, buffers: &[Buffer]) -> bool {
+    let vectors: Vec<libc::iovec> = buffers
+        .iter()
+        .map(|buffer| libc::iovec { iov_base: buffer.address().cast(), iov_len: buffer.capacity() })
+        .collect();
+    #[allow(unsafe_code)]
+    // SAFETY: the buffers live in the port or in an operation. Those in the port are freed after the ring at
+    // the latest with the process's other fields; registration pins their pages, so the kernel never writes
+    // to memory that was given to somebody else.
+    let registered = unsafe { ring.submitter().register_buffers(&vectors) };
+    registered.is_ok()
+}
+
+fn advise_random(file: &File) {
+    #[allow(unsafe_code)]
+    // SAFETY: takes a descriptor and numbers, no memory of ours. Advice: a refusal changes nothing.
+    let _ = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
+}

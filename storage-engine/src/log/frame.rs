@@ -1,0 +1,149 @@
+//! A frame: one transaction in the journal, atomic by its one checksum (disk.md, "Frame").
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::Position;
+use super::batch::Planned;
+use super::op::encode_ops;
+
+/// disk.md, "Frame".
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub(crate) struct FrameHeader {
+    magic: [u8; 4],
+    /// CRC-32C of the store's id, the journal's number, and the frame from byte 8 to its end.
+    crc: u32,
+    /// Bytes of header, ops and bodies.
+    length: u32,
+    op_bytes: u32,
+    segment: u32,
+    offset: u32,
+    generation: u32,
+    partition: u16,
+    kind: u8,
+    version: u8,
+    number: u64,
+    sequence: u64,
+    watermark: u64,
+    previous: u64,
+}
+
+pub(crate) const FRAME_HEADER_BYTES: usize = size_of::<FrameHeader>();
+const _: () = assert!(FRAME_HEADER_BYTES == 64);
+
+const MAGIC: [u8; 4] = *b"AngF";
+const KIND_TRANSACTION: u8 = 1;
+const VERSION: u8 = 1;
+/// Where the checksummed part begins.
+const CRC_FROM: usize = 8;
+
+/// What all frames of a batch share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameContext {
+    /// From `checksum_seed`.
+    pub(crate) seed: u32,
+    pub(crate) segment: u32,
+    pub(crate) generation: u32,
+    pub(crate) watermark: Position,
+}
+
+/// A frame that was found whole and where it says it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame<'a> {
+    pub(crate) header: FrameHeader,
+    pub(crate) ops: &'a [u8],
+}
+
+/// The checksum of what a frame does not repeat: a frame of another store or journal is never valid here.
+pub(crate) fn checksum_seed(store: &[u8; 16], journal: u16) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(store), &journal.to_le_bytes())
+}
+
+/// Bytes of a frame with its ops and bodies, without the padding to 8.
+pub(crate) const fn frame_bytes(op_bytes: usize, body_bytes: usize) -> usize {
+    FRAME_HEADER_BYTES + op_bytes + body_bytes
+}
+
+/// Writes a planned frame to the start of `out`.
+pub(crate) fn encode(planned: &Planned, context: &FrameContext, out: &mut [u8]) {
+    let (frame, _) = out.split_at_mut(planned.length as usize);
+    let (ops, mut bodies) = frame[FRAME_HEADER_BYTES..].split_at_mut(planned.op_bytes as usize);
+    encode_ops(&planned.ops, ops);
+    for (meta, body) in &planned.bodies {
+        for part in [meta, body.as_ref()] {
+            let (head, rest) = bodies.split_at_mut(part.len());
+            head.copy_from_slice(part);
+            bodies = rest;
+        }
+    }
+    let header = FrameHeader {
+        magic: MAGIC,
+        crc: 0,
+        length: planned.length,
+        op_bytes: planned.op_bytes,
+        segment: context.segment,
+        offset: planned.position.offset(),
+        generation: context.generation,
+        partition: planned.partition,
+        kind: KIND_TRANSACTION,
+        version: VERSION,
+        number: planned.number,
+        sequence: planned.sequence,
+        watermark: context.watermark.0,
+        previous: planned.previous.0,
+    };
+    frame[..FRAME_HEADER_BYTES].copy_from_slice(header.as_bytes());
+    let crc = crc32c::crc32c_append(context.seed, &frame[CRC_FROM..]);
+    frame[4..8].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// The frame at `position`, when a whole one with a right checksum stands there. `bytes` is the segment, whose
+/// first byte here is the segment's byte `base`.
+pub(crate) fn parse(bytes: &[u8], base: u32, position: Position, seed: u32) -> Option<Frame<'_>> {
+    let start = position.offset().checked_sub(base)? as usize;
+    let (header, _) = FrameHeader::read_from_prefix(bytes.get(start..)?).ok()?;
+    let is_here = header.segment == position.segment() && header.offset == position.offset();
+    let is_known = header.magic == MAGIC && header.version == VERSION && header.kind == KIND_TRANSACTION;
+    if !is_here || !is_known {
+        return None;
+    }
+    let frame = bytes.get(start..start.checked_add(header.length as usize)?)?;
+    let ops = frame.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES.checked_add(header.op_bytes as usize)?)?;
+    let crc = crc32c::crc32c_append(seed, &frame[CRC_FROM..]);
+    (crc == header.crc).then_some(Frame { header, ops })
+}
+
+impl FrameHeader {
+    pub(crate) const fn partition(&self) -> u16 {
+        self.partition
+    }
+
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(crate) const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    pub(crate) const fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    pub(crate) const fn watermark(&self) -> Position {
+        Position(self.watermark)
+    }
+
+    pub(crate) const fn previous(&self) -> Position {
+        Position(self.previous)
+    }
+
+    pub(crate) const fn position(&self) -> Position {
+        Position::new(self.segment, self.offset)
+    }
+
+    /// The first byte behind the frame, padded to 8.
+    pub(crate) const fn end(&self) -> Position {
+        Position::new(self.segment, self.offset + self.length.next_multiple_of(8))
+    }
+}

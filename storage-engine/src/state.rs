@@ -1,0 +1,243 @@
+//! What an engine's handles share, and the turn that drives it.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use crate::checkpoint::{CheckpointDone, Work};
+use crate::commit::{Answer, Receipt};
+use crate::disk::{Completion, Done, Port};
+use crate::engine::TurnResult;
+use crate::error::Error;
+use crate::index::{Partition, Run};
+use crate::limits::TURN_ROUNDS_MAX;
+use crate::log::{LOG_TOKENS, Log, LogStart, Planned};
+use crate::stats::Stats;
+use crate::watchers::Watchers;
+
+/// Where a read's answer is left.
+pub(crate) type ReadAnswer = Answer<Result<Vec<u8>, Error>>;
+
+pub(crate) struct State {
+    pub(crate) shards: u16,
+    /// Partition p is at index p / shards.
+    pub(crate) partitions: Vec<Partition>,
+    pub(crate) log: Log,
+    pub(crate) port: Port,
+    pub(crate) watchers: Watchers,
+    pub(crate) failed: Option<Error>,
+    pub(crate) is_checkpointing: bool,
+    /// To be woken when the borrow has ended.
+    pub(crate) woken: Vec<Waker>,
+    pub(crate) counters: Stats,
+    reads: HashMap<u64, Rc<ReadAnswer>>,
+    next_read: u64,
+    waker: Option<Waker>,
+    /// Something was given since the last turn.
+    is_signalled: bool,
+}
+
+impl State {
+    pub(crate) fn new(shards: u16, partitions: Vec<Partition>, log: Log, port: Port) -> Self {
+        Self {
+            shards,
+            partitions,
+            log,
+            port,
+            watchers: Watchers::default(),
+            failed: None,
+            is_checkpointing: false,
+            woken: Vec::new(),
+            counters: Stats::default(),
+            reads: HashMap::new(),
+            next_read: LOG_TOKENS,
+            waker: None,
+            is_signalled: false,
+        }
+    }
+
+    /// Keeps the waker and gives the old one back to be dropped outside of the borrow.
+    pub(crate) fn set_waker(&mut self, waker: Waker) -> Option<Waker> {
+        if self.is_signalled {
+            waker.wake_by_ref();
+        }
+        self.waker.replace(waker)
+    }
+
+    /// Notes that there is something to submit; the waker to wake, the first time after a turn.
+    pub(crate) fn signal(&mut self) -> Option<Waker> {
+        if std::mem::replace(&mut self.is_signalled, true) {
+            return None;
+        }
+        self.waker.clone()
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.log.is_idle() && self.port.in_flight() == 0
+    }
+
+    pub(crate) fn turn(&mut self, is_instant: bool) -> TurnResult {
+        let mut result = TurnResult::default();
+        self.is_signalled = false;
+        self.log.count_turn();
+        for _ in 0..TURN_ROUNDS_MAX {
+            result.submitted += self.submit();
+            let completed = self.reap();
+            result.completed += completed;
+            result.acknowledged += self.acknowledge();
+            // What ended made room for what waits. An instant disk goes on until nothing is left to do.
+            if completed == 0 || (!is_instant && self.log.is_idle()) {
+                break;
+            }
+        }
+        result
+    }
+
+    fn submit(&mut self) -> usize {
+        if self.failed.is_none() {
+            let given = self.log.submit(&mut self.port, &mut self.counters);
+            let given = given.and_then(|()| self.log.zero_ahead(&mut self.port));
+            if let Err(error) = given {
+                self.poison(&error);
+            }
+        }
+        match self.port.submit() {
+            Ok(submitted) => submitted,
+            Err(error) => {
+                self.poison(&error);
+                0
+            }
+        }
+    }
+
+    fn reap(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(Completion { token, result }) = self.port.complete() {
+            count += 1;
+            if token >= LOG_TOKENS {
+                self.read_ended(token, result);
+                continue;
+            }
+            let result = result.map(|done| {
+                if let Done::Written(buffer) = done {
+                    self.port.release(buffer);
+                }
+            });
+            if self.failed.is_some() {
+                continue;
+            }
+            if let Err(error) = self.log.ended(token, result) {
+                self.poison(&error);
+            }
+        }
+        count
+    }
+
+    fn acknowledge(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(frames) = self.log.acknowledge(&mut self.counters) {
+            count += frames.len();
+            for planned in frames {
+                self.apply(planned);
+            }
+        }
+        count
+    }
+
+    fn apply(&mut self, planned: Planned) {
+        let Planned { partition: number, sequence, number: frame, position, ops, slot, .. } = planned;
+        let mut account = None;
+        for op in &ops {
+            if account.replace(op.account) != Some(op.account) {
+                self.watchers.take(number, op.account, &mut self.woken);
+            }
+        }
+        self.partitions[(number / self.shards) as usize].apply(frame, sequence, ops);
+        self.woken.extend(slot.resolve(Ok(Receipt { position: position.0, sequence })));
+    }
+
+    /// The disk failed: what it holds is not known any more, so nothing further is acknowledged.
+    fn poison(&mut self, error: &Error) {
+        if self.failed.is_some() {
+            return;
+        }
+        self.failed = Some(error.clone());
+        for planned in self.log.abandon() {
+            self.woken.extend(planned.slot.resolve(Err(error.clone())));
+        }
+    }
+
+    /// Gives a read to the disk.
+    pub(crate) fn read(&mut self, file: &str, offset: u64, length: usize) -> Rc<ReadAnswer> {
+        let token = self.next_read;
+        self.next_read += 1;
+        let answer = ReadAnswer::new();
+        self.reads.insert(token, answer.clone());
+        self.port.read(token, file, offset, length);
+        answer
+    }
+
+    fn read_ended(&mut self, token: u64, result: Result<Done, Error>) {
+        let answer = self.reads.remove(&token).expect("a read stays until it ended");
+        let result = result.map(|done| if let Done::Read(bytes) = done { bytes } else { Vec::new() });
+        self.counters.reads += 1;
+        self.counters.bytes_read += result.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        self.woken.extend(answer.resolve(result));
+    }
+
+    pub(crate) fn fresh_bytes(&self) -> usize {
+        self.partitions.iter().map(Partition::fresh_bytes).sum()
+    }
+
+    /// Freezes what is fresh; where the log stands with it, and the work to be done.
+    pub(crate) fn freeze(&mut self, shard: u16) -> Option<(LogStart, Vec<Work>)> {
+        let has_fresh = self.partitions.iter().any(|partition| !partition.fresh.is_empty());
+        if self.is_checkpointing || self.failed.is_some() || !has_fresh {
+            return None;
+        }
+        self.is_checkpointing = true;
+        let mut work = Vec::with_capacity(self.partitions.len());
+        for (index, partition) in self.partitions.iter_mut().enumerate() {
+            if !partition.fresh.is_empty() {
+                partition.frozen = Some(Arc::new(std::mem::take(&mut partition.fresh)));
+            }
+            work.push(Work::new(shard + index as u16 * self.shards, partition));
+        }
+        Some((self.log.replay_from(), work))
+    }
+
+    /// Swaps in new runs, or takes a failed checkpoint back; the runs that were replaced.
+    pub(crate) fn install(&mut self, done: CheckpointDone) -> Vec<Arc<Run>> {
+        self.is_checkpointing = false;
+        let mut replaced = Vec::new();
+        let Ok(made) = done.result else {
+            for partition in &mut self.partitions {
+                if let Some(frozen) = partition.frozen.take() {
+                    partition.fresh.absorb_older(&frozen);
+                }
+            }
+            return replaced;
+        };
+        for made in made {
+            let partition = &mut self.partitions[(made.partition / self.shards) as usize];
+            partition.next_run = made.run.number() + 1;
+            replaced.extend(partition.runs.splice(..made.merged, [made.run]));
+            partition.frozen = None;
+        }
+        self.counters.checkpoints += 1;
+        replaced
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let runs = self.partitions.iter().flat_map(|partition| &partition.runs);
+        Stats {
+            fresh_bytes: self.fresh_bytes() as u64,
+            runs: runs.clone().count() as u64,
+            run_bytes: runs.map(|run| run.bytes()).sum(),
+            segment: self.log.segment(),
+            pending: self.log.pending(),
+            ..self.counters
+        }
+    }
+}
