@@ -1,0 +1,18 @@
+//! Every bound of an account, in one place.
+
+/// Distinct keywords in an account: one bit each in a message's row.
+pub const KEYWORDS_MAX: usize = 64;
+/// Bytes of a keyword's name.
+pub const KEYWORD_BYTES_MAX: usize = 100;
+/// Mailboxes in an account.
+pub const MAILBOXES_MAX: usize = 10_000;
+/// Bytes of a mailbox name in UTF-8, all levels together.
+pub const MAILBOX_NAME_BYTES_MAX: usize = 200;
+/// Levels of a mailbox name.
+pub const MAILBOX_DEPTH_MAX: usize = 32;
+/// Rows that one transaction changes at most; larger requests are several transactions, each whole.
+pub const ROWS_PER_TRANSACTION_MAX: usize = 100_000;
+/// Rows copied out of the index at a time when a whole mailbox is walked.
+pub(crate) const ROWS_PER_READ: usize = 1024;
+/// Bytes of a bookmark's name that count.
+pub(crate) const BOOKMARK_NAME_BYTES_MAX: usize = 200;

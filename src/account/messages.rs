@@ -1,0 +1,99 @@
+//! Reading messages. Rows are copied out a chunk at a time, so nothing is borrowed from the index
+//! across a wait.
+
+use base::{ChangeNumber, MailboxId, Ranges, Uid};
+use storage_engine::{Change, Row};
+
+use crate::limits::ROWS_PER_READ;
+use crate::message::{Message, MessageChange, mailbox_of};
+use crate::{Account, Body, Error};
+
+impl Account {
+    /// One message, if it is (still) there.
+    pub fn message(&self, mailbox: MailboxId, uid: Uid) -> Option<Message> {
+        self.engine.row(self.partition.0, self.id.0, mailbox.0, uid.0).as_ref().map(Message::from_row)
+    }
+
+    /// Up to `limit` messages in UID order from `from` on, appended to `out`. To walk a mailbox,
+    /// call again with the UID after the last one until nothing comes.
+    pub fn messages(&self, mailbox: MailboxId, from: Uid, limit: usize, out: &mut Vec<Message>) {
+        let mut rows: Vec<Row> = Vec::with_capacity(limit.min(ROWS_PER_READ));
+        self.engine.rows(self.partition.0, self.id.0, mailbox.0, from.0, limit, &mut rows);
+        out.extend(rows.iter().map(Message::from_row));
+    }
+
+    /// Calls `each` for every message of the mailbox in UID order, without waiting.
+    pub fn for_each(&self, mailbox: MailboxId, mut each: impl FnMut(&Message)) {
+        let mut from = 0;
+        let mut rows: Vec<Row> = Vec::with_capacity(ROWS_PER_READ);
+        loop {
+            rows.clear();
+            self.engine.rows(self.partition.0, self.id.0, mailbox.0, from, ROWS_PER_READ, &mut rows);
+            rows.iter().for_each(|row| each(&Message::from_row(row)));
+            match rows.last() {
+                Some(last) if rows.len() == ROWS_PER_READ && last.item < u32::MAX => from = last.item + 1,
+                _ => return,
+            }
+        }
+    }
+
+    /// The UIDs of a mailbox.
+    pub fn uids(&self, mailbox: MailboxId) -> Ranges {
+        let mut uids = Ranges::new();
+        self.for_each(mailbox, |message| uids.insert(message.uid.0));
+        uids
+    }
+
+    /// What happened in a mailbox after `after`, in the order of change numbers: each message once,
+    /// at its latest change.
+    pub fn changes(&self, mailbox: MailboxId, after: ChangeNumber) -> Vec<MessageChange> {
+        let mut out = Vec::new();
+        self.for_each_change(after, |change| {
+            if mailbox_of(&change.row) != mailbox {
+                return;
+            }
+            out.push(if change.live {
+                MessageChange::Updated(Message::from_row(&change.row))
+            } else {
+                MessageChange::Vanished(Uid(change.row.item), ChangeNumber(change.row.change))
+            });
+        });
+        out
+    }
+
+    /// The UIDs that left a mailbox after `after` (RFC 7162 §3.2.5.2, VANISHED EARLIER).
+    pub fn vanished(&self, mailbox: MailboxId, after: ChangeNumber) -> Ranges {
+        let mut gone = Ranges::new();
+        self.for_each_change(after, |change| {
+            if !change.live && mailbox_of(&change.row) == mailbox {
+                gone.insert(change.row.item);
+            }
+        });
+        gone
+    }
+
+    fn for_each_change(&self, after: ChangeNumber, mut each: impl FnMut(&Change)) {
+        let mut after = after.0;
+        let mut changes: Vec<Change> = Vec::new();
+        loop {
+            changes.clear();
+            // Rows of one transaction share a change number; the engine never splits them.
+            self.engine.changes(self.partition.0, self.id.0, after, ROWS_PER_READ, &mut changes);
+            changes.iter().for_each(&mut each);
+            match changes.last() {
+                Some(last) => after = last.row.change,
+                None => return,
+            }
+        }
+    }
+
+    /// A message's bytes, all of them, their checksum verified.
+    pub async fn body(&self, body: &Body) -> Result<Vec<u8>, Error> {
+        Ok(self.engine.body(&body.0).await?)
+    }
+
+    /// Some of a message's bytes, for streaming; cut off at the end of the message.
+    pub async fn body_range(&self, body: &Body, offset: u32, length: u32) -> Result<Vec<u8>, Error> {
+        Ok(self.engine.body_range(&body.0, offset, length).await?)
+    }
+}
