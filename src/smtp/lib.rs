@@ -1,0 +1,43 @@
+//! SMTP (RFC 5321), message submission (RFC 6409) and LMTP (RFC 2033): one session value in three
+//! modes, and a client of the same kind.
+//!
+//! ```text
+//! bytes -> command.rs (path.rs, parameters.rs) -> session.rs -> Request -> a handler outside
+//!                                   body.rs -> Message ^            |
+//! bytes <- reply.rs <----------------------------------- Reply <----+
+//! ```
+//!
+//! `command` is grammar and knows no state, `session` is order and knows no store, `body` is the law of
+//! lines for message content, `reply` holds every word and code the server says. A handler answers three
+//! questions: who logs in, whether a recipient is ours, and whether a message is stored.
+//!
+//! Layer L3: no I/O, no clock, no chance; `no_std` keeps it so.
+
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+mod body;
+mod client;
+mod command;
+mod config;
+mod envelope;
+mod headers;
+mod limits;
+mod parameters;
+mod path;
+mod reply;
+mod request;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, ClientConfig, ClientError, ClientNext, Mail, Sent, ServerReply};
+pub use command::{Command, ParseError};
+pub use config::{Config, Entropy, Mode, Peer};
+pub use envelope::{BodyKind, Envelope, Message, Notify, Recipient, Return, TransactionId};
+pub use headers::return_path_header;
+pub use limits::{AUTH_ATTEMPTS_MAX, Limits};
+pub use path::{Path, PathError};
+pub use request::{Outcome, RecipientCheck, Reply, Request, Verdict};
+pub use session::Smtp;

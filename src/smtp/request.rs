@@ -1,0 +1,92 @@
+//! What the session asks of the outside, and what it may hear. The codes for these are in `reply.rs`.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use auth::Identity;
+
+use crate::config::Mode;
+use crate::envelope::Message;
+use crate::path::Path;
+
+/// A question; the session waits for its answer.
+#[derive(Debug)]
+pub enum Request {
+    /// A login; answered by [`Reply::Auth`].
+    Auth(auth::Query),
+    /// Whether a recipient would be accepted; answered by [`Reply::Recipient`].
+    Recipient(Box<RecipientCheck>),
+    /// Make this message durable for all its recipients; answered by [`Reply::Delivered`].
+    Deliver(Box<Message>),
+}
+
+/// One RCPT command.
+#[derive(Clone, Debug)]
+pub struct RecipientCheck {
+    /// `local@domain` as the client wrote it.
+    pub address: String,
+    /// The reverse-path; `None` is `<>`.
+    pub sender: Option<Path>,
+    /// Who logged in, if anybody.
+    pub identity: Option<Identity>,
+    /// The listener's mode.
+    pub mode: Mode,
+    /// The SIZE the client promised, in bytes (RFC 1870 §6.1): would it go over quota?
+    pub size_bytes: Option<u64>,
+}
+
+/// An answer, of the kind that the request names.
+#[derive(Debug)]
+pub enum Reply {
+    /// To [`Request::Auth`].
+    Auth(auth::Answer),
+    /// To [`Request::Recipient`].
+    Recipient(Verdict),
+    /// To [`Request::Deliver`]: one outcome a recipient, in the envelope's order.
+    Delivered(Vec<Outcome>),
+}
+
+/// What becomes of a recipient at RCPT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Ours, and open.
+    Accept,
+    /// The domain is ours, the user is not.
+    UnknownUser,
+    /// The domain is not ours.
+    NotLocal,
+    /// The address is grammatical and still none the directory can have.
+    BadAddress,
+    /// The mailbox is full; later it may not be.
+    OverQuota,
+    /// The account is switched off.
+    Disabled,
+    /// The aliases go round in a circle: an operator must mend them.
+    AliasLoop,
+    /// Whoever logged in may not send as this sender (RFC 6409 §6.1).
+    SenderDenied,
+    /// Too much is asked of this recipient or by this client; later is fine.
+    TooMany,
+    /// The directory cannot be asked now.
+    Unavailable,
+}
+
+/// What became of a message for one recipient. All but `Stored` mean: not stored for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Durable: it will outlive a crash.
+    Stored,
+    /// The mailbox is full.
+    OverQuota,
+    /// The message is larger than this mailbox takes, ever.
+    TooLarge,
+    /// The account went away or was switched off since RCPT.
+    Disabled,
+    /// The recipient's rules refuse the message.
+    Rejected,
+    /// The server is out of disk or memory for it now.
+    NoSpace,
+    /// The store cannot take it now.
+    Unavailable,
+}

@@ -1,0 +1,83 @@
+//! The greeting, HELO, EHLO, LHLO and STARTTLS.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::mem;
+
+use super::Smtp;
+use super::state::{Client, State};
+use crate::config::Mode;
+use crate::reply::{self, Order, Refusal};
+
+impl Smtp {
+    /// RFC 5321 §4.2: the greeting has no enhanced code (RFC 2034 §4).
+    pub(super) fn greet(&mut self) {
+        let protocol = match self.config.mode {
+            Mode::Mx | Mode::Submission => "ESMTP",
+            Mode::Lmtp => "LMTP",
+        };
+        let greeting = format!("{} {protocol} ready", self.config.hostname);
+        reply::lines(&mut self.output, 220, &[greeting]);
+    }
+
+    pub(super) fn helo(&mut self, name: &str) {
+        self.introduce(name, false);
+        reply::lines(&mut self.output, 250, core::slice::from_ref(&self.config.hostname));
+    }
+
+    pub(super) fn ehlo(&mut self, name: &str) {
+        self.introduce(name, true);
+        let extensions = self.extensions();
+        reply::lines(&mut self.output, 250, &extensions);
+    }
+
+    /// RFC 5321 §4.1.4: an open transaction is gone, as by RSET. Who logged in stays logged in.
+    fn introduce(&mut self, name: &str, is_extended: bool) {
+        self.counts.idle_commands += 1;
+        let identity = match mem::replace(&mut self.state, State::Fresh) {
+            State::Ready(client) | State::Mail { client, .. } => client.identity,
+            _ => None,
+        };
+        self.state = State::Ready(Client { helo: name.into(), is_extended, identity });
+    }
+
+    fn extensions(&self) -> Vec<String> {
+        let limits = &self.config.limits;
+        let mut lines = Vec::with_capacity(12);
+        lines.push(self.config.hostname.clone());
+        // RFC 1870 §3: the number is the limit.
+        lines.push(format!("SIZE {}", limits.message_bytes_max));
+        // RFC 9422 §3: limits come as one keyword.
+        lines.push(format!("LIMITS RCPTMAX={} MAILMAX={}", limits.recipients_max, limits.transactions_max));
+        for keyword in ["PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING", "BINARYMIME"] {
+            lines.push(keyword.into());
+        }
+        lines.extend(["ENHANCEDSTATUSCODES".into(), "DSN".into()]);
+        // RFC 3207 §4.2: not under TLS.
+        if self.config.tls_offered && self.tls.is_none() {
+            lines.push("STARTTLS".into());
+        }
+        if self.config.mode == Mode::Submission && self.identity().is_none() {
+            let mechanisms = auth::mechanisms(self.tls.as_deref(), &self.config.auth);
+            if !mechanisms.is_empty() {
+                lines.push(format!("AUTH {}", mechanisms.join(" ")));
+            }
+        }
+        lines.push("HELP".into());
+        lines
+    }
+
+    pub(super) fn start_tls(&mut self) {
+        if self.tls.is_some() {
+            return self.refuse_order(Order::TlsTwice);
+        }
+        if !self.config.tls_offered {
+            return self.refuse(Refusal::TlsNotOffered);
+        }
+        self.say(220, "2.0.0", "ready to start TLS");
+        // RFC 3207 §4.2: what was sent behind the command in clear is nobody's.
+        self.input = Vec::new();
+        self.state = State::Handshake;
+    }
+}
