@@ -1,0 +1,25 @@
+//! APPEND (RFC 9051 §6.3.12, RFC 3502, RFC 4315).
+
+use account::NewMessage;
+
+use super::Context;
+use crate::command::Append;
+use crate::reply::{Code, Failure, Success};
+
+pub(super) async fn append(request: Append, context: &mut Context<'_, '_>) -> Result<Success, Failure> {
+    let name = context.name(&request.mailbox)?;
+    let mailbox = context.account.mailbox(&name).map_err(|error| match error {
+        // The client may make it and try again (RFC 9051 §6.3.12).
+        account::Error::NotFound => Failure::No(Some(Code::Word("TRYCREATE")), "there is no such mailbox"),
+        error => Failure::Account(error),
+    })?;
+    let now = context.now;
+    let messages = request.messages.into_iter().map(|message| NewMessage {
+        data: message.data,
+        flags: message.flags.flags,
+        keywords: message.flags.keywords,
+        received: message.received.unwrap_or(now),
+    });
+    let appended = context.account.append(mailbox.id, messages.collect(), now).await?;
+    Ok(Success::with(Code::AppendUid(appended.uid_validity, appended.uids), "stored"))
+}

@@ -1,0 +1,136 @@
+//! The bytes of one message, as much of them as the items of a FETCH need, read once.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use account::{Account, Error, Message};
+use mime::PartTree;
+
+use crate::command::fetch::{Item, Label, Section, What};
+use crate::handlers::walk::read_header;
+use crate::limits::WHOLE_BODY_BYTES_MAX;
+
+/// What of a message's bytes the items of a FETCH need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct Need {
+    /// The message's own header.
+    header: bool,
+    /// Bytes behind the header, as they lie.
+    bytes: bool,
+    /// The parts.
+    tree: bool,
+}
+
+impl Need {
+    pub(super) fn of(items: &[Item]) -> Self {
+        items.iter().fold(Self::default(), |need, item| {
+            let more = Self::of_item(item);
+            Self { header: need.header | more.header, bytes: need.bytes | more.bytes, tree: need.tree | more.tree }
+        })
+    }
+
+    fn of_item(item: &Item) -> Self {
+        let (header, bytes, tree) = match item {
+            Item::Property(_) => (false, false, false),
+            Item::Envelope => (true, false, false),
+            Item::Body | Item::BodyStructure | Item::BinarySize(_) => (false, false, true),
+            Item::Section(section) if !section.path.is_empty() => (false, true, true),
+            Item::Section(section) => match section.what {
+                What::All => (false, true, false),
+                What::Text => (true, true, false),
+                What::Header | What::Fields(_) | What::FieldsNot(_) | What::Mime => (true, false, false),
+            },
+        };
+        Self { header, bytes, tree }
+    }
+
+    /// Whether any byte is needed.
+    pub(super) const fn any(self) -> bool {
+        self.header || self.bytes || self.tree
+    }
+}
+
+impl Item {
+    /// Whether asking for it sets `\Seen` (RFC 9051 §6.4.5).
+    pub(super) fn sets_seen(&self) -> bool {
+        matches!(self, Self::Section(Section { sets_seen: true, .. }))
+    }
+}
+
+impl Section {
+    /// Whether the transfer encoding is to be undone. The message as a whole has none.
+    pub(super) fn is_decoded(&self) -> bool {
+        self.label == Label::Binary && !self.path.is_empty()
+    }
+}
+
+/// One message's bytes, and what was found in them.
+#[derive(Debug)]
+pub(super) struct Content<'a> {
+    account: &'a Account,
+    message: &'a Message,
+    /// The message's first bytes: all of them, its header, or none.
+    held: Vec<u8>,
+    header_end: u32,
+    tree: Option<PartTree>,
+}
+
+impl<'a> Content<'a> {
+    /// Reads what is needed. A message above [`WHOLE_BODY_BYTES_MAX`] is let go of as soon as its
+    /// parts are known: its bytes are read again, in pieces, as they are sent.
+    pub(super) async fn load(account: &'a Account, message: &'a Message, need: Need) -> Result<Self, Error> {
+        let is_small = message.size <= WHOLE_BODY_BYTES_MAX;
+        let mut content = Self { account, message, held: Vec::new(), header_end: 0, tree: None };
+        if need.tree || need.bytes && is_small {
+            content.held = account.body(&message.body).await?;
+        } else if need.header {
+            content.held = read_header(account, message).await?;
+        }
+        content.header_end = mime::end_of_headers(&content.held) as u32;
+        if need.tree {
+            content.tree = Some(mime::scan(&content.held));
+        }
+        if !is_small {
+            content.held.truncate(content.header_end as usize);
+            content.held.shrink_to_fit();
+        }
+        Ok(content)
+    }
+
+    pub(super) const fn message(&self) -> &'a Message {
+        self.message
+    }
+
+    /// The message's own header with the empty line that ends it.
+    pub(super) fn header(&self) -> &[u8] {
+        self.held.get(..self.header_end as usize).unwrap_or(&self.held)
+    }
+
+    /// Where the message's body begins.
+    pub(super) const fn header_end(&self) -> u32 {
+        self.header_end
+    }
+
+    pub(super) fn tree(&self) -> &PartTree {
+        self.tree.as_ref().expect("an item that needs the parts has said so in its Need")
+    }
+
+    /// The bytes of a range if they are held.
+    pub(super) fn held(&self, range: &Range<u32>) -> Option<&[u8]> {
+        self.held.get(range.start as usize..range.end as usize)
+    }
+
+    /// The bytes of a range, read if they are not held.
+    pub(super) async fn bytes(&self, range: &Range<u32>) -> Result<Cow<'_, [u8]>, Error> {
+        match self.held(range) {
+            Some(bytes) => Ok(Cow::Borrowed(bytes)),
+            None => self.read(range.start, range.end.saturating_sub(range.start)).await.map(Cow::Owned),
+        }
+    }
+
+    /// Bytes from the store.
+    pub(super) async fn read(&self, offset: u32, length: u32) -> Result<Vec<u8>, Error> {
+        self.account.body_range(&self.message.body, offset, length).await
+    }
+}

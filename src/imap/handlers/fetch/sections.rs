@@ -1,0 +1,199 @@
+//! Sections (RFC 9051 §6.4.5.1): which bytes of a message one means, and sending them.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use base::Out;
+use mime::{Encoding, Headers, Part};
+
+use super::content::Content;
+use crate::command::fetch::{Label, Partial, Section, What};
+use crate::limits::BODY_PIECE_BYTES;
+use crate::reply::{Code, Failure};
+use crate::response::section::write_label;
+use crate::response::text::write_literal_head;
+
+/// The bytes that a section means, before `<offset.length>` cuts them.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// There is no such part: NIL.
+    Nothing,
+    /// They lie in the message so.
+    Range(Range<u32>),
+    /// They had to be made.
+    Made(Vec<u8>),
+}
+
+/// Finds the bytes of a section.
+pub(super) async fn find(section: &Section, content: &Content<'_>) -> Result<Piece, Failure> {
+    if section.is_decoded() {
+        return decoded(&section.path, content).await;
+    }
+    let range = match &section.what {
+        What::All if section.path.is_empty() => Some(0..content.message().size),
+        What::All => part(&section.path, content).map(|part| part.body.clone()),
+        What::Mime => part(&section.path, content).map(|part| part.header.clone()),
+        What::Header | What::Fields(_) | What::FieldsNot(_) => header(&section.path, content),
+        What::Text if section.path.is_empty() => Some(content.header_end()..content.message().size),
+        What::Text => message_in(&section.path, content).map(|part| part.body.clone()),
+    };
+    let Some(range) = range else { return Ok(Piece::Nothing) };
+    match &section.what {
+        What::Fields(names) => Ok(Piece::Made(fields(&content.bytes(&range).await?, names, true))),
+        What::FieldsNot(names) => Ok(Piece::Made(fields(&content.bytes(&range).await?, names, false))),
+        _ => Ok(Piece::Range(range)),
+    }
+}
+
+fn part<'c>(path: &[u32], content: &'c Content<'_>) -> Option<&'c Part> {
+    let tree = content.tree();
+    tree.section(path).map(|id| tree.part(id))
+}
+
+/// HEADER and TEXT of a part mean the message that it embeds (RFC 9051 §6.4.5.1).
+fn message_in<'c>(path: &[u32], content: &'c Content<'_>) -> Option<&'c Part> {
+    let tree = content.tree();
+    tree.message_in(path).map(|id| tree.part(id))
+}
+
+fn header(path: &[u32], content: &Content<'_>) -> Option<Range<u32>> {
+    if path.is_empty() {
+        return Some(0..content.header_end());
+    }
+    message_in(path, content).map(|part| part.header.clone())
+}
+
+/// The fields of a header whose names are, or are not, among `names`, as they stand, and the empty
+/// line (RFC 9051 §6.4.5.1).
+fn fields(header: &[u8], names: &[Vec<u8>], is_wanted: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    for field in Headers::of(header) {
+        if names.iter().any(|name| name.eq_ignore_ascii_case(field.name)) == is_wanted {
+            out.extend_from_slice(header.get(field.range).unwrap_or(&[]));
+        }
+    }
+    if !out.is_empty() && !out.ends_with(b"\n") {
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+/// A part with its transfer encoding undone (RFC 3516 §4.2).
+async fn decoded(path: &[u32], content: &Content<'_>) -> Result<Piece, Failure> {
+    let Some(part) = part(path, content) else { return Ok(Piece::Nothing) };
+    if matches!(part.encoding, Encoding::SevenBit | Encoding::EightBit | Encoding::Binary) {
+        return Ok(Piece::Range(part.body.clone()));
+    }
+    let bytes = content.bytes(&part.body).await?;
+    // RFC 3516 §4.3: what we cannot decode is refused, not sent as it is.
+    mime::decode_transfer_strictly(part.encoding, &bytes)
+        .map(Piece::Made)
+        .map_err(|_| Failure::No(Some(Code::Word("UNKNOWN-CTE")), "the part's encoding cannot be undone"))
+}
+
+/// BINARY.SIZE (RFC 3516 §4.3). A part that is not there has no bytes.
+pub(super) async fn binary_size(path: &[u32], content: &Content<'_>) -> Result<u64, Failure> {
+    if path.is_empty() {
+        return Ok(u64::from(content.message().size));
+    }
+    Ok(match decoded(path, content).await? {
+        Piece::Nothing => 0,
+        Piece::Range(range) => u64::from(range.end.saturating_sub(range.start)),
+        Piece::Made(bytes) => bytes.len() as u64,
+    })
+}
+
+/// Writes a section with its name: what is held at once, the rest read and sent piece by piece.
+pub(super) async fn write(
+    section: &Section,
+    piece: &Piece,
+    content: &Content<'_>,
+    out: &mut Out<'_>,
+) -> Result<(), Failure> {
+    write_label(&mut out.buffer, section);
+    out.buffer.push(b' ');
+    match piece {
+        Piece::Nothing => out.buffer.extend_from_slice(b"NIL"),
+        Piece::Made(bytes) => {
+            let cut = cut(bytes.len() as u64, section.partial);
+            let bytes = bytes.get(cut.start as usize..cut.end as usize).unwrap_or(&[]);
+            write_bytes(section, bytes, &mut out.buffer);
+        }
+        Piece::Range(range) => {
+            let cut = cut(u64::from(range.end.saturating_sub(range.start)), section.partial);
+            let range = range.start + cut.start as u32..range.start + cut.end as u32;
+            match content.held(&range) {
+                Some(bytes) => write_bytes(section, bytes, &mut out.buffer),
+                None => stream(section, range, content, out).await?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What `<offset.length>` leaves of so many bytes (RFC 9051 §6.4.5): it may reach beyond the end.
+fn cut(size: u64, partial: Option<Partial>) -> Range<u64> {
+    let Some(Partial { offset, length }) = partial else { return 0..size };
+    let start = offset.min(size);
+    start..offset.saturating_add(length).min(size)
+}
+
+fn write_bytes(section: &Section, bytes: &[u8], buffer: &mut Vec<u8>) {
+    // RFC 3516 §4.2: only a `literal8` can hold NUL, and only BINARY may be one.
+    if section.label == Label::Binary && memchr::memchr(0, bytes).is_some() {
+        buffer.push(b'~');
+    }
+    write_literal_head(buffer, bytes.len() as u64);
+    buffer.extend_from_slice(bytes);
+}
+
+async fn stream(
+    section: &Section,
+    range: Range<u32>,
+    content: &Content<'_>,
+    out: &mut Out<'_>,
+) -> Result<(), Failure> {
+    if section.label == Label::Binary {
+        // Whether there is a NUL will show too late.
+        out.buffer.push(b'~');
+    }
+    write_literal_head(&mut out.buffer, u64::from(range.end - range.start));
+    let mut at = range.start;
+    while at < range.end {
+        out.room().await?;
+        let length = BODY_PIECE_BYTES.min(range.end - at);
+        // The length has been promised: without the bytes the connection cannot go on.
+        let piece = content.read(at, length).await.map_err(|_| Failure::Closed)?;
+        if piece.len() != length as usize {
+            return Err(Failure::Closed);
+        }
+        out.buffer.extend_from_slice(&piece);
+        at += length;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partials_are_cut_at_the_end() {
+        for (size, offset, length, want) in
+            [(10, 0, 4, 0..4), (10, 8, 4, 8..10), (10, 10, 1, 10..10), (10, 99, 1, 10..10), (10, 3, u64::MAX, 3..10)]
+        {
+            assert_eq!(cut(size, Some(Partial { offset, length })), want);
+        }
+        assert_eq!(cut(10, None), 0..10);
+    }
+
+    #[test]
+    fn fields_are_picked_as_they_stand() {
+        let header = b"From: a\r\nX-One: 1\r\n 2\r\nfrom: b\r\nTo: c\r\n\r\n";
+        let names = [b"FROM".to_vec(), b"x-one".to_vec()];
+        assert_eq!(fields(header, &names, true), b"From: a\r\nX-One: 1\r\n 2\r\nfrom: b\r\n\r\n");
+        assert_eq!(fields(header, &names, false), b"To: c\r\n\r\n");
+        assert_eq!(fields(header, &[b"Cc".to_vec()], true), b"\r\n");
+    }
+}

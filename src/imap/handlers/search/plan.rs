@@ -1,0 +1,133 @@
+//! The keys of a SEARCH made ready: sets resolved against the view, keywords to bits, strings to
+//! needles, moments computed.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use account::Flags;
+use base::{ChangeNumber, MessageId, Ranges, Timestamp};
+use mime::{Date, Needle};
+
+use crate::command::search::{DateOf, Key, Relation};
+use crate::response::fetch::read_email_id;
+use crate::view::{BadSequence, Selected};
+
+/// What must hold of a message.
+#[derive(Clone, Debug)]
+pub(super) enum Test {
+    /// Of every message, or of none.
+    Always(bool),
+    /// All of these.
+    All(Vec<Test>),
+    /// One of the two.
+    Either(Box<Test>, Box<Test>),
+    /// Not this.
+    Not(Box<Test>),
+    /// It is one of these.
+    Uids(Ranges),
+    /// A system flag.
+    Flag(Flags),
+    /// A keyword, by its place in the account's table.
+    Keyword(usize),
+    /// A date lies so to the one given.
+    Date(DateOf, Relation, Date),
+    /// RFC822.SIZE is greater.
+    Larger(u64),
+    /// RFC822.SIZE is less.
+    Smaller(u64),
+    /// INTERNALDATE is this or earlier.
+    ReceivedUntil(Timestamp),
+    /// INTERNALDATE is this or later.
+    ReceivedFrom(Timestamp),
+    /// MODSEQ is this or greater.
+    ModSeq(ChangeNumber),
+    /// EMAILID is this.
+    Id(MessageId),
+    /// There is such a field.
+    HasField(String),
+    /// A field of that name contains the text.
+    Field(String, Needle),
+    /// The body contains the text.
+    Body(Needle),
+    /// The header or the body contains the text.
+    Text(Needle),
+}
+
+/// A search made ready.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) test: Test,
+}
+
+impl Plan {
+    /// Prepares `keys`, all of which must hold.
+    pub(super) fn new(
+        keys: &[Key],
+        view: &Selected,
+        keywords: &[String],
+        now: Timestamp,
+    ) -> Result<Self, BadSequence> {
+        let maker = Maker { view, keywords, now };
+        Ok(Self { test: Test::All(maker.tests(keys)?) })
+    }
+
+    /// Those of the view that the sets among the outermost keys leave over.
+    pub(super) fn candidates(&self, uids: &Ranges) -> Ranges {
+        let Test::All(tests) = &self.test else { return uids.clone() };
+        tests.iter().fold(uids.clone(), |left, test| match test {
+            Test::Uids(set) => left.intersection(set),
+            _ => left,
+        })
+    }
+}
+
+struct Maker<'a> {
+    view: &'a Selected,
+    keywords: &'a [String],
+    now: Timestamp,
+}
+
+impl Maker<'_> {
+    fn tests(&self, keys: &[Key]) -> Result<Vec<Test>, BadSequence> {
+        keys.iter().map(|key| self.test(key)).collect()
+    }
+
+    fn test(&self, key: &Key) -> Result<Test, BadSequence> {
+        Ok(match key {
+            Key::All => Test::Always(true),
+            // Threads are not kept, so no message has a THREADID (RFC 8474 §5.2).
+            Key::Nothing | Key::ThreadId(_) => Test::Always(false),
+            Key::And(keys) => Test::All(self.tests(keys)?),
+            Key::Or(a, b) => Test::Either(Box::new(self.test(a)?), Box::new(self.test(b)?)),
+            Key::Not(key) => Test::Not(Box::new(self.test(key)?)),
+            Key::Flag(flag) => Test::Flag(*flag),
+            Key::Keyword(name) => self.keyword(name),
+            Key::Numbers(set) => Test::Uids(self.view.resolve(set, false)?),
+            Key::Uids(set) => Test::Uids(self.view.resolve(set, true)?),
+            Key::Date(of, relation, date) => Test::Date(*of, *relation, *date),
+            Key::Larger(size) => Test::Larger(*size),
+            Key::Smaller(size) => Test::Smaller(*size),
+            Key::Older(s) => Test::ReceivedUntil(self.ago(*s)),
+            Key::Younger(s) => Test::ReceivedFrom(self.ago(*s)),
+            Key::ModSeq(change) => Test::ModSeq(*change),
+            Key::EmailId(id) => read_email_id(id).map_or(Test::Always(false), Test::Id),
+            // RFC 9051 §6.4.4: an empty string asks only whether the field is there.
+            Key::Header(field, text) if text.is_empty() => Test::HasField(field.clone()),
+            Key::Header(field, text) => Test::Field(field.clone(), Needle::new(text)),
+            // The empty string is in every text.
+            Key::Body(text) | Key::Text(text) if text.is_empty() => Test::Always(true),
+            Key::Body(text) => Test::Body(Needle::new(text)),
+            Key::Text(text) => Test::Text(Needle::new(text)),
+        })
+    }
+
+    fn keyword(&self, name: &str) -> Test {
+        let at = self.keywords.iter().position(|have| have.eq_ignore_ascii_case(name));
+        at.map_or(Test::Always(false), Test::Keyword)
+    }
+
+    fn ago(&self, s: u32) -> Timestamp {
+        Timestamp::from_s(self.now.as_s().saturating_sub(i64::from(s)))
+    }
+}

@@ -1,0 +1,122 @@
+//! SELECT and EXAMINE (RFC 9051 §6.3.2, §6.3.3), with what CONDSTORE and QRESYNC add
+//! (RFC 7162 §3.1.8, §3.2.5).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use account::{Flags, Mailbox, MessageChange};
+use base::Ranges;
+
+use super::{Action, Context, sync};
+use crate::capability::Enabled;
+use crate::command::{Select, SyncFrom};
+use crate::reply::{Code, Failure, Success};
+use crate::response::list::{ListLine, uid_next, write_mailbox_id};
+use crate::response::{flags, text::write_number};
+use crate::view::Selected;
+
+pub(super) async fn select(
+    request: Select,
+    selected: &mut Option<Box<Selected>>,
+    context: &mut Context<'_, '_>,
+) -> Result<Success, Failure> {
+    // The old mailbox is closed whether or not the new one can be opened (RFC 9051 §6.3.2).
+    if selected.take().is_some() {
+        context.out.buffer.extend_from_slice(b"* OK [CLOSED] the mailbox selected before is closed\r\n");
+    }
+    let name = context.name(&request.mailbox)?;
+    // No wait up to the view: it is the mailbox at one moment.
+    let now_at = context.account.highest_change();
+    let mailbox = context.account.mailbox(&name)?;
+    let mut uids = Ranges::new();
+    let mut first_unseen = None;
+    context.account.for_each(mailbox.id, |message| {
+        uids.insert(message.uid.0);
+        if first_unseen.is_none() && !message.flags.has(Flags::SEEN) {
+            first_unseen = Some(message.uid);
+        }
+    });
+    let mut view = Box::new(Selected::new(&mailbox, uids, now_at));
+    view.is_read_only = request.is_read_only;
+    let first_unseen = first_unseen.and_then(|uid| view.number_of(uid));
+    tell(&mut view, &mailbox, first_unseen, context);
+    if let Some(from) = request.sync_from {
+        catch_up(&from, &mut view, context).await?;
+    }
+    *selected = Some(view);
+    Ok(match request.is_read_only {
+        true => Success::with(Code::Word("READ-ONLY"), "examined"),
+        false => Success::with(Code::Word("READ-WRITE"), "selected"),
+    })
+}
+
+/// What every SELECT tells (RFC 9051 §6.3.2, RFC 3501 §6.3.1).
+fn tell(view: &mut Selected, mailbox: &Mailbox, first_unseen: Option<u32>, context: &mut Context<'_, '_>) {
+    let names = context.account.keywords();
+    view.keywords_known = names.len();
+    let is_rev2 = context.enabled.has(Enabled::REV2);
+    let is_utf8 = context.enabled.has_utf8();
+    let out = &mut context.out.buffer;
+    flags::write_defined(out, &names);
+    flags::write_permanent(out, &names, view.is_read_only);
+    sync::write_exists(out, view.exists());
+    // IMAP4rev2 has neither RECENT nor UNSEEN, and LIST instead.
+    if is_rev2 {
+        let name = view.name.as_str();
+        ListLine { is_lsub: false, attributes: &[], name, is_utf8, child_info: &[] }.write(out);
+    } else {
+        out.extend_from_slice(b"* 0 RECENT\r\n");
+        if let Some(number) = first_unseen {
+            write_ok(out, "UNSEEN", u64::from(number), "is the first that was not seen");
+        }
+    }
+    write_ok(out, "UIDVALIDITY", u64::from(mailbox.uid_validity.0), "while this stays, UIDs do");
+    write_ok(out, "UIDNEXT", u64::from(uid_next(mailbox)), "is the next UID");
+    write_ok(out, "HIGHESTMODSEQ", mailbox.status.highest_change.0, "is the last change");
+    out.extend_from_slice(b"* OK [");
+    write_mailbox_id(out, mailbox.id);
+    out.extend_from_slice(b"] is its id for good\r\n");
+}
+
+fn write_ok(out: &mut Vec<u8>, code: &str, value: u64, text: &str) {
+    out.extend_from_slice(b"* OK [");
+    out.extend_from_slice(code.as_bytes());
+    out.push(b' ');
+    write_number(out, value);
+    out.extend_from_slice(b"] ");
+    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What happened since the client was here last (RFC 7162 §3.2.5.1). Nothing can be said of another
+/// incarnation of the mailbox.
+async fn catch_up(from: &SyncFrom, view: &mut Selected, context: &mut Context<'_, '_>) -> Result<(), Failure> {
+    if from.uid_validity != view.uid_validity {
+        return Ok(());
+    }
+    let is_known = |uid: u32| from.known.as_ref().is_none_or(|known| known.contains(uid));
+    let mut vanished = Ranges::new();
+    let mut updated = Vec::new();
+    for change in context.account.changes(view.mailbox, from.change) {
+        match change {
+            MessageChange::Vanished(uid, _) if is_known(uid.0) => vanished.insert(uid.0),
+            MessageChange::Updated(message) if is_known(message.uid.0) => updated.push(message),
+            MessageChange::Vanished(..) | MessageChange::Updated(_) => {}
+        }
+    }
+    sync::write_vanished(&mut context.out.buffer, &vanished, true);
+    context.out.room().await?;
+    sync::tell_flags(view, &mut updated, context).await?;
+    Ok(())
+}
+
+/// A command that enables CONDSTORE while a mailbox is selected is told HIGHESTMODSEQ
+/// (RFC 7162 §3.1); SELECT tells it anyway.
+pub(super) fn tell_highest_change(view: &Selected, action: &Action, context: &mut Context<'_, '_>) {
+    if matches!(action, Action::Select(_)) {
+        return;
+    }
+    if let Ok(status) = context.account.status(view.mailbox) {
+        write_ok(&mut context.out.buffer, "HIGHESTMODSEQ", status.highest_change.0, "is the last change");
+    }
+}

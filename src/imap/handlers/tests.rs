@@ -1,0 +1,121 @@
+//! Commands on messages against a real account: what the transcripts cannot show well, such as large
+//! bodies, large mailboxes and what other sessions do meanwhile.
+
+mod copy;
+mod fetch;
+mod search;
+mod store;
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use account::{Account, FlagChange, FlagMode, Flags, MailboxName, NewMessage};
+use base::{MailboxId, Out, Ranges, Timestamp};
+use sim::{Clock, World, ready};
+
+use super::{Act, Action, Reply, handle};
+use crate::capability::Enabled;
+use crate::command::{Command, parse};
+use crate::limits::Limits;
+use crate::reply::write_tagged;
+use crate::view::Selected;
+
+/// One session of an account whose INBOX is selected.
+struct Fixture {
+    _world: World,
+    account: Account,
+    selected: Option<Box<Selected>>,
+    enabled: Enabled,
+    now: Timestamp,
+}
+
+impl Fixture {
+    fn new(messages: &[&[u8]]) -> Self {
+        let world = World::new();
+        let account = world.account("ann");
+        let mut fixture =
+            Self { _world: world, account, selected: None, enabled: Enabled::NONE, now: Clock::START };
+        for message in messages {
+            fixture.append(message, Flags::NONE);
+        }
+        fixture.say("SELECT INBOX");
+        fixture
+    }
+
+    fn with(mut self, enabled: Enabled) -> Self {
+        self.enabled = enabled;
+        self
+    }
+
+    fn inbox(&self) -> MailboxId {
+        self.account.mailbox(&MailboxName::inbox()).unwrap().id
+    }
+
+    fn append(&self, data: &[u8], flags: Flags) {
+        let data = Arc::new(data.to_vec());
+        let message = NewMessage { data, flags, keywords: Vec::new(), received: self.now };
+        ready(self.account.append(self.inbox(), Vec::from([message]), self.now)).unwrap();
+    }
+
+    /// Another session removes messages.
+    fn remove(&self, uids: &[u32]) {
+        let uids: Ranges = uids.iter().copied().collect();
+        ready(self.account.remove_messages(self.inbox(), &uids)).unwrap();
+    }
+
+    /// Another session adds flags.
+    fn add_flags(&self, uids: &[u32], flags: Flags) {
+        let uids: Ranges = uids.iter().copied().collect();
+        let change = FlagChange { mode: FlagMode::Add, flags, keywords: Vec::new() };
+        ready(self.account.store(self.inbox(), &uids, &change, None)).unwrap();
+    }
+
+    /// Does a command; gives all that is said, bytes that are no UTF-8 replaced.
+    fn say(&mut self, command: &str) -> String {
+        String::from_utf8_lossy(&self.bytes(command)).into_owned()
+    }
+
+    fn bytes(&mut self, command: &str) -> Vec<u8> {
+        let mut out = Out::in_memory(Vec::new());
+        self.say_to(command, &mut out);
+        out.buffer
+    }
+
+    fn say_to(&mut self, command: &str, out: &mut Out<'_>) {
+        let line = alloc::format!("t {command}");
+        let action = action(parse(line.as_bytes()).unwrap().command.expect(command));
+        let act = Act {
+            action,
+            tag: "t".to_string(),
+            selected: self.selected.take(),
+            enabled: self.enabled,
+            is_condstore_new: false,
+            limits: Limits::default(),
+        };
+        let Reply::Done(done) = ready(handle(Box::new(act), &self.account, self.now, out)) else {
+            panic!("not an answer to a command")
+        };
+        self.selected = done.selected;
+        write_tagged(&mut out.buffer, "t", &done.outcome);
+    }
+}
+
+fn action(command: Command) -> Action {
+    match command {
+        Command::Select(select) => Action::Select(select),
+        Command::Noop => Action::Sync,
+        Command::Fetch(fetch) => Action::Fetch(fetch),
+        Command::Search(search) => Action::Search(search),
+        Command::Store(store) => Action::Store(store),
+        Command::Copy(copy) => Action::Copy(copy),
+        Command::Move(copy) => Action::Move(copy),
+        other => panic!("{other:?} is not tested here"),
+    }
+}
+
+/// The lines of an answer, one a line.
+fn lines(lines: &[&str]) -> String {
+    lines.iter().map(|line| alloc::format!("{line}\r\n")).collect()
+}

@@ -1,0 +1,269 @@
+use core::task::{Context, Poll};
+
+use super::*;
+use crate::limits::{BODY_PIECE_BYTES, WHOLE_BODY_BYTES_MAX};
+use base::{Closed, Drain};
+use sim::samples;
+
+const SMALL: &[u8] = b"Subject: a\r\nFrom: Ann <ann@example.org>\r\n\r\none\r\ntwo\r\n";
+
+#[test]
+fn what_the_index_knows_is_told_in_the_order_asked_for() {
+    let mut ann = Fixture::new(&[SMALL]);
+    assert_eq!(
+        ann.say("FETCH 1 (FLAGS UID RFC822.SIZE INTERNALDATE SAVEDATE EMAILID THREADID)"),
+        lines(&[
+            "* 1 FETCH (FLAGS () UID 1 RFC822.SIZE 54 INTERNALDATE \" 1-Jan-2026 00:00:00 +0000\" \
+             SAVEDATE \" 1-Jan-2026 00:00:00 +0000\" EMAILID (M1) THREADID NIL)",
+            "t OK fetched",
+        ])
+    );
+    assert_eq!(ann.say("FETCH 2 UID"), lines(&["t BAD there is no message with that sequence number"]));
+    assert_eq!(ann.say("UID FETCH 2:5 FLAGS"), lines(&["t OK fetched"]));
+}
+
+#[test]
+fn sections_of_a_plain_message() {
+    let mut ann = Fixture::new(&[SMALL]);
+    for (item, want) in [
+        ("BODY.PEEK[]<0.9>", "BODY[]<0> {9}\r\nSubject: "),
+        ("BODY.PEEK[HEADER.FIELDS (subject x)]", "BODY[HEADER.FIELDS (subject x)] {14}\r\nSubject: a\r\n\r\n"),
+        (
+            "BODY.PEEK[HEADER.FIELDS.NOT (subject)]",
+            "BODY[HEADER.FIELDS.NOT (subject)] {31}\r\nFrom: Ann <ann@example.org>\r\n\r\n",
+        ),
+        ("BODY.PEEK[TEXT]", "BODY[TEXT] {10}\r\none\r\ntwo\r\n"),
+        ("BODY.PEEK[TEXT]<4.100>", "BODY[TEXT]<4> {6}\r\n\ntwo\r\n"),
+        ("BODY.PEEK[TEXT]<99.1>", "BODY[TEXT]<99> {0}\r\n"),
+        ("BODY.PEEK[1]", "BODY[1] {10}\r\none\r\ntwo\r\n"),
+        ("BODY.PEEK[1.MIME]", "BODY[1.MIME] {43}\r\nSubject: a\r\nFrom: Ann <ann@example.org>\r\n\r\n"),
+        ("BODY.PEEK[2]", "BODY[2] NIL"),
+        ("BODY.PEEK[1.HEADER]", "BODY[1.HEADER] NIL"),
+        ("RFC822.HEADER", "RFC822.HEADER {43}\r\nSubject: a\r\nFrom: Ann <ann@example.org>\r\n\r\n"),
+        ("BINARY.PEEK[1]", "BINARY[1] {10}\r\none\r\ntwo\r\n"),
+        ("BINARY.SIZE[1]", "BINARY.SIZE[1] 10"),
+        ("BINARY.PEEK[7]", "BINARY[7] NIL"),
+    ] {
+        let said = ann.say(&alloc::format!("FETCH 1 {item}"));
+        assert_eq!(said, alloc::format!("* 1 FETCH ({want})\r\nt OK fetched\r\n"), "{item}");
+    }
+}
+
+#[test]
+fn sections_reach_into_embedded_messages() {
+    let mut ann = Fixture::new(&[samples::NESTED]);
+    for (item, want) in [
+        ("BODY.PEEK[1]", "{11}\r\nHere it is."),
+        ("BODY.PEEK[2.MIME]", "{65}\r\nContent-Type: message/rfc822\r\nContent-Description: the plan\r\n\r\n"),
+        ("BODY.PEEK[2.HEADER.FIELDS (From)]", "{32}\r\nFrom: Carl <carl@example.net>\r\n\r\n"),
+        ("BODY.PEEK[2.1]", "{11}\r\nInner text."),
+        ("BODY.PEEK[2.2]", "{18}\r\n<i>Inner text.</i>"),
+        ("BODY.PEEK[2.2.MIME]", "{43}\r\nContent-Type: text/html; charset=us-ascii\r\n\r\n"),
+        ("BODY.PEEK[2.3]", "NIL"),
+        ("BODY.PEEK[2.1.TEXT]", "NIL"),
+    ] {
+        let label = item.replace(".PEEK", "");
+        let said = ann.say(&alloc::format!("FETCH 1 {item}"));
+        assert_eq!(said, alloc::format!("* 1 FETCH ({label} {want})\r\nt OK fetched\r\n"), "{item}");
+    }
+    let whole = ann.say("FETCH 1 BODY.PEEK[2]");
+    assert!(whole.contains("From: Carl") && whole.contains("--two--") && !whole.contains("--one"), "{whole}");
+    let text = ann.say("FETCH 1 BODY.PEEK[2.TEXT]");
+    assert!(text.contains("} \r\n--two") || text.contains("}\r\n--two"), "{text}");
+}
+
+#[test]
+fn encodings_are_undone_by_binary_alone() {
+    let mut ann = Fixture::new(&[samples::ATTACHMENT]);
+    let plain: Vec<u8> = (0..64).collect();
+    let said = ann.bytes("FETCH 1 (BINARY.SIZE[2] BINARY.PEEK[2])");
+    let mut want = b"* 1 FETCH (BINARY.SIZE[2] 64 BINARY[2] ~{64}\r\n".to_vec();
+    want.extend(&plain);
+    want.extend(b")\r\nt OK fetched\r\n");
+    assert_eq!(said, want);
+    let said = ann.bytes("FETCH 1 BINARY.PEEK[2]<65.1>");
+    assert_eq!(said, b"* 1 FETCH (BINARY[2]<65> {0}\r\n)\r\nt OK fetched\r\n");
+    assert!(ann.say("FETCH 1 BODY.PEEK[2]").contains("AAECAwQF"));
+}
+
+#[test]
+fn an_unknown_encoding_is_refused_and_the_rest_is_sent() {
+    let message = b"Content-Transfer-Encoding: x-rot13\r\n\r\nabc\r\n";
+    let mut ann = Fixture::new(&[message]);
+    assert_eq!(
+        ann.say("FETCH 1 (BINARY.PEEK[1] FLAGS)"),
+        lines(&["* 1 FETCH (FLAGS ())", "t NO [UNKNOWN-CTE] the part's encoding cannot be undone"])
+    );
+    assert_eq!(
+        ann.say("FETCH 1 BINARY.PEEK[1]"),
+        lines(&["* 1 FETCH (UID 1)", "t NO [UNKNOWN-CTE] the part's encoding cannot be undone"])
+    );
+}
+
+#[test]
+fn reading_sets_seen_once_and_says_so() {
+    let mut ann = Fixture::new(&[SMALL, SMALL]).with(Enabled::CONDSTORE);
+    assert!(ann.say("FETCH 1:2 (BODY.PEEK[TEXT] RFC822.HEADER)").ends_with(")\r\nt OK fetched\r\n"));
+    let before = ann.account.highest_change().0;
+    let said = ann.say("FETCH 1:2 BODY[TEXT]<0.3>");
+    let fetched = |n| alloc::format!("* {n} FETCH (BODY[TEXT]<0> {{3}}\r\none)\r\n");
+    let told = |n| alloc::format!("* {n} FETCH (UID {n} FLAGS (\\Seen) MODSEQ ({}))\r\n", before + 1);
+    let want = [fetched(1), fetched(2), told(1), told(2), "t OK fetched\r\n".to_string()].concat();
+    assert_eq!(said, want);
+    // Nothing more to set, nothing more to tell.
+    assert_eq!(ann.say("FETCH 1 BODY[TEXT]<0.3>"), [fetched(1).as_str(), "t OK fetched\r\n"].concat());
+    assert_eq!(ann.account.highest_change().0, before + 1);
+    ann.say("EXAMINE INBOX");
+    ann.append(SMALL, Flags::NONE);
+    ann.say("NOOP");
+    assert_eq!(ann.say("FETCH 3 RFC822"), alloc::format!("* 3 FETCH (RFC822 {{54}}\r\n{})\r\nt OK fetched\r\n", core::str::from_utf8(SMALL).unwrap()));
+}
+
+#[test]
+fn a_message_that_is_gone_is_skipped_and_reported() {
+    let mut ann = Fixture::new(&[SMALL, SMALL, SMALL]);
+    ann.remove(&[2]);
+    assert_eq!(
+        ann.say("FETCH 1:3 UID"),
+        lines(&["* 1 FETCH (UID 1)", "* 3 FETCH (UID 3)", "t NO [EXPUNGEISSUED] some of the messages are gone"])
+    );
+    assert_eq!(
+        ann.say("UID FETCH 1:* FLAGS"),
+        lines(&["* 1 FETCH (UID 1 FLAGS ())", "* 3 FETCH (UID 3 FLAGS ())", "* 2 EXPUNGE", "t OK fetched"])
+    );
+    assert_eq!(ann.say("FETCH 2 UID"), lines(&["* 2 FETCH (UID 3)", "t OK fetched"]));
+}
+
+#[test]
+fn changed_since_tells_of_changes_only() {
+    let mut ann = Fixture::new(&[SMALL, SMALL, SMALL]).with(Enabled::CONDSTORE.with(Enabled::QRESYNC));
+    let since = ann.account.highest_change().0;
+    ann.add_flags(&[3], Flags::FLAGGED);
+    assert_eq!(
+        ann.say(&alloc::format!("UID FETCH 1:* (FLAGS) (CHANGEDSINCE {since})")),
+        alloc::format!(
+            "* 3 FETCH (UID 3 FLAGS (\\Flagged) MODSEQ ({}))\r\n\
+             * 3 FETCH (UID 3 FLAGS (\\Flagged) MODSEQ ({}))\r\nt OK fetched\r\n",
+            since + 1,
+            since + 1
+        )
+    );
+    ann.remove(&[1]);
+    ann.say("NOOP");
+    assert_eq!(
+        ann.say(&alloc::format!("UID FETCH 1:2 (UID) (CHANGEDSINCE {since} VANISHED)")),
+        lines(&["* VANISHED (EARLIER) 1", "t OK fetched"])
+    );
+    let mut bob = Fixture::new(&[SMALL]);
+    assert!(bob.say("UID FETCH 1 (UID) (CHANGEDSINCE 1 VANISHED)").starts_with("t BAD "));
+}
+
+/// A peer that takes everything and keeps the most it was given at a time.
+#[derive(Default)]
+struct Sink {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl Drain for Sink {
+    fn poll_drain(&mut self, _: &mut Context<'_>, bytes: &mut Vec<u8>) -> Poll<Result<(), Closed>> {
+        self.most = self.most.max(bytes.len());
+        self.bytes.append(bytes);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn large_messages_are_streamed_in_pieces() {
+    let size = WHOLE_BODY_BYTES_MAX as usize * 3;
+    let mut message = b"Subject: large\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n".to_vec();
+    while message.len() < size {
+        message.extend_from_slice(b"0123456789012345678901234567890123456789012345678901234567890123456789\r\n");
+    }
+    message.extend_from_slice(b"\r\n--b--\r\n");
+    let mut ann = Fixture::new(&[&message]);
+    for item in ["BODY.PEEK[]", "BODY.PEEK[TEXT]", "(ENVELOPE BODYSTRUCTURE BODY.PEEK[1])", "BINARY.PEEK[1]"] {
+        let mut sink = Sink::default();
+        let mut out = Out::new(Vec::new(), &mut sink);
+        ann.say_to(&alloc::format!("FETCH 1 {item}"), &mut out);
+        ready(out.flush()).unwrap();
+        assert!(sink.most <= Out::HIGH_BYTES + BODY_PIECE_BYTES as usize, "{item}: {}", sink.most);
+        assert!(sink.bytes.len() > size - 200 && sink.bytes.ends_with(b")\r\nt OK fetched\r\n"), "{item}");
+    }
+    let whole = ann.bytes("FETCH 1 BODY.PEEK[]");
+    let start = alloc::format!("* 1 FETCH (BODY[] {{{}}}\r\n", message.len());
+    assert_eq!(whole.strip_prefix(start.as_bytes()).and_then(|rest| rest.get(..message.len())), Some(&message[..]));
+    let part = ann.say(&alloc::format!("FETCH 1 BODY.PEEK[]<{}.20>", message.len() - 9));
+    assert!(part.contains("{9}\r\n\r\n--b--\r\n)"), "{part}");
+}
+
+#[test]
+fn a_peer_that_goes_away_ends_the_work() {
+    struct Gone;
+    impl Drain for Gone {
+        fn poll_drain(&mut self, _: &mut Context<'_>, _: &mut Vec<u8>) -> Poll<Result<(), Closed>> {
+            Poll::Ready(Err(Closed))
+        }
+    }
+    let message = [b'x'; 100_000];
+    let mut ann = Fixture::new(&[&message, &message]);
+    let mut gone = Gone;
+    let mut out = Out::new(Vec::new(), &mut gone);
+    ann.say_to("FETCH 1:2 BODY[]", &mut out);
+    assert!(!out.buffer.ends_with(b"fetched\r\n"));
+    assert_eq!(ann.account.mailbox(&MailboxName::inbox()).unwrap().status.unseen, 2);
+}
+
+#[test]
+fn a_header_longer_than_the_first_read_is_found() {
+    let mut message = b"Subject: x\r\n".to_vec();
+    for n in 0..4000 {
+        message.extend(alloc::format!("X-{n}: 0123456789012345678901234567890123456789\r\n").bytes());
+    }
+    let header = message.len() + 2;
+    message.extend_from_slice(b"\r\n");
+    message.resize(600_000, b'y');
+    let mut ann = Fixture::new(&[&message]);
+    let said = ann.say("FETCH 1 (BODY.PEEK[HEADER.FIELDS (SUBJECT X-3999)] BODY.PEEK[HEADER]<0.4>)");
+    assert!(said.contains("Subject: x\r\nX-3999: 0123"), "{said}");
+    let said = ann.say("FETCH 1 RFC822.HEADER");
+    assert!(said.starts_with(&alloc::format!("* 1 FETCH (RFC822.HEADER {{{header}}}")));
+}
+
+#[test]
+fn all_of_a_large_mailbox_is_told_within_bounded_memory() {
+    let ann = Fixture::new(&[]);
+    let data = Arc::new(SMALL.to_vec());
+    let message = |_| NewMessage { data: data.clone(), flags: Flags::SEEN, keywords: Vec::new(), received: ann.now };
+    ready(ann.account.append(ann.inbox(), (0..20_000).map(message).collect(), ann.now)).unwrap();
+    let mut ann = ann;
+    ann.say("SELECT INBOX");
+    let mut sink = Sink::default();
+    let mut out = Out::new(Vec::new(), &mut sink);
+    ann.say_to("FETCH 1:* (UID FLAGS)", &mut out);
+    ready(out.flush()).unwrap();
+    assert!(sink.most < Out::HIGH_BYTES + 100);
+    assert!(sink.bytes.ends_with(b"* 20000 FETCH (UID 20000 FLAGS (\\Seen))\r\nt OK fetched\r\n"));
+    assert_eq!(sink.bytes.iter().filter(|&&byte| byte == b'\n').count(), 20_001);
+}
+
+#[test]
+fn broken_mime_never_fails_a_fetch() {
+    let mut random = base::Random::new(7);
+    for _ in 0..200 {
+        let (_, sample) = samples::ALL[random.below(samples::ALL.len() as u64) as usize];
+        let mut message = sample.to_vec();
+        for _ in 0..random.below(8) {
+            let at = random.below(message.len() as u64) as usize;
+            message[at] = random.next_u64() as u8;
+        }
+        message.truncate(random.below(message.len() as u64 + 1) as usize);
+        let mut ann = Fixture::new(&[&message]);
+        let said = ann.say("FETCH 1 (FULL)".replace("(FULL)", "FULL").as_str());
+        assert!(said.ends_with("t OK fetched\r\n"), "{said}");
+        for items in ["(BODYSTRUCTURE BODY[1] BODY[1.MIME] BODY[2.1] BODY[2.HEADER] BODY[TEXT])", "BODY[]"] {
+            let said = ann.say(&alloc::format!("FETCH 1 {items}"));
+            assert!(said.ends_with("t OK fetched\r\n"), "{said}");
+        }
+    }
+}
