@@ -1,0 +1,50 @@
+//! The one crate that touches the world for everybody else: executors pinned to cores, sockets,
+//! TLS, timers, signals, threads, and the clock. Layer L5.
+//!
+//! ```text
+//!   main ── preflight ── Shards::start ──┬─ shard 0: executor, timers, inbox, store pump, listeners
+//!            │                           └─ shard 1: ...
+//!            ├─ watchdog thread (wakes a shard that sleeps beside work)
+//!            ├─ blocking pool (password hashing, checkpoints)
+//!            └─ sidecar thread (crates bound to tokio)
+//!
+//!   one connection:  Conn (socket + TLS) ── drive() ── Session (a value) ── Service (handlers)
+//! ```
+//!
+//! glommio is named in `local`, `executor`, `net` and `store_pump` only, and no public item shows it.
+
+mod blocking;
+mod clock;
+mod drive;
+mod executor;
+mod limits;
+mod local;
+mod net;
+mod preflight;
+mod serve;
+mod server;
+mod sidecar;
+mod signals;
+mod store_pump;
+mod timers;
+mod tls;
+mod watchdog;
+
+pub use blocking::{Blocking, NotRun, block_on};
+pub use clock::{instant, now};
+pub use drive::{DriveContext, End, drive, secure};
+pub use executor::{ShardSetup, Shards, ShardsConfig, StartError};
+pub use limits::{ConnectionLimits, INTERACTIVE_SHARES};
+pub use local::{Local, Queue, yield_if_needed, yield_now};
+pub use net::{
+    Address, Conn, ConnError, DetachedConn, Gate, ListenError, Listener, Peer, Place, Refusal, accept,
+    bind_all,
+};
+pub use preflight::{Unready, cores, preflight};
+pub use serve::{ServeConfig, ServeError, serve};
+pub use server::Machine;
+pub use sidecar::Sidecar;
+pub use signals::{Signal, Signals};
+pub use store_pump::start_store;
+pub use timers::{Deadline, Timers};
+pub use tls::{Certificate, Certificates, TlsAcceptor, TlsError};

@@ -1,0 +1,101 @@
+//! Every bound of this crate.
+
+use std::time::Duration;
+
+/// Bytes one read takes from a socket at most, and the size of a shard's scratch buffers. One TLS
+/// record (RFC 8446 §5.2: 16,384 + 256 + 5 bytes) fits several times.
+pub(crate) const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// Bytes of plain text that are encrypted at once: with the overhead of its records it must fit
+/// into [`SCRATCH_BYTES`].
+pub(crate) const ENCRYPT_BYTES_MAX: usize = 48 * 1024;
+
+/// Bytes one connection may write before other tasks get their turn.
+pub(crate) const FLUSH_BYTES_A_TURN: usize = 256 * 1024;
+
+/// Bytes of TLS handshake and alert records that may wait for a peer that does not read.
+pub(crate) const TLS_WAITING_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of replies that may gather, while pipelined requests are run, before they are written.
+pub(crate) const GATHERED_BYTES_MAX: usize = 16 * 1024;
+
+/// A buffer with more capacity than this is given back when its connection falls idle.
+pub(crate) const IDLE_BUFFER_BYTES_MAX: usize = 1024;
+
+/// Bytes thrown away from a peer that still sends after our last word (see `Conn::poll_finish`).
+pub(crate) const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// How long such a peer is given to close its side.
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a peer may take for a TLS handshake.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// How long a peer may leave our output unread before the connection is given up.
+pub(crate) const WRITE_STALL: Duration = Duration::from_mins(2);
+
+/// Timers fire at multiples of this, never early.
+pub(crate) const TICK: Duration = Duration::from_secs(1);
+
+/// How long an accept loop waits after running out of descriptors or memory.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections the kernel keeps for a listener that is busy.
+pub(crate) const BACKLOG: i32 = 1024;
+
+/// Glommio registers this much memory per ring; its buffers are not used, so it is kept small
+/// (RLIMIT_MEMLOCK counts it).
+pub(crate) const IO_MEMORY_BYTES: usize = 64 * 1024;
+
+/// A task queue gives way to the others, and to timers and sockets, after this.
+pub(crate) const PREEMPT: Duration = Duration::from_millis(5);
+
+/// Shares of a shard's time, by queue, when all of them have work.
+pub const INTERACTIVE_SHARES: usize = 1000;
+/// As [`INTERACTIVE_SHARES`], for deliveries and relaying.
+pub(crate) const DELIVERY_SHARES: usize = 500;
+/// As [`INTERACTIVE_SHARES`], for compaction, indexing and expiry.
+pub(crate) const BACKGROUND_SHARES: usize = 100;
+
+/// How long a checkpoint waits before it asks again for a place in the blocking pool.
+pub(crate) const POOL_PAUSE: Duration = Duration::from_millis(20);
+
+/// How often a stopping shard looks whether its store, or its connections, are done.
+pub(crate) const STOP_PAUSE: Duration = Duration::from_millis(5);
+
+/// Jobs of other shards taken from the inbox before its task looks whether others wait.
+pub(crate) const INBOX_BATCH: usize = 64;
+
+/// How often the watchdog looks.
+pub(crate) const WATCHDOG: Duration = Duration::from_millis(100);
+
+/// Looks in a row that must find a shard idle before the watchdog leaves it asleep.
+pub(crate) const IDLE_LOOKS: u8 = 3;
+
+/// Jobs that wait for the sidecar thread.
+pub(crate) const SIDECAR_JOBS_MAX: usize = 256;
+
+/// The least RLIMIT_MEMLOCK the executors start with, in bytes.
+pub(crate) const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
+
+/// Days a certificate that we made for ourselves is valid.
+pub(crate) const SELF_SIGNED_DAYS: u64 = 3650;
+
+/// The exit code after which the process is to be started again and recovers (EX_SOFTWARE of
+/// sysexits.h).
+pub(crate) const FAILED: i32 = 70;
+
+/// How many connections are let in.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// In the whole process.
+    pub connections_max: usize,
+    /// From one source: an IPv4 address or an IPv6 /64.
+    pub per_source_max: usize,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self { connections_max: 100_000, per_source_max: 200 }
+    }
+}

@@ -1,0 +1,384 @@
+//! One connection: a stream socket, with TLS on it or not.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use base::TlsInfo;
+use futures_io::{AsyncRead, AsyncWrite};
+use glommio::net::TcpStream;
+use socket2::SockRef;
+
+use super::gate::{Peer, Place};
+use super::pending::Pending;
+use super::scratch;
+use crate::limits::{FLUSH_BYTES_A_TURN, LINGER_BYTES_MAX, TLS_WAITING_BYTES_MAX};
+use crate::tls::{Tls, TlsAcceptor};
+
+/// Why a connection cannot go on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ConnError {
+    /// The network or the peer.
+    Io(io::ErrorKind),
+    /// The peer's TLS; the alert for it was sent as far as possible.
+    Tls(rustls::Error),
+    /// The peer closed where it may not: in a handshake.
+    Closed,
+    /// The peer took too long.
+    TimedOut,
+}
+
+impl fmt::Display for ConnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(kind) => kind.fmt(f),
+            Self::Tls(error) => error.fmt(f),
+            Self::Closed => f.write_str("closed by the peer"),
+            Self::TimedOut => f.write_str("timed out"),
+        }
+    }
+}
+
+impl std::error::Error for ConnError {}
+
+impl From<io::Error> for ConnError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error.kind())
+    }
+}
+
+/// A connection on the shard that drives it. Idle, it holds a descriptor and its TLS state: what is
+/// read passes through a buffer of the shard, and what cannot be written yet is all that is kept.
+///
+/// Dropping it closes the socket at once; [`Conn::poll_finish`] ends it in good order.
+pub struct Conn {
+    /// Over a socket of any stream family: only its descriptor is used.
+    stream: TcpStream,
+    tls: Option<Box<Tls>>,
+    /// Bytes for the wire, before everything else: TLS records made but not written.
+    wire: Pending,
+    /// Bytes of the protocol that are not on their way yet.
+    plain: Pending,
+    /// How many bytes of the protocol have gone, for telling a slow peer from a dead one.
+    written: u64,
+    closing: Closing,
+    peer: Peer,
+    place: Option<Place>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    Open,
+    /// Our last TLS word is in `wire`.
+    Said,
+    /// Our side of the socket is closed; so many bytes of the peer were thrown away since.
+    Shut {
+        lingered: usize,
+    },
+}
+
+/// What one look at the socket brought.
+enum Filled {
+    /// Bytes for the taker, perhaps none of the protocol's.
+    Bytes(usize),
+    End,
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_tls = self.tls.is_some();
+        f.debug_struct("Conn").field("peer", &self.peer).field("tls", &is_tls).finish_non_exhaustive()
+    }
+}
+
+/// A connection on its way to another shard: all of it is `Send`.
+#[derive(Debug)]
+pub struct DetachedConn {
+    socket: OwnedFd,
+    tls: Option<Box<Tls>>,
+    peer: Peer,
+    place: Option<Place>,
+}
+
+impl Conn {
+    /// Takes over a connected stream socket. To be called on the shard that will drive it.
+    pub fn new(socket: OwnedFd, place: Option<Place>) -> Self {
+        let peer = peer_of(&SockRef::from(&socket));
+        Self::attach(DetachedConn { socket, tls: None, peer, place })
+    }
+
+    pub(super) fn from_stream(stream: TcpStream, peer: Peer, place: Option<Place>) -> Self {
+        Self {
+            stream,
+            tls: None,
+            wire: Pending::default(),
+            plain: Pending::default(),
+            written: 0,
+            closing: Closing::Open,
+            peer,
+            place,
+        }
+    }
+
+    /// Connects to an address, without a bound in time of its own beyond the kernel's.
+    pub async fn connect(address: SocketAddr) -> Result<Self, ConnError> {
+        let stream = TcpStream::connect(address).await.map_err(io::Error::from)?;
+        stream.set_nodelay(true).map_err(io::Error::from)?;
+        Ok(Self::from_stream(stream, Peer::Tcp(address), None))
+    }
+
+    /// Takes the connection off this shard. All output must have been flushed. Bytes that were read
+    /// but not taken go along.
+    pub fn detach(self) -> Result<DetachedConn, ConnError> {
+        assert!(self.wire.is_empty() && self.plain.is_empty(), "unwritten output would be lost");
+        // The executor's socket cannot be dissolved; a second descriptor outlives it.
+        let socket = borrow(&self.stream).try_clone_to_owned()?;
+        Ok(DetachedConn { socket, tls: self.tls, peer: self.peer, place: self.place })
+    }
+
+    /// Puts a connection onto this shard.
+    #[allow(unsafe_code)]
+    pub fn attach(detached: DetachedConn) -> Self {
+        let DetachedConn { socket, tls, peer, place } = detached;
+        // SAFETY: `socket` is an open descriptor that we own and give away here.
+        let stream = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };
+        Self { tls, ..Self::from_stream(stream, peer, place) }
+    }
+
+    /// The other end.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Our end's address, when it has one.
+    pub fn local(&self) -> Option<SocketAddr> {
+        SockRef::from(&borrow(&self.stream)).local_addr().ok()?.as_socket()
+    }
+
+    /// Whether TLS protects it.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Bytes of the protocol that were handed to the kernel so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Reads at most `max` bytes (at least 1) and gives them to `take`, in one or more pieces.
+    /// Ready with their count; 0 means that the peer has closed its side.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<usize, ConnError>> {
+        loop {
+            match ready!(self.poll_fill(cx, max, take))? {
+                Filled::Bytes(0) => {}
+                Filled::Bytes(count) => return Poll::Ready(Ok(count)),
+                Filled::End => return Poll::Ready(Ok(0)),
+            }
+        }
+    }
+
+    /// Takes all of `bytes` to be written after what waits already; see [`Conn::poll_flush`].
+    pub fn give(&mut self, bytes: &mut Vec<u8>) {
+        if !bytes.is_empty() {
+            self.plain.take(bytes);
+        }
+    }
+
+    /// Ready once the kernel has everything that was given.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnError>> {
+        let mut left = FLUSH_BYTES_A_TURN;
+        loop {
+            if left == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let count = if !self.wire.is_empty() {
+                ready!(self.poll_wire(cx))?
+            } else if self.plain.is_empty() {
+                return Poll::Ready(Ok(()));
+            } else if self.tls.is_some() {
+                self.poll_encrypt(cx)?
+            } else {
+                let count = ready!(Pin::new(&mut self.stream).poll_write(cx, self.plain.rest()))?;
+                self.plain.advance(count);
+                self.written += count as u64;
+                count
+            };
+            left = left.saturating_sub(count);
+        }
+    }
+
+    /// Writes all of `bytes` and leaves it empty, with its capacity.
+    pub async fn write(&mut self, bytes: &mut Vec<u8>) -> Result<(), ConnError> {
+        self.give(bytes);
+        poll_fn(|cx| self.poll_flush(cx)).await?;
+        if bytes.capacity() == 0 {
+            *bytes = self.reclaim();
+        }
+        Ok(())
+    }
+
+    /// The buffer of the last [`Conn::give`], empty, when everything is written.
+    pub(crate) fn reclaim(&mut self) -> Vec<u8> {
+        self.plain.reclaim()
+    }
+
+    /// Begins TLS. What was read before is dropped here (RFC 3207 §4.2); what the peer sent before
+    /// the handshake and is still in the kernel is no handshake and ends the connection.
+    pub fn start_tls(&mut self, acceptor: &TlsAcceptor) -> Result<(), ConnError> {
+        self.tls = Some(Box::new(acceptor.begin().map_err(ConnError::Tls)?));
+        Ok(())
+    }
+
+    /// Ready once the TLS handshake that was begun is done.
+    pub fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<TlsInfo, ConnError>> {
+        while self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+            // Application data that comes with the last handshake message is kept by `tls`.
+            match ready!(self.poll_fill(cx, 0, &mut |_| {}))? {
+                Filled::Bytes(_) => {}
+                Filled::End => return Poll::Ready(Err(ConnError::Closed)),
+            }
+        }
+        ready!(self.poll_flush(cx))?;
+        Poll::Ready(self.tls.as_mut().map(|tls| tls.info()).ok_or(ConnError::Closed))
+    }
+
+    /// Ends the connection in good order: TLS's last word, our side closed, and then the peer read
+    /// to its end, a bounded length. A socket closed with unread bytes in it sends a reset instead,
+    /// which can take our last reply away from the peer.
+    pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnError>> {
+        loop {
+            match self.closing {
+                Closing::Open => {
+                    ready!(self.poll_flush(cx))?;
+                    if let Some(tls) = &mut self.tls {
+                        tls.close(self.wire.tail());
+                    }
+                    self.closing = Closing::Said;
+                }
+                Closing::Said => {
+                    ready!(self.poll_flush(cx))?;
+                    ready!(Pin::new(&mut self.stream).poll_close(cx))?;
+                    self.closing = Closing::Shut { lingered: 0 };
+                }
+                Closing::Shut { lingered } if lingered > LINGER_BYTES_MAX => return Poll::Ready(Ok(())),
+                Closing::Shut { lingered } => {
+                    let stream = Pin::new(&mut self.stream);
+                    match ready!(scratch::for_reading(|buffer| stream.poll_read(cx, buffer)))? {
+                        0 => return Poll::Ready(Ok(())),
+                        count => self.closing = Closing::Shut { lingered: lingered + count },
+                    }
+                }
+            }
+        }
+    }
+
+    /// One look at the socket, or at what TLS has kept.
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<Filled, ConnError>> {
+        if !self.wire.is_empty()
+            && self.poll_wire(cx)?.is_pending()
+            && self.wire.len() > TLS_WAITING_BYTES_MAX
+        {
+            return Poll::Pending;
+        }
+        let Self { stream, tls, wire, .. } = self;
+        let stream = Pin::new(stream);
+        let Some(tls) = tls else {
+            return scratch::for_reading(|buffer| {
+                let end = max.min(buffer.len());
+                let count = ready!(stream.poll_read(cx, &mut buffer[..end]))?;
+                take(&buffer[..count]);
+                Poll::Ready(Ok(if count == 0 { Filled::End } else { Filled::Bytes(count) }))
+            });
+        };
+        if let Some(count) = tls.take_kept(max, take) {
+            return Poll::Ready(Ok(Filled::Bytes(count)));
+        }
+        if tls.is_ended() {
+            return Poll::Ready(Ok(Filled::End));
+        }
+        scratch::for_reading(|buffer| {
+            let kept = tls.kept_records();
+            let mut end = kept.len();
+            if !tls.has_whole_record() {
+                match ready!(stream.poll_read(cx, &mut buffer[end..]))? {
+                    0 => return Poll::Ready(Ok(Filled::End)),
+                    count => end += count,
+                }
+            }
+            buffer[..kept.len()].copy_from_slice(kept);
+            match tls.read(&mut buffer[..end], max, wire.tail(), take) {
+                Ok(count) => Poll::Ready(Ok(Filled::Bytes(count))),
+                Err(error) => Poll::Ready(Err(ConnError::Tls(error))),
+            }
+        })
+        .map_err(|error| self.send_alert(cx, error))
+    }
+
+    /// The alert that says why is in `wire` now; it goes if the kernel takes it.
+    fn send_alert(&mut self, cx: &mut Context<'_>, error: ConnError) -> ConnError {
+        if matches!(error, ConnError::Tls(_)) && !self.wire.is_empty() {
+            let _gone_or_not = self.poll_wire(cx);
+        }
+        error
+    }
+
+    fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ConnError>> {
+        let count = ready!(Pin::new(&mut self.stream).poll_write(cx, self.wire.rest()))?;
+        self.wire.advance(count);
+        if self.wire.is_empty() {
+            // Records wait here seldom: the capacity is not kept.
+            drop(self.wire.reclaim());
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// Encrypts the next piece of `plain` through the shard's buffer, straight to the kernel. What
+    /// the kernel does not take is kept in `wire`, where the next look waits for it.
+    fn poll_encrypt(&mut self, cx: &mut Context<'_>) -> Result<usize, ConnError> {
+        let Self { stream, tls: Some(tls), wire, plain, written, .. } = self else { return Ok(0) };
+        tls.prepare(wire.tail()).map_err(ConnError::Tls)?;
+        if !wire.is_empty() {
+            return Ok(0);
+        }
+        scratch::for_writing(|buffer| {
+            let (taken, end) = tls.encrypt(plain.rest(), buffer).map_err(ConnError::Tls)?;
+            let records = &buffer[..end];
+            let count = match Pin::new(stream).poll_write(cx, records)? {
+                Poll::Ready(count) => count,
+                Poll::Pending => 0,
+            };
+            wire.extend(&records[count..]);
+            plain.advance(taken);
+            *written += taken as u64;
+            Ok(taken)
+        })
+    }
+}
+
+#[allow(unsafe_code)]
+pub(super) fn borrow(stream: &TcpStream) -> BorrowedFd<'_> {
+    // SAFETY: the descriptor is open as long as `stream` is, which the lifetime says.
+    unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) }
+}
+
+pub(super) fn peer_of(socket: &SockRef<'_>) -> Peer {
+    match socket.peer_addr().ok().and_then(|address| address.as_socket()) {
+        Some(address) => Peer::Tcp(SocketAddr::new(address.ip().to_canonical(), address.port())),
+        None => Peer::Unix,
+    }
+}

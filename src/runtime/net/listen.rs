@@ -1,0 +1,192 @@
+//! Listening sockets, made by hand: each shard has its own socket on the same address and the
+//! kernel spreads the connections (SO_REUSEPORT); a Unix socket is shared.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use glommio::GlommioError;
+use glommio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+
+use super::conn::{Conn, borrow, peer_of};
+use super::gate::{Gate, Refusal};
+use crate::limits::{ACCEPT_PAUSE, BACKLOG};
+use crate::local::Local;
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An IP address and port; port 0 lets the kernel choose.
+    Tcp(SocketAddr),
+    /// A Unix socket at this path. A socket that nobody listens on any more is replaced.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Why an address cannot be listened on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenError {
+    /// The address.
+    pub address: Address,
+    /// What the system said.
+    pub kind: io::ErrorKind,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let remedy = match self.kind {
+            io::ErrorKind::AddrInUse => "another program listens there: stop it or choose another address",
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need CAP_NET_BIND_SERVICE, a Unix socket a folder that can be written"
+            }
+            io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
+            _ => return write!(f, "cannot listen on {}: {}", self.address, self.kind),
+        };
+        write!(f, "cannot listen on {}: {remedy}", self.address)
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+/// A socket that listens, not yet bound to a shard.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    address: Address,
+}
+
+impl Listener {
+    /// Where it listens, with the port that was chosen.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+}
+
+/// Listens on `address` with one socket for each of `shards` shards.
+pub fn bind_all(address: &Address, shards: u16) -> Result<Vec<Listener>, ListenError> {
+    let failed = |error: io::Error| ListenError { address: address.clone(), kind: error.kind() };
+    match address {
+        Address::Tcp(at) => bind_tcp(*at, shards).map_err(failed),
+        Address::Unix(path) => bind_unix(path, shards).map_err(failed),
+    }
+}
+
+fn bind_tcp(at: SocketAddr, shards: u16) -> io::Result<Vec<Listener>> {
+    let mut at = at;
+    let mut listeners = Vec::with_capacity(usize::from(shards));
+    for _ in 0..shards {
+        let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        if at.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        // Linux hands both on to the accepted sockets: two system calls less per connection.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_mins(5)))?;
+        socket.bind(&at.into())?;
+        socket.listen(BACKLOG)?;
+        at = socket.local_addr()?.as_socket().unwrap_or(at);
+        listeners.push(Listener { socket, address: Address::Tcp(at) });
+    }
+    Ok(listeners)
+}
+
+fn bind_unix(path: &PathBuf, shards: u16) -> io::Result<Vec<Listener>> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let at = SockAddr::unix(path)?;
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket && Socket::new(Domain::UNIX, Type::STREAM, None)?.connect(&at).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    socket.bind(&at)?;
+    socket.listen(BACKLOG)?;
+    let listener = |socket| Listener { socket, address: Address::Unix(path.clone()) };
+    let mut listeners = Vec::with_capacity(usize::from(shards));
+    for _ in 1..shards {
+        listeners.push(listener(socket.try_clone()?));
+    }
+    listeners.push(listener(socket));
+    Ok(listeners)
+}
+
+/// Accepts on this shard until it drains. `each` gets every connection that `gate` lets in, and
+/// should spawn what it does with it; `refuse` gets the others, to say a word and close.
+pub async fn accept(
+    listener: Listener,
+    local: &Local,
+    gate: &Arc<Gate>,
+    mut refuse: impl FnMut(Conn, Refusal),
+    mut each: impl FnMut(Conn),
+) {
+    let Listener { socket, address } = listener;
+    // A pending accept of the executor must not be dropped: a connection it had taken would be lost
+    // with its descriptor. Closing the listening side is what ends it.
+    let Ok(stop) = socket.try_clone() else {
+        tracing::error!(event = "runtime.listen_failed", %address, "no descriptor is left");
+        return;
+    };
+    local.on_drain(move || {
+        let _already_closed = stop.shutdown(std::net::Shutdown::Both);
+    });
+    let listener = listener_on(socket.into());
+    while !local.timers().is_draining() {
+        match listener.shared_accept().await {
+            Ok(accepted) => {
+                let stream = accepted.bind_to_executor();
+                admit(stream, gate, &mut refuse, &mut each);
+            }
+            Err(error) => {
+                if local.timers().is_draining() {
+                    return;
+                }
+                if !is_of_one_connection(&error) {
+                    tracing::warn!(event = "runtime.accept_failed", %address, %error);
+                    local.pause(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+fn admit(
+    stream: TcpStream,
+    gate: &Arc<Gate>,
+    refuse: &mut impl FnMut(Conn, Refusal),
+    each: &mut impl FnMut(Conn),
+) {
+    let peer = peer_of(&SockRef::from(&borrow(&stream)));
+    match gate.admit(&peer) {
+        Ok(place) => each(Conn::from_stream(stream, peer, Some(place))),
+        Err(refusal) => refuse(Conn::from_stream(stream, peer, None), refusal),
+    }
+}
+
+#[allow(unsafe_code)]
+fn listener_on(socket: OwnedFd) -> TcpListener {
+    // SAFETY: `socket` is an open, listening descriptor that we own and give away here.
+    unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) }
+}
+
+/// The peer went away before it was accepted: nothing to wait for.
+fn is_of_one_connection(error: &GlommioError<()>) -> bool {
+    let GlommioError::IoError(error) = error else { return false };
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}

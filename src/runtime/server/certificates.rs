@@ -1,0 +1,42 @@
+//! The configured certificates, read at the start and again at each reload.
+
+use std::sync::Arc;
+
+use admin::{Config, Exit, Failure};
+
+use crate::tls::{Certificate, Certificates, TlsError};
+
+/// The default certificate and those with names of their own.
+type Set = (Certificate, Vec<(String, Certificate)>);
+
+/// Reads what is configured, or the certificate we made for ourselves.
+pub(super) fn read(config: &Config) -> Result<Arc<Certificates>, Failure> {
+    let (default, named) = load(config)?;
+    Ok(Certificates::new(default, named))
+}
+
+/// Puts the files' present content in force; on failure the old ones stay.
+pub(super) fn reload(config: &Config, certificates: &Certificates) -> Result<(), Failure> {
+    let (default, named) = load(config)?;
+    certificates.replace(default, named);
+    Ok(())
+}
+
+fn load(config: &Config) -> Result<Set, Failure> {
+    let failed = |error: TlsError| Failure::new(Exit::Config, format!("TLS: {error}"));
+    let mut default = None;
+    let mut named = Vec::new();
+    for entry in &config.tls.certificates {
+        let certificate = Certificate::from_files(&entry.certificate, &entry.key).map_err(failed)?;
+        named.extend(entry.names.iter().map(|name| (name.to_ascii_lowercase(), certificate.clone())));
+        default.get_or_insert(certificate);
+    }
+    let default = match default {
+        Some(certificate) => certificate,
+        None => {
+            let names = [config.server.hostname.clone(), "localhost".to_owned(), "127.0.0.1".to_owned()];
+            Certificate::self_signed(&config.server.data.join("tls"), &names).map_err(failed)?
+        }
+    };
+    Ok((default, named))
+}

@@ -1,0 +1,93 @@
+//! The host that the command line asks.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+
+use admin::{Config, Control, Exit, Failure, Host, Started};
+use base::Timestamp;
+use storage_engine::{CheckProgress, CheckReport, Disk, check};
+
+use super::control::{Direct, Socket, Workshop};
+use super::running::{Doors, Running};
+use crate::{Signal, Signals, clock};
+
+/// This machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Machine;
+
+impl Host for Machine {
+    fn serve(&self, config: &Config, started: Started<'_>) -> Result<Exit, Failure> {
+        log();
+        // Before the shards start: a signal that comes meanwhile must not end the process halfway.
+        let mut signals = Signals::take()
+            .map_err(|error| Failure::new(Exit::System, format!("signals cannot be received: {error}")))?;
+        let running = Running::start(config, Doors::Open)?;
+        tracing::info!(event = "runtime.serving", shards = running.router().shards());
+        let begun = started(&mut Direct(running.router()), config);
+        if let Err(failure) = begun {
+            running.stop();
+            return Err(failure);
+        }
+        loop {
+            match signals.wait() {
+                Ok(Signal::Reload) => reload(&running, config),
+                Ok(Signal::Stop) => break,
+                Err(error) => {
+                    tracing::error!(event = "runtime.signals_lost", %error);
+                    break;
+                }
+            }
+        }
+        tracing::info!(event = "runtime.stopping");
+        running.stop();
+        Ok(Exit::Done)
+    }
+
+    fn control(&self, config: &Config) -> Result<Box<dyn Control>, Failure> {
+        if let Some(socket) = Socket::connect(&config.server.data) {
+            return Ok(Box::new(socket));
+        }
+        Ok(Box::new(Workshop(Some(Running::start(config, Doors::Shut)?))))
+    }
+
+    fn check(&self, data: &Path, progress: &mut dyn FnMut(CheckProgress)) -> Result<CheckReport, Failure> {
+        check(&Disk::folder(data), progress).map_err(|error| {
+            Failure::new(Exit::Unavailable, format!("the store in {}: {error}", data.display()))
+        })
+    }
+
+    fn free_port(&self, wanted: u16) -> Result<u16, Failure> {
+        let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|found| found.local_addr());
+        bind(wanted).or_else(|_| bind(0)).map(|address| address.port()).map_err(|error| {
+            Failure::new(Exit::Unavailable, format!("no port is free on 127.0.0.1: {error}"))
+        })
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        super::world::random(bytes);
+    }
+
+    fn now(&self) -> Timestamp {
+        clock::now()
+    }
+}
+
+/// The file may have changed; what it says now is put in force, or the fault is logged and all stays.
+fn reload(running: &Running, started_with: &Config) {
+    let config = match &started_with.file {
+        Some(file) => Config::read(file).map_err(Failure::from),
+        None => Ok(started_with.clone()),
+    };
+    match config.and_then(|config| running.reload(&config)) {
+        Ok(()) => tracing::info!(event = "runtime.reloaded"),
+        Err(failure) => tracing::error!(event = "runtime.reload_failed", %failure),
+    }
+}
+
+/// Events go to standard error; `ANGARIUM_LOG` chooses which (`info` unless told).
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ANGARIUM_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let _already_set =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}

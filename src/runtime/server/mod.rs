@@ -1,0 +1,16 @@
+//! Everything joined: the configuration's listeners, the shards' contexts, the protocols behind
+//! the driver, the control socket, and the [`admin::Host`] that the command line asks.
+//!
+//! - `machine`: the host; `running`: a store with its shards, with or without listeners;
+//! - `context`: one shard's start and end; `connections`: from an accepted socket to a session;
+//! - `control`: the ways to have a request executed; `world`: time, chance and the pool for shards.
+
+mod certificates;
+mod connections;
+mod context;
+mod control;
+mod machine;
+mod running;
+mod world;
+
+pub use machine::Machine;

@@ -1,0 +1,164 @@
+//! Drives a shard's storage engine, which neither spawns nor sleeps: submits what gathered when
+//! there is something, reaps when the kernel says that completions wait, and has checkpoints made
+//! off the shard.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
+use std::task::Poll;
+
+use glommio::io::BufferedFile;
+use storage_engine::{CheckpointDone, Engine};
+
+use crate::blocking::{Blocking, NotRun};
+use crate::limits::{FAILED, POOL_PAUSE, STOP_PAUSE};
+use crate::local::{Local, Queue, yield_now};
+
+struct Pump {
+    engine: Engine,
+    blocking: Blocking,
+    local: Local,
+    is_checkpointing: Cell<bool>,
+}
+
+/// Starts driving this shard's engine, until the shard stops. When the engine has failed, the
+/// process ends: what the page cache holds after a failed flush is not to be trusted, and recovery
+/// from the log is the path that is tested.
+pub fn start_store(local: &Local, engine: &Engine, blocking: &Blocking) -> io::Result<()> {
+    let events = engine.event_fd().map(own_events).transpose()?;
+    let pump = Rc::new(Pump {
+        engine: engine.clone(),
+        blocking: blocking.clone(),
+        local: local.clone(),
+        is_checkpointing: Cell::new(false),
+    });
+    local.spawn(Queue::Interactive, Rc::clone(&pump).submit(events.is_none()));
+    if let Some(events) = events {
+        local.spawn(Queue::Interactive, Rc::clone(&pump).complete(events));
+    }
+    local.at_stop(pump.finish());
+    Ok(())
+}
+
+impl Pump {
+    /// Turns the engine whenever it has something to submit. `is_alone`: nothing tells of
+    /// completions (the disk is simulated), so it is turned until it is idle.
+    async fn submit(self: Rc<Self>, is_alone: bool) {
+        loop {
+            self.turn();
+            if !is_alone || self.engine.is_idle() {
+                self.work_to_submit().await;
+            }
+            // Tasks that are ready now may commit too: they join this batch, at no delay.
+            yield_now().await;
+        }
+    }
+
+    /// Turns the engine whenever completions wait.
+    async fn complete(self: Rc<Self>, events: BufferedFile) {
+        loop {
+            // An eventfd gives its count in 8 bytes, and waits while that is 0.
+            if let Err(error) = events.read_at(0, 8).await {
+                fail(&format!("the ring's eventfd cannot be read: {error}"));
+            }
+            self.turn();
+        }
+    }
+
+    fn work_to_submit(&self) -> impl Future<Output = ()> {
+        let mut has_asked = false;
+        poll_fn(move |cx| {
+            if std::mem::replace(&mut has_asked, true) {
+                return Poll::Ready(());
+            }
+            self.engine.set_waker(cx.waker().clone());
+            Poll::Pending
+        })
+    }
+
+    fn turn(self: &Rc<Self>) {
+        let guard = FailOnPanic;
+        self.engine.turn();
+        std::mem::forget(guard);
+        if let Some(error) = self.engine.failed() {
+            fail(&error.to_string());
+        }
+        if self.engine.checkpoint_due() && !self.is_checkpointing.replace(true) {
+            self.local.spawn(Queue::Background, Rc::clone(self).checkpoint());
+        }
+    }
+
+    async fn checkpoint(self: Rc<Self>) {
+        let guard = FailOnPanic;
+        if let Some(job) = self.engine.checkpoint() {
+            let done = self.run_off_shard(move || job.run()).await;
+            self.engine.install(done);
+        }
+        std::mem::forget(guard);
+        self.is_checkpointing.set(false);
+    }
+
+    /// A checkpoint that was begun must be ended, so it waits for room where others are refused.
+    async fn run_off_shard(&self, work: impl FnOnce() -> CheckpointDone + Send + 'static) -> CheckpointDone {
+        let (mut work, done) = Blocking::prepare(work);
+        while let Err(back) = self.blocking.try_start(work) {
+            work = back;
+            self.local.pause(POOL_PAUSE).await;
+        }
+        match done.await {
+            Ok(done) => done,
+            Err(_) => fail(&format!("a checkpoint: {}", NotRun::Panicked)),
+        }
+    }
+
+    /// Everything that was committed becomes durable, and a checkpoint under way is ended.
+    async fn finish(self: Rc<Self>) {
+        loop {
+            self.turn();
+            if self.engine.is_idle() && !self.is_checkpointing.get() {
+                return;
+            }
+            self.local.pause(STOP_PAUSE).await;
+        }
+    }
+}
+
+/// A broken invariant of the engine must not be caught like a handler's panic: the tasks that wait
+/// for their commits would wait for ever.
+struct FailOnPanic;
+
+impl Drop for FailOnPanic {
+    fn drop(&mut self) {
+        fail("the storage engine panicked");
+    }
+}
+
+fn fail(problem: &str) -> ! {
+    tracing::error!(
+        event = "runtime.store_failed",
+        problem,
+        "the process ends, so that it recovers from its log"
+    );
+    std::process::exit(FAILED);
+}
+
+/// A descriptor of our own for the engine's eventfd, in the one use of the executor's files that is
+/// free of their faults. It must block, or a read that finds no event fails instead of waiting.
+#[allow(unsafe_code)]
+fn own_events(events: RawFd) -> io::Result<BufferedFile> {
+    // SAFETY: the engine keeps its eventfd open as long as it lives, and it lives during this call.
+    let own: OwnedFd = unsafe { BorrowedFd::borrow_raw(events) }.try_clone_to_owned()?;
+    // SAFETY: takes a descriptor and numbers, no memory of ours.
+    let flags = unsafe { libc::fcntl(own.as_raw_fd(), libc::F_GETFL) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: as above.
+    if unsafe { libc::fcntl(own.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: an open descriptor that we own and give away here.
+    Ok(unsafe { BufferedFile::from_raw_fd(own.into_raw_fd()) })
+}
