@@ -1,0 +1,238 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A mail, calendar and collaboration server: fast, and never losing a letter.
+#[derive(Debug, Parser)]
+#[command(name = "angarium", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// Print JSON on standard output, for programs.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// The configuration file.
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/angarium/angarium.toml")]
+    pub(crate) config: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve on loopback with sample accounts and mail; nothing to configure.
+    Demo(DemoArgs),
+    /// Write a configuration file and make the store.
+    Init(InitArgs),
+    /// Serve as configured, until SIGTERM.
+    Serve(ServeArgs),
+    /// Accounts: add, remove, set, show, list.
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Domains to take mail for: add, remove, list.
+    #[command(subcommand)]
+    Domain(DomainCommand),
+    /// Addresses that stand for others: set, remove, list.
+    #[command(subcommand)]
+    Alias(AliasCommand),
+    /// Put messages from an mbox file, a Maildir or .eml files into an account.
+    Import(ImportArgs),
+    /// Write a mailbox of an account to an mbox file or a Maildir.
+    Export(ExportArgs),
+    /// Verify a store while no server has it open.
+    Check(CheckArgs),
+    /// The configuration file.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Keep the data here, and start again on it later.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Shards; default: one per core.
+    #[arg(long, value_name = "N")]
+    pub(crate) shards: Option<u16>,
+    /// Cores to use, such as 0-3,6.
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpus: Option<String>,
+    /// Add accounts u000, u001, ... for load tools.
+    #[arg(long, value_name = "N", requires = "password")]
+    pub(crate) accounts: Option<u32>,
+    /// The password of the added accounts.
+    #[arg(long, value_name = "PASSWORD")]
+    pub(crate) password: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The server's name in DNS.
+    #[arg(long)]
+    pub(crate) hostname: String,
+    /// The first domain to take mail for.
+    #[arg(long)]
+    pub(crate) domain: String,
+    /// Where the store goes.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/angarium")]
+    pub(crate) data: PathBuf,
+    /// Partitions of the store, fixed from now on.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(16..=1024))]
+    pub(crate) partitions: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Shards; default: as configured, or one per core.
+    #[arg(long, value_name = "N")]
+    pub(crate) shards: Option<u16>,
+    /// Cores to use, such as 0-3,6.
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpus: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Make an account with its usual mailboxes.
+    Add {
+        /// Its address, which is also its login name.
+        address: String,
+        /// For people.
+        #[arg(long, default_value = "")]
+        name: String,
+        #[command(flatten)]
+        password: PasswordArgs,
+        /// Bytes it may hold.
+        #[arg(long, value_name = "BYTES")]
+        quota: Option<u64>,
+    },
+    /// Remove an account.
+    Remove {
+        /// Its address.
+        address: String,
+    },
+    /// Change an account.
+    Set {
+        /// Its address.
+        address: String,
+        #[command(flatten)]
+        password: PasswordArgs,
+        /// For people.
+        #[arg(long)]
+        name: Option<String>,
+        /// Bytes it may hold; 0 for no limit.
+        #[arg(long, value_name = "BYTES")]
+        quota: Option<u64>,
+        /// Whether it may log in and receive mail.
+        #[arg(long)]
+        enabled: Option<bool>,
+    },
+    /// An account and what it holds.
+    Show {
+        /// Its address.
+        address: String,
+    },
+    /// All accounts.
+    List,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PasswordArgs {
+    /// Read the password from the first line of a file; - is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// The password itself; other users of this machine can see it while the command runs.
+    #[arg(long, value_name = "PASSWORD", conflicts_with = "password_file")]
+    pub(crate) password: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DomainCommand {
+    /// Take mail for a domain.
+    Add {
+        /// The domain.
+        name: String,
+    },
+    /// Take no more mail for a domain that nothing uses.
+    Remove {
+        /// The domain.
+        name: String,
+    },
+    /// All domains.
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AliasCommand {
+    /// Make or replace an alias.
+    Set {
+        /// The address that is replaced.
+        address: String,
+        /// What it stands for.
+        #[arg(required = true)]
+        targets: Vec<String>,
+    },
+    /// Remove an alias.
+    Remove {
+        /// Its address.
+        address: String,
+    },
+    /// All aliases.
+    List,
+}
+
+/// Forms of mail on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// One file, messages after `From ` lines (RFC 4155), `>From ` unquoted.
+    Mbox,
+    /// A folder with cur, new and tmp.
+    Maildir,
+    /// One file a message, or a folder of them.
+    Eml,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The account's address.
+    pub(crate) account: String,
+    /// The file or folder.
+    pub(crate) source: PathBuf,
+    /// The mailbox to put them into, made if it is not there.
+    #[arg(long, default_value = "INBOX")]
+    pub(crate) mailbox: String,
+    /// What the source is; default: what it looks like.
+    #[arg(long)]
+    pub(crate) format: Option<Format>,
+    /// Begin again, even if this source was imported before.
+    #[arg(long)]
+    pub(crate) again: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The account's address.
+    pub(crate) account: String,
+    /// The file (mbox) or new folder (Maildir) to write.
+    pub(crate) target: PathBuf,
+    /// The mailbox to write.
+    #[arg(long, default_value = "INBOX")]
+    pub(crate) mailbox: String,
+    /// The form to write.
+    #[arg(long, default_value = "mbox")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The store; default: as configured.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check the file without doing anything.
+    Check,
+}

@@ -1,0 +1,446 @@
+//! The configuration file: one TOML document, read whole and checked before anything starts.
+//! Every error names the line and the way out. `docs/operate/configure.md` lists the settings.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use shard::Settings;
+use toml::Spanned;
+
+use crate::Exit;
+
+/// Everything an operator can set. A table or key that is not there has its usual value.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Who we are and where the store is.
+    pub server: Server,
+    /// Certificates.
+    pub tls: Tls,
+    /// What to listen on.
+    pub listen: Listeners,
+    /// Bounds.
+    pub limits: Limits,
+    /// Logins.
+    pub auth: Auth,
+    /// The store's own settings.
+    pub store: Store,
+    /// Where it was read from: a reload reads it again.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Our name in greetings and Received.
+    pub hostname: String,
+    /// The store's folder.
+    pub data: PathBuf,
+    /// Shards; 0 is one per core.
+    pub shards: u16,
+    /// Cores for them, such as `0-3,6`; empty is all.
+    pub cpus: String,
+    /// The domain of login names without one; empty is none.
+    pub default_domain: String,
+    /// Who `Postmaster` is; empty is postmaster@hostname.
+    pub postmaster: String,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            hostname: "localhost".to_owned(),
+            data: PathBuf::from("/var/lib/angarium"),
+            shards: 0,
+            cpus: String::new(),
+            default_domain: String::new(),
+            postmaster: String::new(),
+        }
+    }
+}
+
+/// `[tls]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Certificates by name; the first serves clients that name none of them. Without any, a
+    /// self-signed one is made.
+    pub certificates: Vec<Certificate>,
+}
+
+/// A certificate and its key, in PEM files. Read again at reload.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// The chain, ours first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+    /// The names it serves, such as `mail.example.org` or `*.example.org`.
+    #[serde(default)]
+    pub names: Vec<String>,
+}
+
+/// `[listen]`: addresses by protocol, `HOST:PORT` or, for LMTP, `unix:PATH`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listeners {
+    /// Mail from other servers (port 25), STARTTLS.
+    pub smtp: Vec<Spanned<String>>,
+    /// Mail from users (port 587), STARTTLS.
+    pub submission: Vec<Spanned<String>>,
+    /// Mail from users (port 465), TLS from the start.
+    pub submissions: Vec<Spanned<String>>,
+    /// Mail from systems beside us, already accepted by them.
+    pub lmtp: Vec<Spanned<String>>,
+    /// Port 143, STARTTLS.
+    pub imap: Vec<Spanned<String>>,
+    /// Port 993, TLS from the start.
+    pub imaps: Vec<Spanned<String>>,
+    /// Port 110, STLS.
+    pub pop3: Vec<Spanned<String>>,
+    /// Port 995, TLS from the start.
+    pub pop3s: Vec<Spanned<String>>,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        let one = |address: &str| vec![Spanned::new(0..0, address.to_owned())];
+        Self {
+            smtp: one("[::]:25"),
+            submission: one("[::]:587"),
+            submissions: one("[::]:465"),
+            lmtp: Vec::new(),
+            imap: one("[::]:143"),
+            imaps: one("[::]:993"),
+            pop3: one("[::]:110"),
+            pop3s: one("[::]:995"),
+        }
+    }
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The largest message, in bytes.
+    pub message_bytes_max: Spanned<usize>,
+    /// Recipients of one message.
+    pub recipients_max: usize,
+    /// Messages a minute on one SMTP connection.
+    pub messages_per_minute_max: u32,
+    /// Connections to one shard.
+    pub connections_max: usize,
+    /// Connections from one source address to one shard.
+    pub connections_per_source_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let smtp = smtp::Limits::default();
+        Self {
+            message_bytes_max: Spanned::new(0..0, smtp.message_bytes_max),
+            recipients_max: smtp.recipients_max,
+            messages_per_minute_max: smtp.messages_per_minute_max,
+            connections_max: 50_000,
+            connections_per_source_max: 1_000,
+        }
+    }
+}
+
+/// `[auth]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// Whether passwords may cross the network in clear. For loopback only.
+    pub allow_plaintext_without_tls: bool,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// Partitions; fixed when the store is made.
+    pub partitions: Spanned<u16>,
+    /// Bytes of a log segment.
+    pub segment_bytes: Spanned<u32>,
+    /// Bytes of changes a shard keeps in memory before it writes an index run.
+    pub fresh_bytes_max: usize,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        let options = storage_engine::Options::default();
+        Self {
+            partitions: Spanned::new(0..0, options.partitions),
+            segment_bytes: Spanned::new(0..0, options.segment_bytes),
+            fresh_bytes_max: options.fresh_bytes_max,
+        }
+    }
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Listen {
+    /// SMTP from other servers.
+    Smtp,
+    /// SMTP from users.
+    Submission,
+    /// SMTP from users, TLS from the start.
+    Submissions,
+    /// LMTP.
+    Lmtp,
+    /// IMAP.
+    Imap,
+    /// IMAP, TLS from the start.
+    Imaps,
+    /// POP3.
+    Pop3,
+    /// POP3, TLS from the start.
+    Pop3s,
+}
+
+impl Listen {
+    /// Whether TLS comes first.
+    pub const fn is_implicit_tls(self) -> bool {
+        matches!(self, Self::Submissions | Self::Imaps | Self::Pop3s)
+    }
+}
+
+/// What is wrong with the file: where, what, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1; 0 when it is about the file as a whole.
+    pub line: usize,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.file.display(), self.message),
+            line => write!(f, "{}:{line}: {}", self.file.display(), self.message),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl From<ConfigError> for crate::Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Exit::Config, error.to_string())
+    }
+}
+
+impl Config {
+    /// Reads and checks the file.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
+            file: file.to_owned(),
+            line: 0,
+            message: format!(
+                "{error}; `angarium init` writes a first configuration, `--config FILE` names another"
+            ),
+        })?;
+        Self::parse(file, &text)
+    }
+
+    /// Reads and checks a text; `file` is for the errors.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let at = |span: Range<usize>, message: String| ConfigError {
+            file: file.to_owned(),
+            line: text.get(..span.start).map_or(0, |before| before.matches('\n').count() + 1),
+            message,
+        };
+        let mut config: Self = toml::from_str(text)
+            .map_err(|error| at(error.span().unwrap_or(0..0), error.message().to_owned()))?;
+        if let Some((span, message)) = config.fault() {
+            return Err(at(span, message));
+        }
+        config.file = Some(file.to_owned());
+        Ok(config)
+    }
+
+    /// The first thing that is wrong beyond the grammar.
+    fn fault(&self) -> Option<(Range<usize>, String)> {
+        for (_, address) in self.spanned_addresses() {
+            if let Err(message) = parse_address(address.get_ref()) {
+                return Some((address.span(), message));
+            }
+        }
+        let partitions = &self.store.partitions;
+        if !(16..=1024).contains(partitions.get_ref()) {
+            return Some((partitions.span(), "store.partitions must be from 16 to 1024".to_owned()));
+        }
+        let message = &self.limits.message_bytes_max;
+        let largest = *self.store.segment_bytes.get_ref() as usize / 2;
+        if *message.get_ref() > largest {
+            let words = format!(
+                "limits.message_bytes_max must be at most half of store.segment_bytes, {largest}: lower it, or raise store.segment_bytes"
+            );
+            return Some((message.span(), words));
+        }
+        if self.server.hostname.is_empty() || self.server.hostname.contains(char::is_whitespace) {
+            return Some((0..0, "server.hostname must be the server's name in DNS".to_owned()));
+        }
+        if let Err(message) = parse_cpus(&self.server.cpus) {
+            return Some((0..0, message));
+        }
+        None
+    }
+
+    fn spanned_addresses(&self) -> impl Iterator<Item = (Listen, &Spanned<String>)> {
+        let all = &self.listen;
+        [
+            (Listen::Smtp, &all.smtp),
+            (Listen::Submission, &all.submission),
+            (Listen::Submissions, &all.submissions),
+            (Listen::Lmtp, &all.lmtp),
+            (Listen::Imap, &all.imap),
+            (Listen::Imaps, &all.imaps),
+            (Listen::Pop3, &all.pop3),
+            (Listen::Pop3s, &all.pop3s),
+        ]
+        .into_iter()
+        .flat_map(|(listen, addresses)| addresses.iter().map(move |address| (listen, address)))
+    }
+
+    /// Every listener with its address.
+    pub fn addresses(&self) -> Vec<(Listen, ListenAddress)> {
+        let parsed = self.spanned_addresses();
+        parsed
+            .filter_map(|(listen, address)| Some((listen, parse_address(address.get_ref()).ok()?)))
+            .collect()
+    }
+
+    /// The cores to use; `None` is all of them.
+    pub fn cpus(&self) -> Option<Vec<usize>> {
+        parse_cpus(&self.server.cpus).ok().filter(|cpus| !cpus.is_empty())
+    }
+
+    /// The store's options.
+    pub fn store_options(&self) -> storage_engine::Options {
+        storage_engine::Options {
+            partitions: *self.store.partitions.get_ref(),
+            segment_bytes: *self.store.segment_bytes.get_ref(),
+            fresh_bytes_max: self.store.fresh_bytes_max,
+            ..storage_engine::Options::default()
+        }
+    }
+
+    /// The settings of the services.
+    pub fn settings(&self) -> Arc<Settings> {
+        let policy = auth::Policy { allow_plaintext_without_tls: self.auth.allow_plaintext_without_tls };
+        let message_bytes_max = *self.limits.message_bytes_max.get_ref();
+        let smtp = |mode| {
+            let mut config = smtp::Config::new(&self.server.hostname, mode);
+            config.auth = policy;
+            config.limits.message_bytes_max = message_bytes_max;
+            config.limits.recipients_max = self.limits.recipients_max;
+            config.limits.messages_per_minute_max = self.limits.messages_per_minute_max;
+            if !self.server.postmaster.is_empty() {
+                config.postmaster.clone_from(&self.server.postmaster);
+            }
+            Arc::new(config)
+        };
+        let mut imap = imap::Config::new(&self.server.hostname);
+        imap.auth = policy;
+        imap.limits.append_bytes_max = message_bytes_max;
+        let mut pop3 = pop3::Config::new(&self.server.hostname);
+        pop3.auth = policy;
+        Arc::new(Settings {
+            hostname: self.server.hostname.clone(),
+            default_domain: Some(self.server.default_domain.clone()).filter(|domain| !domain.is_empty()),
+            mx: smtp(smtp::Mode::Mx),
+            submission: smtp(smtp::Mode::Submission),
+            lmtp: smtp(smtp::Mode::Lmtp),
+            imap: Arc::new(imap),
+            pop3: Arc::new(pop3),
+        })
+    }
+}
+
+fn parse_address(text: &str) -> Result<ListenAddress, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return match path.starts_with('/') {
+            true => Ok(ListenAddress::Unix(PathBuf::from(path))),
+            false => Err(format!("{text:?}: the path of a Unix socket begins with /")),
+        };
+    }
+    text.parse().map(ListenAddress::Tcp).map_err(|_| {
+        format!("{text:?} is no address to listen on; write IP:PORT, such as \"0.0.0.0:25\", \"[::]:25\" or \"unix:/run/angarium/lmtp.sock\"")
+    })
+}
+
+/// `0-3,6` to numbers.
+fn parse_cpus(list: &str) -> Result<Vec<usize>, String> {
+    let wrong = || format!("server.cpus {list:?} is no list of cores; write such as \"0-3,6\"");
+    let mut cpus = Vec::new();
+    for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (usize, usize) =
+            (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
+        if first > last || last > 4095 {
+            return Err(wrong());
+        }
+        cpus.extend(first..=last);
+    }
+    Ok(cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        Config::parse(Path::new("a.toml"), text).map(|_| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_empty_file_is_a_whole_configuration() {
+        let config = Config::parse(Path::new("a.toml"), "").unwrap();
+        assert_eq!(config.addresses().len(), 7);
+        assert_eq!(config.cpus(), None);
+    }
+
+    #[test]
+    fn errors_name_the_line_and_the_remedy() {
+        assert!(fault("[server]\nhostnam = \"x\"\n").starts_with("a.toml:2: unknown field"));
+        let said = fault("[listen]\n\nimap = [\"127.0.0.1:143\", \"localhost\"]\n");
+        assert!(
+            said.starts_with("a.toml:3: \"localhost\" is no address") && said.contains("0.0.0.0:25"),
+            "{said}"
+        );
+        assert_eq!(fault("[store]\npartitions = 7\n"), "a.toml:2: store.partitions must be from 16 to 1024");
+        assert!(
+            fault("[limits]\nmessage_bytes_max = 500000000\n")
+                .starts_with("a.toml:2: limits.message_bytes_max")
+        );
+        assert!(fault("[server]\ncpus = \"3-1\"\n").contains("no list of cores"));
+        assert!(fault("[server\n").starts_with("a.toml:1:"));
+    }
+
+    #[test]
+    fn core_lists_are_read() {
+        assert_eq!(parse_cpus("0-2, 5"), Ok(vec![0, 1, 2, 5]));
+        assert_eq!(parse_cpus(""), Ok(vec![]));
+    }
+}

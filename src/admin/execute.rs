@@ -1,0 +1,238 @@
+//! Carries out a control request on the shard that owns what it is about.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use account::{Account, Flags, MailboxName, Message, NewMessage};
+use base::{MailboxId, Timestamp, Uid};
+use directory::{AccountEntry, Directory};
+use serde_json::{Value, json};
+use shard::{DIRECTORY_PARTITION, Shard};
+
+use crate::limits::EXPORT_BYTES_MAX;
+use crate::{Exit, Failure, ImportMessage, Request, Response, people};
+
+/// Executes a request; on whichever shard it came in, it runs where the data is.
+pub async fn execute(shard: &Rc<Shard>, request: Request, payload: Vec<u8>) -> Result<Response, Failure> {
+    match request {
+        Request::Ping => Ok(done(json!({ "pid": std::process::id() }))),
+        Request::ImportPosition { account, source } => {
+            on_account(shard, &account, async move |account, _| {
+                Ok(done(json!({ "position": account.bookmark(&source) })))
+            })
+            .await
+        }
+        Request::ImportBatch { account, mailbox, source, position, messages } => {
+            on_account(shard, &account, async move |account, now| {
+                let batch = Batch { mailbox, source, position, messages, payload };
+                import(&account, batch, now).await
+            })
+            .await
+        }
+        Request::ExportBatch { account, mailbox, from_uid } => {
+            on_account(shard, &account, async move |account, _| export(&account, &mailbox, from_uid).await)
+                .await
+        }
+        Request::AccountShow { address } => show(shard, &address).await,
+        other => on_directory(shard, other).await,
+    }
+}
+
+fn done(json: Value) -> Response {
+    Response { json, payload: Vec::new() }
+}
+
+/// Runs a request about the directory on the shard that owns it.
+async fn on_directory(shard: &Rc<Shard>, request: Request) -> Result<Response, Failure> {
+    let work = move |there: Rc<Shard>| async move { people::execute(&there, request).await };
+    let answer = match shard.people.own() {
+        Some(_) => work(Rc::clone(shard)).await,
+        None => {
+            let owner = shard.router.partition_shard(DIRECTORY_PARTITION);
+            shard.router.on(owner, work).await.map_err(|_| gone())?
+        }
+    };
+    answer.map(done)
+}
+
+/// The entry of an account, from any shard.
+pub(crate) async fn entry(shard: &Shard, address: &str) -> Result<Arc<AccountEntry>, Failure> {
+    let found = shard.people.by_login(shard, address).await.map_err(|_| gone())?;
+    found.ok_or_else(|| {
+        Failure::new(
+            Exit::NotFound,
+            format!("there is no account {address}; `angarium account list` shows those there are"),
+        )
+    })
+}
+
+/// Runs `work` on the shard that owns an account.
+async fn on_account<W>(shard: &Rc<Shard>, address: &str, work: W) -> Result<Response, Failure>
+where
+    W: AsyncFnOnce(Account, Timestamp) -> Result<Response, Failure> + Send + 'static,
+{
+    let entry = entry(shard, address).await?;
+    let partition = entry.partition;
+    let run = move |there: Rc<Shard>| async move {
+        let account = there.account(partition, entry.id, entry.quota_bytes);
+        work(account, there.world.now()).await
+    };
+    if shard.owns(partition) {
+        return run(Rc::clone(shard)).await;
+    }
+    let owner = shard.router.partition_shard(partition);
+    shard.router.on(owner, run).await.map_err(|_| gone())?
+}
+
+pub(crate) fn gone() -> Failure {
+    Failure::new(Exit::Unavailable, "a shard did not answer; the server's log says why")
+}
+
+pub(crate) fn failed(error: &account::Error) -> Failure {
+    let exit = match error {
+        account::Error::NotFound => Exit::NotFound,
+        account::Error::Exists => Exit::Exists,
+        account::Error::Unavailable => Exit::Unavailable,
+        account::Error::Corrupt => Exit::Internal,
+        account::Error::Denied
+        | account::Error::OverQuota
+        | account::Error::LimitReached
+        | account::Error::InvalidName(_)
+        | account::Error::TooLarge => Exit::Data,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+struct Batch {
+    mailbox: String,
+    source: String,
+    position: String,
+    messages: Vec<ImportMessage>,
+    payload: Vec<u8>,
+}
+
+async fn import(account: &Account, batch: Batch, now: Timestamp) -> Result<Response, Failure> {
+    let name =
+        MailboxName::new(&batch.mailbox).map_err(|error| Failure::new(Exit::Data, error.to_string()))?;
+    let mailbox = match account.mailbox(&name) {
+        Ok(mailbox) => mailbox,
+        Err(_) => account.create_mailbox(&name, None, now).await.map_err(|error| failed(&error))?,
+    };
+    let mut rest = batch.payload.as_slice();
+    let mut messages = Vec::with_capacity(batch.messages.len());
+    for message in batch.messages {
+        let Some((data, after)) = rest.split_at_checked(message.bytes) else {
+            return Err(Failure::new(Exit::Data, "the payload is shorter than its messages"));
+        };
+        rest = after;
+        let (flags, keywords) = split_flags(message.flags);
+        let received = Timestamp::from_s(message.received_s);
+        messages.push(NewMessage { data: data.to_vec().into(), flags, keywords, received });
+    }
+    let bookmark = Some((batch.source.as_str(), batch.position.as_str()));
+    let appended =
+        account.append_marked(mailbox.id, messages, now, bookmark).await.map_err(|error| failed(&error))?;
+    Ok(done(json!({ "uids": appended.uids.to_string() })))
+}
+
+/// System flags apart from keywords.
+pub(crate) fn split_flags(names: Vec<String>) -> (Flags, Vec<String>) {
+    let mut flags = Flags::NONE;
+    let mut keywords = Vec::new();
+    for name in names {
+        match Flags::NAMED.iter().find(|(_, known)| known.eq_ignore_ascii_case(&name)) {
+            Some((flag, _)) => flags = flags.with(*flag),
+            None => keywords.push(name),
+        }
+    }
+    (flags, keywords)
+}
+
+fn flag_names(message: &Message, keywords: &[String]) -> Vec<String> {
+    let system =
+        Flags::NAMED.iter().filter(|(flag, _)| message.flags.has(*flag)).map(|(_, name)| (*name).to_owned());
+    system.chain(message.keywords.indexes().filter_map(|at| keywords.get(at).cloned())).collect()
+}
+
+async fn export(account: &Account, mailbox: &str, from_uid: u32) -> Result<Response, Failure> {
+    let name = MailboxName::new(mailbox).map_err(|error| Failure::new(Exit::Data, error.to_string()))?;
+    let mailbox = account.mailbox(&name).map_err(|error| failed(&error))?;
+    let keywords = account.keywords();
+    let mut response = Response::default();
+    let mut listed = Vec::new();
+    let mut next_uid = None;
+    'all: for chunk in Chunks::of(account, mailbox.id, from_uid) {
+        for message in chunk {
+            if response.payload.len() >= EXPORT_BYTES_MAX {
+                next_uid = Some(message.uid.0);
+                break 'all;
+            }
+            let body = account.body(&message.body).await.map_err(|error| failed(&error))?;
+            listed.push(json!({
+                "uid": message.uid.0,
+                "bytes": body.len(),
+                "flags": flag_names(&message, &keywords),
+                "received_s": message.received.as_s(),
+            }));
+            response.payload.extend_from_slice(&body);
+        }
+    }
+    response.json = json!({ "messages": listed, "next_uid": next_uid });
+    Ok(response)
+}
+
+/// Walks a mailbox a few messages at a time.
+struct Chunks<'a> {
+    account: &'a Account,
+    mailbox: MailboxId,
+    from: Option<u32>,
+}
+
+impl<'a> Chunks<'a> {
+    const fn of(account: &'a Account, mailbox: MailboxId, from: u32) -> Self {
+        Self { account, mailbox, from: Some(from) }
+    }
+}
+
+impl Iterator for Chunks<'_> {
+    type Item = Vec<Message>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut messages = Vec::new();
+        self.account.messages(self.mailbox, Uid(self.from?), 64, &mut messages);
+        self.from = messages.last().and_then(|message| message.uid.next()).map(|uid| uid.0);
+        (!messages.is_empty()).then_some(messages)
+    }
+}
+
+async fn show(shard: &Rc<Shard>, address: &str) -> Result<Response, Failure> {
+    let entry = entry(shard, address).await?;
+    let about = people::account_json(&entry);
+    on_account(shard, address, async move |account, _| {
+        let usage = account.usage();
+        let mailboxes: Vec<Value> = account
+            .mailboxes()
+            .iter()
+            .map(|mailbox| {
+                json!({
+                    "name": mailbox.name.as_str(),
+                    "special_use": mailbox.special_use.map(account::SpecialUse::attribute),
+                    "messages": mailbox.status.exists,
+                    "unseen": mailbox.status.unseen,
+                    "bytes": mailbox.status.bytes,
+                })
+            })
+            .collect();
+        let mut json = about;
+        json["bytes"] = json!(usage.bytes);
+        json["messages"] = json!(usage.messages);
+        json["mailboxes"] = json!(mailboxes);
+        Ok(done(json))
+    })
+    .await
+}
+
+/// The directory, which the caller has made sure is on this shard.
+pub(crate) fn own(shard: &Shard) -> Result<&Directory, Failure> {
+    shard.people.own().ok_or_else(gone)
+}

@@ -1,0 +1,35 @@
+//! What an operator sees: the command line, the configuration file, the control socket's verbs,
+//! import and export, and the demo's content.
+//!
+//! ```text
+//! angarium account add …  ->  Request ── control socket ──>  running server: execute() on a shard
+//!                                    └── no server running -> Host opens the store, same execute()
+//! ```
+//!
+//! The command line reads the operator's files and writes to the terminal; everything that needs
+//! sockets, shards or the store goes through [`Host`], which `runtime` provides.
+
+mod cli;
+mod config;
+mod control;
+mod demo;
+mod execute;
+mod exit;
+mod export;
+mod host;
+mod import;
+mod limits;
+mod people;
+mod print;
+mod run;
+mod session;
+
+pub use cli::Cli;
+pub use config::{Certificate, Config, ConfigError, Listen, ListenAddress, Listeners};
+pub use control::{Failure, ImportMessage, Request, Response, decode_answer, frame, lengths};
+pub use demo::{Demo, DemoAccount, DemoInfo, DemoPorts};
+pub use execute::execute;
+pub use exit::Exit;
+pub use host::{Control, Host, Started};
+pub use run::run;
+pub use session::{Call, ControlService, ControlSession};

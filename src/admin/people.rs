@@ -1,0 +1,192 @@
+//! Domains, accounts and aliases: the requests that the directory answers. Runs on the shard that
+//! owns the directory; every change is told to all shards before it is acknowledged.
+
+use std::rc::Rc;
+
+use base::Secret;
+use directory::{AccountEntry, Credential, EmailAddress, NewAccount};
+use serde_json::{Value, json};
+use shard::{People, SCRAM_ITERATIONS, Shard};
+
+use crate::execute::{failed, gone, own};
+use crate::limits::LIST_ENTRIES_MAX;
+use crate::{Exit, Failure, Request};
+
+/// Executes a request about the directory.
+pub(crate) async fn execute(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
+    let is_change =
+        !matches!(request, Request::DomainList | Request::AccountList { .. } | Request::AliasList { .. });
+    let answer = answer(shard, request).await;
+    if is_change && answer.is_ok() {
+        People::changed(shard).await;
+    }
+    answer
+}
+
+async fn answer(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
+    let directory = own(shard)?;
+    match request {
+        Request::DomainAdd { name } => {
+            directory.add_domain(&name, shard.world.now()).await.map_err(|error| refused(&error))?;
+            Ok(json!({ "added": name }))
+        }
+        Request::DomainRemove { name } => {
+            directory.remove_domain(&name).await.map_err(|error| refused(&error))?;
+            Ok(json!({ "removed": name }))
+        }
+        Request::DomainList => Ok(json!(
+            directory.domains(None, usize::MAX).iter().map(|domain| domain.name.clone()).collect::<Vec<_>>()
+        )),
+        Request::AccountAdd { address, password, display_name, quota_bytes } => {
+            let credential = hash(shard, password).await?;
+            let address = parse(&address)?;
+            let new =
+                NewAccount { address, display_name, credential, quota_bytes, created: shard.world.now() };
+            add(shard, new).await.map(|entry| account_json(&entry))
+        }
+        Request::AccountAddMany { domain, count, password } => {
+            add_many(shard, &domain, count, password).await
+        }
+        Request::AccountRemove { address } => {
+            let entry = find(shard, &address)?;
+            directory.delete_account(entry.id).await.map_err(|error| refused(&error))?;
+            Ok(json!({ "removed": entry.address.to_string() }))
+        }
+        Request::AccountSet { address, password, display_name, quota_bytes, enabled } => {
+            let id = find(shard, &address)?.id;
+            let credential = hash(shard, password).await?;
+            let update = |entry: &mut AccountEntry| {
+                entry.credential = credential.or(entry.credential.take());
+                entry.display_name = display_name.unwrap_or(std::mem::take(&mut entry.display_name));
+                entry.enabled = enabled.unwrap_or(entry.enabled);
+                entry.quota_bytes =
+                    quota_bytes.map_or(entry.quota_bytes, |quota| Some(quota).filter(|quota| *quota > 0));
+            };
+            let entry = directory.update_account(id, update).await.map_err(|error| refused(&error))?;
+            Ok(account_json(&entry))
+        }
+        Request::AccountList { after } => {
+            let after = after.map(|after| parse(&after)).transpose()?;
+            let entries = directory.accounts(after.as_ref(), LIST_ENTRIES_MAX);
+            Ok(json!(entries.iter().map(account_json).collect::<Vec<_>>()))
+        }
+        Request::AliasSet { address, targets } => {
+            let address = parse(&address)?;
+            let targets = targets.iter().map(|target| parse(target)).collect::<Result<Vec<_>, _>>()?;
+            let json = json!({ "alias": address.to_string() });
+            let alias = directory::AliasEntry { address, targets };
+            directory.put_alias(alias).await.map_err(|error| refused(&error))?;
+            Ok(json)
+        }
+        Request::AliasRemove { address } => {
+            directory.remove_alias(&parse(&address)?).await.map_err(|error| refused(&error))?;
+            Ok(json!({ "removed": address }))
+        }
+        Request::AliasList { after } => {
+            let after = after.map(|after| parse(&after)).transpose()?;
+            let aliases = directory.aliases(after.as_ref(), LIST_ENTRIES_MAX);
+            let entries = aliases.iter().map(|alias| {
+                let targets: Vec<String> = alias.targets.iter().map(ToString::to_string).collect();
+                json!({ "address": alias.address.to_string(), "targets": targets })
+            });
+            Ok(json!(entries.collect::<Vec<_>>()))
+        }
+        Request::Ping
+        | Request::AccountShow { .. }
+        | Request::ImportPosition { .. }
+        | Request::ImportBatch { .. }
+        | Request::ExportBatch { .. } => unreachable!("`execute` answers these where their account is"),
+    }
+}
+
+fn find(shard: &Shard, address: &str) -> Result<AccountEntry, Failure> {
+    let entry = own(shard)?.account_by_address(&parse(address)?);
+    entry.ok_or_else(|| {
+        Failure::new(
+            Exit::NotFound,
+            format!("there is no account {address}; `angarium account list` shows those there are"),
+        )
+    })
+}
+
+/// Makes the entry, then the account's mailboxes on the shard that will own them.
+async fn add(shard: &Rc<Shard>, new: NewAccount) -> Result<AccountEntry, Failure> {
+    let entry = own(shard)?.create_account(new).await.map_err(|error| refused(&error))?;
+    let (partition, id) = (entry.partition, entry.id);
+    let work = move |there: Rc<Shard>| async move {
+        there.account(partition, id, None).provision(there.world.now()).await
+    };
+    let provisioned = if shard.owns(partition) {
+        work(Rc::clone(shard)).await
+    } else {
+        let owner = shard.router.partition_shard(partition);
+        shard.router.on(owner, work).await.map_err(|_| gone())?
+    };
+    provisioned.map_err(|error| failed(&error))?;
+    Ok(entry)
+}
+
+/// One hash serves all of them, or a thousand accounts would take minutes.
+async fn add_many(shard: &Rc<Shard>, domain: &str, count: u32, password: String) -> Result<Value, Failure> {
+    let credential = hash(shard, Some(password)).await?;
+    let mut added = 0;
+    for i in 0..count {
+        let address = parse(&format!("u{i:03}@{domain}"))?;
+        if own(shard)?.account_by_address(&address).is_some() {
+            continue;
+        }
+        let new = NewAccount {
+            address,
+            display_name: format!("User {i}"),
+            credential: credential.clone(),
+            quota_bytes: None,
+            created: shard.world.now(),
+        };
+        add(shard, new).await?;
+        added += 1;
+    }
+    Ok(json!({ "added": added }))
+}
+
+async fn hash(shard: &Shard, password: Option<String>) -> Result<Option<Credential>, Failure> {
+    let Some(password) = password else { return Ok(None) };
+    if password.is_empty() {
+        return Err(Failure::new(Exit::Data, "the password is empty"));
+    }
+    let password = Secret::new(password);
+    let mut salt = [0; 16];
+    shard.world.random(&mut salt);
+    let hashed = shard.off_shard(move || auth::hash_password(&password, salt, SCRAM_ITERATIONS)).await;
+    hashed.map(Some).map_err(|_| Failure::new(Exit::Unavailable, "the server is too busy to hash a password"))
+}
+
+fn parse(address: &str) -> Result<EmailAddress, Failure> {
+    EmailAddress::parse(address)
+        .map_err(|error| Failure::new(Exit::Data, format!("{address:?} is not an e-mail address: {error}")))
+}
+
+fn refused(error: &directory::Error) -> Failure {
+    let exit = match error {
+        directory::Error::Exists => Exit::Exists,
+        directory::Error::NotFound | directory::Error::UnknownDomain => Exit::NotFound,
+        directory::Error::InUse
+        | directory::Error::Invalid(_)
+        | directory::Error::AliasLoop
+        | directory::Error::Limit { .. } => Exit::Data,
+        directory::Error::Store(_) => Exit::Unavailable,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+/// An account as the command line shows it.
+pub(crate) fn account_json(entry: &AccountEntry) -> Value {
+    json!({
+        "address": entry.address.to_string(),
+        "display_name": entry.display_name,
+        "quota_bytes": entry.quota_bytes,
+        "enabled": entry.enabled,
+        "has_password": entry.credential.is_some(),
+        "id": entry.id.0,
+        "partition": entry.partition.0,
+    })
+}

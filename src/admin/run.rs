@@ -1,0 +1,203 @@
+//! From the command line to what it asks for.
+
+use std::io::{BufRead, Write};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::cli::{
+    AccountCommand, AliasCommand, CheckArgs, Cli, Command, ConfigCommand, DomainCommand, InitArgs,
+    PasswordArgs, ServeArgs,
+};
+use crate::{Config, Control, Demo, Exit, Failure, Host, Request, export, import, print};
+
+/// Does what the command line says; the exit code is for the shell.
+pub fn run(cli: Cli, host: &dyn Host) -> Exit {
+    let is_json = cli.json;
+    match execute(cli, host) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            if is_json {
+                print::text(&json!({ "error": failure.message }).to_string());
+            }
+            let _closed = writeln!(std::io::stderr(), "angarium: {failure}");
+            failure.exit
+        }
+    }
+}
+
+fn execute(cli: Cli, host: &dyn Host) -> Result<Exit, Failure> {
+    match cli.command {
+        Command::Demo(args) => Demo::new(args, cli.json).run(host),
+        Command::Init(args) => init(&args, &cli.config, host, cli.json),
+        Command::Serve(args) => serve(args, Config::read(&cli.config)?, host),
+        Command::Check(args) => check(&args, &cli.config, host, cli.json),
+        Command::Config(ConfigCommand::Check) => {
+            Config::read(&cli.config)?;
+            print::answer(&json!({ "file": cli.config, "is": "valid" }), cli.json);
+            Ok(Exit::Done)
+        }
+        Command::Import(args) => {
+            let mut control = host.control(&Config::read(&cli.config)?)?;
+            let done = import::import(&args, &mut *control, host.now().as_s())?;
+            print::answer(&done, cli.json);
+            Ok(Exit::Done)
+        }
+        Command::Export(args) => {
+            let mut control = host.control(&Config::read(&cli.config)?)?;
+            print::answer(&export::export(&args, &mut *control)?, cli.json);
+            Ok(Exit::Done)
+        }
+        Command::Account(command) => ask(account(command)?, &cli.config, host, cli.json),
+        Command::Domain(command) => ask(domain(command), &cli.config, host, cli.json),
+        Command::Alias(command) => ask(alias(command), &cli.config, host, cli.json),
+    }
+}
+
+fn ask(request: Request, config: &Path, host: &dyn Host, is_json: bool) -> Result<Exit, Failure> {
+    let mut control = host.control(&Config::read(config)?)?;
+    let answer = match request {
+        Request::AccountList { .. } | Request::AliasList { .. } => whole_list(request, &mut *control)?,
+        _ => control.call(&request, &[])?.json,
+    };
+    print::answer(&answer, is_json);
+    Ok(Exit::Done)
+}
+
+/// Lists come in pieces.
+fn whole_list(mut request: Request, control: &mut dyn Control) -> Result<Value, Failure> {
+    let mut all = Vec::new();
+    loop {
+        let piece = control.call(&request, &[])?.json;
+        let rows = piece.as_array().cloned().unwrap_or_default();
+        let Some(last) = rows.last().and_then(|row| row["address"].as_str()).map(str::to_owned) else {
+            return Ok(Value::Array(all));
+        };
+        all.extend(rows);
+        if let Request::AccountList { after } | Request::AliasList { after } = &mut request {
+            *after = Some(last);
+        }
+    }
+}
+
+fn account(command: AccountCommand) -> Result<Request, Failure> {
+    Ok(match command {
+        AccountCommand::Add { address, name, password, quota } => Request::AccountAdd {
+            address,
+            password: read_password(&password)?,
+            display_name: name,
+            quota_bytes: quota,
+        },
+        AccountCommand::Remove { address } => Request::AccountRemove { address },
+        AccountCommand::Set { address, password, name, quota, enabled } => Request::AccountSet {
+            address,
+            password: read_password(&password)?,
+            display_name: name,
+            quota_bytes: quota,
+            enabled,
+        },
+        AccountCommand::Show { address } => Request::AccountShow { address },
+        AccountCommand::List => Request::AccountList { after: None },
+    })
+}
+
+fn domain(command: DomainCommand) -> Request {
+    match command {
+        DomainCommand::Add { name } => Request::DomainAdd { name },
+        DomainCommand::Remove { name } => Request::DomainRemove { name },
+        DomainCommand::List => Request::DomainList,
+    }
+}
+
+fn alias(command: AliasCommand) -> Request {
+    match command {
+        AliasCommand::Set { address, targets } => Request::AliasSet { address, targets },
+        AliasCommand::Remove { address } => Request::AliasRemove { address },
+        AliasCommand::List => Request::AliasList { after: None },
+    }
+}
+
+fn read_password(args: &PasswordArgs) -> Result<Option<String>, Failure> {
+    let Some(file) = &args.password_file else { return Ok(args.password.clone()) };
+    let broken = |error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", file.display()));
+    let mut line = String::new();
+    if file.as_os_str() == "-" {
+        std::io::stdin().lock().read_line(&mut line).map_err(broken)?;
+    } else {
+        line = std::fs::read_to_string(file).map_err(broken)?;
+    }
+    Ok(Some(line.lines().next().unwrap_or_default().to_owned()))
+}
+
+fn serve(args: ServeArgs, mut config: Config, host: &dyn Host) -> Result<Exit, Failure> {
+    if let Some(shards) = args.shards {
+        config.server.shards = shards;
+    }
+    if let Some(cpus) = args.cpus {
+        config.server.cpus = cpus;
+    }
+    host.serve(&config, Box::new(|_, _| Ok(())))
+}
+
+fn init(args: &InitArgs, file: &Path, host: &dyn Host, is_json: bool) -> Result<Exit, Failure> {
+    if file.exists() {
+        let words = format!("{} is there already; `angarium config check` checks it", file.display());
+        return Err(Failure::new(Exit::Exists, words));
+    }
+    let text = format!(
+        "# Angarium's configuration; docs/operate/configure.md has every setting.\n\n[server]\nhostname = {:?}\ndata = {:?}\ndefault_domain = {:?}\n\n[store]\npartitions = {}\n",
+        args.hostname, args.data, args.domain, args.partitions
+    );
+    let config = Config::parse(file, &text)?;
+    let broken = |error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", file.display()));
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder).map_err(broken)?;
+    }
+    let mut control = host.control(&config)?;
+    match control.call(&Request::DomainAdd { name: args.domain.clone() }, &[]) {
+        Err(failure) if failure.exit != Exit::Exists => return Err(failure),
+        _ => {}
+    }
+    std::fs::write(file, text).map_err(broken)?;
+    print::answer(
+        &json!({
+            "config": file,
+            "data": args.data,
+            "domain": args.domain,
+            "next": format!("angarium --config {} account add NAME@{} --password-file FILE", file.display(), args.domain),
+        }),
+        is_json,
+    );
+    Ok(Exit::Done)
+}
+
+fn check(args: &CheckArgs, file: &Path, host: &dyn Host, is_json: bool) -> Result<Exit, Failure> {
+    let data = match &args.data {
+        Some(data) => data.clone(),
+        None => Config::read(file)?.server.data,
+    };
+    let report = host.check(&data, &mut |_| {})?;
+    let is_clean = report.problems.is_empty();
+    let problems: Vec<Value> = report
+        .problems
+        .iter()
+        .map(|problem| {
+            json!({ "partition": problem.partition, "account": problem.account, "error": problem.error.to_string() })
+        })
+        .collect();
+    print::answer(
+        &json!({
+            "is": if is_clean { "clean" } else { "damaged" },
+            "store": data,
+            "frames": report.frames,
+            "runs": report.runs,
+            "accounts": report.accounts,
+            "messages": report.rows,
+            "bodies": report.bodies,
+            "body_bytes": report.body_bytes,
+            "problems": problems,
+        }),
+        is_json,
+    );
+    Ok(if is_clean { Exit::Done } else { Exit::Failed })
+}

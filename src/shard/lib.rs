@@ -1,0 +1,34 @@
+//! What one core owns, put together: its engine, its view of the directory, its logins, and the
+//! services that stand behind its sessions.
+//!
+//! ```text
+//! socket -> runtime's driver -> session (L3) -> Request
+//!                                                 │
+//!           SmtpService, ImapService, Pop3Service │  this folder
+//!                                                 ▼
+//!   People (directory, own or by the router)   Account (own partitions only)   deliver (any partition)
+//! ```
+//!
+//! Nothing here opens a socket, reads the clock or starts a thread: [`World`] is handed in.
+
+mod delivery;
+mod imap_service;
+mod limits;
+mod login;
+mod people;
+mod pop3_service;
+mod settings;
+mod shard;
+mod smtp_service;
+mod world;
+
+pub use delivery::deliver;
+pub use imap_service::ImapService;
+pub use limits::{DIRECTORY_PARTITION, SCRAM_ITERATIONS, VERIFIED_TTL_MS};
+pub use login::Login;
+pub use people::People;
+pub use pop3_service::Pop3Service;
+pub use settings::Settings;
+pub use shard::Shard;
+pub use smtp_service::SmtpService;
+pub use world::{LocalFuture, Overloaded, World};

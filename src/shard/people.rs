@@ -1,0 +1,108 @@
+//! Who is here: the directory, asked on the shard that owns it, with a bounded cache on the others.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use directory::{AccountEntry, Cache, Directory, EmailAddress, Resolution};
+use router::Gone;
+use storage_engine::Engine;
+
+use crate::Shard;
+use crate::limits::DIRECTORY_PARTITION;
+
+/// A shard's view of the directory.
+pub struct People {
+    own: Option<Directory>,
+    cache: RefCell<Cache>,
+    default_domain: Option<String>,
+}
+
+impl std::fmt::Debug for People {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("People").field("is_owner", &self.own.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl People {
+    pub(crate) fn new(engine: &Engine, default_domain: Option<String>) -> Self {
+        let own = engine.owns(DIRECTORY_PARTITION.0).then(|| Directory::new(engine.clone()));
+        Self { own, cache: RefCell::default(), default_domain }
+    }
+
+    /// The directory itself, on the one shard that owns it.
+    pub const fn own(&self) -> Option<&Directory> {
+        self.own.as_ref()
+    }
+
+    /// Where mail to an address goes.
+    pub async fn resolve(&self, shard: &Shard, address: &EmailAddress) -> Result<Resolution, Gone> {
+        self.catch_up();
+        if let Some(known) = self.cache.borrow().resolution(address) {
+            return Ok(known.clone());
+        }
+        let asked = address.clone();
+        let look = move |directory: &Directory| (directory.generation(), directory.resolve(&asked));
+        let (generation, found) = self.ask(shard, look).await?;
+        self.cache.borrow_mut().put_resolution(generation, address, found.clone());
+        Ok(found)
+    }
+
+    /// The account that a login name means.
+    pub async fn by_login(&self, shard: &Shard, login: &str) -> Result<Option<Arc<AccountEntry>>, Gone> {
+        self.catch_up();
+        if let Some(known) = self.cache.borrow().login(login) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let (name, domain) = (login.to_owned(), self.default_domain.clone());
+        let look = move |directory: &Directory| {
+            (directory.generation(), directory.account_by_login(&name, domain.as_deref()))
+        };
+        let (generation, found) = self.ask(shard, look).await?;
+        let found = found.map(Arc::new);
+        if let Some(found) = &found {
+            self.cache.borrow_mut().put_login(generation, login, Arc::clone(found));
+        }
+        Ok(found)
+    }
+
+    /// On the owner's shard the directory itself says when the cache is old; the others are told
+    /// by [`People::changed`].
+    fn catch_up(&self) {
+        if let Some(directory) = &self.own {
+            self.cache.borrow_mut().advance(directory.generation());
+        }
+    }
+
+    /// The quota of an account by its canonical address.
+    pub async fn quota(&self, shard: &Shard, address: &EmailAddress) -> Option<u64> {
+        let entry = self.by_login(shard, &address.to_string()).await.ok().flatten();
+        entry.and_then(|entry| entry.quota_bytes)
+    }
+
+    /// The directory, which this shard owns, has changed: forget what was remembered, on every shard, before the change
+    /// is acknowledged to whoever asked for it.
+    pub async fn changed(shard: &Rc<Shard>) {
+        let Some(generation) = shard.people.own.as_ref().map(Directory::generation) else { return };
+        for id in 0..shard.router.shards() {
+            let cleared = shard.router.on(base::ShardId(id), move |there| async move {
+                there.people.cache.borrow_mut().advance(generation);
+            });
+            // A shard that is gone remembers nothing.
+            let _gone = cleared.await;
+        }
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        shard: &Shard,
+        question: impl FnOnce(&Directory) -> T + Send + 'static,
+    ) -> Result<T, Gone> {
+        if let Some(directory) = &self.own {
+            return Ok(question(directory));
+        }
+        let owner = shard.router.partition_shard(DIRECTORY_PARTITION);
+        let work = move |there: Rc<Shard>| async move { there.people.own.as_ref().map(question) };
+        shard.router.on(owner, work).await?.ok_or(Gone)
+    }
+}

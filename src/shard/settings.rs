@@ -1,0 +1,22 @@
+//! What an operator has set, in the form the services need. `admin` reads it from the file.
+
+use std::sync::Arc;
+
+/// The settings that all shards share, unchanged until a reload makes new ones.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Our name in greetings and in Received.
+    pub hostname: String,
+    /// The domain of a login name without one, if there is a default.
+    pub default_domain: Option<String>,
+    /// MX listeners.
+    pub mx: Arc<smtp::Config>,
+    /// Submission listeners.
+    pub submission: Arc<smtp::Config>,
+    /// LMTP listeners.
+    pub lmtp: Arc<smtp::Config>,
+    /// IMAP listeners.
+    pub imap: Arc<imap::Config>,
+    /// POP3 listeners.
+    pub pop3: Arc<pop3::Config>,
+}

@@ -1,0 +1,138 @@
+//! One shard's own things.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use account::Account;
+use base::{AccountId, PartitionId, Secret, ShardId};
+use router::Router;
+use storage_engine::Engine;
+
+use crate::login::Login;
+use crate::people::People;
+use crate::{Overloaded, Settings, World};
+
+/// The context of one core: everything on it is reached from here, and nothing here is shared
+/// with another core.
+pub struct Shard {
+    /// Which shard this is.
+    pub id: ShardId,
+    /// The store's partitions that this shard owns.
+    pub engine: Engine,
+    /// The way to the other shards.
+    pub router: Router<Shard>,
+    /// Who is here, and where mail goes.
+    pub people: People,
+    /// Checks who logs in.
+    pub login: Login,
+    /// Time, chance and the blocking pool.
+    pub world: Rc<dyn World>,
+    settings: RefCell<Arc<Settings>>,
+    maildrops: RefCell<HashSet<AccountId>>,
+    delivered: Cell<u64>,
+}
+
+impl std::fmt::Debug for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shard").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Shard {
+    /// Puts a shard together. `process_key` is fresh randomness of this start.
+    pub fn new(
+        id: ShardId,
+        engine: Engine,
+        router: Router<Self>,
+        settings: Arc<Settings>,
+        world: Rc<dyn World>,
+        process_key: [u8; 32],
+    ) -> Rc<Self> {
+        let people = People::new(&engine, settings.default_domain.clone());
+        Rc::new(Self {
+            id,
+            engine,
+            router,
+            people,
+            login: Login::new(process_key),
+            world,
+            settings: RefCell::new(settings),
+            maildrops: RefCell::default(),
+            delivered: Cell::new(0),
+        })
+    }
+
+    /// The settings in force; connections keep those they began with.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// Puts new settings in force for connections to come.
+    pub fn reload(&self, settings: Arc<Settings>) {
+        *self.settings.borrow_mut() = settings;
+    }
+
+    /// Whether this shard owns a partition.
+    pub fn owns(&self, partition: PartitionId) -> bool {
+        self.engine.owns(partition.0)
+    }
+
+    /// An account of a partition that this shard owns.
+    pub fn account(&self, partition: PartitionId, id: AccountId, quota_bytes: Option<u64>) -> Account {
+        Account::new(self.engine.clone(), partition, id, quota_bytes)
+    }
+
+    /// Takes the maildrop lock of an account (RFC 1939 §8); `None` while another session has it.
+    pub fn lock_maildrop(self: &Rc<Self>, account: AccountId) -> Option<MaildropLock> {
+        let is_free = self.maildrops.borrow_mut().insert(account);
+        is_free.then(|| MaildropLock { shard: Rc::clone(self), account })
+    }
+
+    /// Reads the server's lasting secret from the directory and hands it to every shard. Called once,
+    /// at the start, on the shard that owns the directory.
+    pub async fn share_secret(&self) -> Result<(), directory::Error> {
+        let Some(directory) = self.people.own() else { return Ok(()) };
+        let mut fresh = [0; 32];
+        self.world.random(&mut fresh);
+        let secret = directory.secret("scram", Secret::new(fresh)).await?;
+        for id in 0..self.router.shards() {
+            let copy = secret.clone();
+            let set = self.router.on(ShardId(id), move |there| async move { there.login.set_secret(copy) });
+            // A shard that is gone has no logins to answer.
+            let _gone = set.await;
+        }
+        Ok(())
+    }
+
+    /// Runs slow work on the blocking pool and brings its value back.
+    pub async fn off_shard<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Overloaded> {
+        crate::world::off_shard(&*self.world, work).await
+    }
+
+    /// Messages put into mailboxes by delivery since the start, one for each recipient.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.get()
+    }
+
+    pub(crate) fn count_delivered(&self, by: u64) {
+        self.delivered.set(self.delivered.get() + by);
+    }
+}
+
+/// Holds an account's maildrop for one POP3 session; let go by being dropped.
+#[derive(Debug)]
+pub struct MaildropLock {
+    shard: Rc<Shard>,
+    account: AccountId,
+}
+
+impl Drop for MaildropLock {
+    fn drop(&mut self) {
+        self.shard.maildrops.borrow_mut().remove(&self.account);
+    }
+}
