@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that a purpose needs and that are not there yet, and says which.
+#   packages.sh build   what `cargo build` needs beside the Rust toolchain
+#   packages.sh test    the real mail programs that the black-box tests run
+set -euo pipefail
+
+declare -A lists=(
+    [build]="gcc g++ make perl git ca-certificates"
+    [test]="swaks curl isync fetchmail offlineimap3 interimap postfix python3 python3-pip python3-venv nodejs npm strace openssl procps"
+)
+
+wanted=""
+for purpose in "$@"; do
+    [[ -n "${lists[$purpose]:-}" ]] || { echo "packages.sh: no list named $purpose" >&2; exit 64; }
+    wanted+=" ${lists[$purpose]}"
+done
+
+missing=""
+for package in $wanted; do
+    # A program of that name counts too: some machines have a newer one than Debian's.
+    command -v "$package" >/dev/null 2>&1 && continue
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q "install ok installed" && continue
+    missing+=" $package"
+done
+if [[ -z "$missing" ]]; then
+    echo "packages: nothing to install"
+    exit 0
+fi
+
+echo "packages: installing$missing"
+sudo=""
+[[ "$(id -u)" -eq 0 ]] || sudo="sudo"
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get update -qq
+# Mail servers among them must not start by themselves.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
+    $sudo chmod +x $policy
+    trap '$sudo rm -f $policy' EXIT
+fi
+# shellcheck disable=SC2086
+$sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
