@@ -64,13 +64,17 @@ fn report(broken: &[String]) {
 fn manifests_and_the_layer_table_say_the_same() {
     let mut table: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for row in table_rows(&read("docs/architecture.md"), "## Layers") {
-        let [_, folder, imports, ..] = row.as_slice() else { panic!("the layer table has a short row: {row:?}") };
+        let [_, folder, imports, ..] = row.as_slice() else {
+            panic!("the layer table has a short row: {row:?}")
+        };
         let imports = imports.split_whitespace().filter(|word| *word != "-").map(str::to_owned).collect();
         table.insert(folder.clone(), imports);
     }
     let ours: BTreeSet<&String> = table.keys().collect();
     let mut broken = Vec::new();
-    for folder in fs::read_dir(root().join("src")).expect("src").flatten().filter(|entry| entry.path().is_dir()) {
+    for folder in
+        fs::read_dir(root().join("src")).expect("src").flatten().filter(|entry| entry.path().is_dir())
+    {
         let name = folder.file_name().to_string_lossy().into_owned();
         let manifest = read(format!("src/{name}/Cargo.toml"));
         let runtime_part = manifest.split("[dev-dependencies]").next().unwrap_or_default();
@@ -119,7 +123,8 @@ fn unsafe_code_is_where_it_may_be_and_says_why() {
         let lines: Vec<&str> = text.lines().collect();
         for (i, line) in lines.iter().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
-            let is_unsafe = code.contains("unsafe {") || code.contains("unsafe impl") || code.contains("unsafe fn");
+            let is_unsafe =
+                code.contains("unsafe {") || code.contains("unsafe impl") || code.contains("unsafe fn");
             if !is_unsafe {
                 continue;
             }
@@ -129,7 +134,11 @@ fn unsafe_code_is_where_it_may_be_and_says_why() {
             }
             let above = lines.get(i.saturating_sub(8)..=i).unwrap_or_default();
             if !above.iter().any(|line| line.contains("SAFETY:")) && !code.contains("unsafe fn") {
-                broken.push(format!("{}:{}: say why it is sound in a `// SAFETY:` comment above", path.display(), i + 1));
+                broken.push(format!(
+                    "{}:{}: say why it is sound in a `// SAFETY:` comment above",
+                    path.display(),
+                    i + 1
+                ));
             }
         }
     }
@@ -143,7 +152,10 @@ fn files_fit_a_readers_head() {
         let lines = without_tests(&read(&path)).lines().count();
         let is_test = path.starts_with("tests") || path.components().any(|part| part.as_os_str() == "tests");
         if lines > FILE_LINES_MAX && !is_test {
-            broken.push(format!("{} has {lines} lines without its tests, {FILE_LINES_MAX} at most: split it by topic", path.display()));
+            broken.push(format!(
+                "{} has {lines} lines without its tests, {FILE_LINES_MAX} at most: split it by topic",
+                path.display()
+            ));
         }
     }
     report(&broken);
@@ -151,12 +163,21 @@ fn files_fit_a_readers_head() {
 
 #[test]
 fn nothing_is_left_for_later_without_a_number() {
-    let marks = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["to", "do!("].concat(), ["unimpl", "emented!("].concat()];
+    let marks = [
+        ["TO", "DO"].concat(),
+        ["FIX", "ME"].concat(),
+        ["to", "do!("].concat(),
+        ["unimpl", "emented!("].concat(),
+    ];
     let mut broken = Vec::new();
     for path in sources() {
         for (i, line) in read(&path).lines().enumerate() {
             if let Some(mark) = marks.iter().find(|mark| line.contains(mark.as_str())) {
-                broken.push(format!("{}:{}: {mark}: do it, or name an issue in docs/", path.display(), i + 1));
+                broken.push(format!(
+                    "{}:{}: {mark}: do it, or name an issue in docs/",
+                    path.display(),
+                    i + 1
+                ));
             }
         }
     }
@@ -167,29 +188,45 @@ fn nothing_is_left_for_later_without_a_number() {
 fn no_file_hides_characters() {
     let mut broken = Vec::new();
     let everything = ["src", "storage-engine", "bench", "tests", "docs", "perf-scripts"];
-    for path in everything.iter().flat_map(|folder| files(folder, &[".rs", ".md", ".toml", ".sh", ".txt", ".py"])) {
-        let text = String::from_utf8_lossy(&fs::read(root().join(&path)).expect("listed a moment ago")).into_owned();
+    for path in
+        everything.iter().flat_map(|folder| files(folder, &[".rs", ".md", ".toml", ".sh", ".txt", ".py"]))
+    {
+        let text =
+            String::from_utf8_lossy(&fs::read(root().join(&path)).expect("listed a moment ago")).into_owned();
         let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
         if let Some(c) = text.chars().find(|c| hidden(*c)) {
-            broken.push(format!("{} holds the invisible character {:04x}: write it as an escape", path.display(), c as u32));
+            broken.push(format!(
+                "{} holds the invisible character {:04x}: write it as an escape",
+                path.display(),
+                c as u32
+            ));
         }
     }
     report(&broken);
 }
 
-/// `RFC 9051` and `RFC 9051, 3501` and `RFC 7162 §3.1` in a line.
+/// The numbers of `RFC 9051`, `RFC 9051, 3501` and `RFC 7162 §3.1` in a line. Without the space it is
+/// no citation: `RFC822.SIZE` is a word of IMAP.
 fn cited(line: &str) -> BTreeSet<u32> {
     let mut numbers = BTreeSet::new();
     for (at, _) in line.match_indices("RFC") {
-        let rest = line[at + 3..].trim_start_matches([' ', 's', '\u{a0}']);
-        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        if let Ok(number) = digits.parse::<u32>()
-            && digits.len() >= 3
-        {
-            numbers.insert(number);
+        let mut rest = line[at + 3..].trim_start_matches('s');
+        while let Some(after) = rest.strip_prefix([' ', '\u{a0}']) {
+            let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+            if digits.len() >= 3 {
+                numbers.extend(digits.parse::<u32>());
+            }
+            rest = after[digits.len()..].strip_prefix(',').unwrap_or_default();
         }
     }
     numbers
+}
+
+#[test]
+fn citations_are_told_from_words() {
+    let numbers = |line| cited(line).into_iter().collect::<Vec<_>>();
+    assert_eq!(numbers("RFC 9051, 3501: one rule; RFC 7162 §3.1, 12 times"), [3501, 7162, 9051]);
+    assert_eq!(numbers("FETCH 1 (RFC822.SIZE) and RFC 12"), [0; 0]);
 }
 
 #[test]
@@ -198,8 +235,12 @@ fn every_cited_specification_is_on_the_standards_page() {
     let mut status: BTreeMap<u32, (String, Vec<String>)> = BTreeMap::new();
     for row in &rows {
         let [number, _, state, folders, ..] = row.as_slice() else { panic!("a short row: {row:?}") };
-        let number: u32 = number.trim_start_matches("RFC ").parse().unwrap_or_else(|_| panic!("no number: {row:?}"));
-        assert!(["full", "partial", "used", "planned", "no"].contains(&state.as_str()), "RFC {number}: status {state:?}");
+        let number: u32 =
+            number.trim_start_matches("RFC ").parse().unwrap_or_else(|_| panic!("no number: {row:?}"));
+        assert!(
+            ["full", "partial", "used", "planned", "no"].contains(&state.as_str()),
+            "RFC {number}: status {state:?}"
+        );
         let folders = folders.split_whitespace().filter(|word| *word != "-").map(str::to_owned).collect();
         assert!(status.insert(number, (state.clone(), folders)).is_none(), "RFC {number} has two rows");
     }
@@ -218,9 +259,12 @@ fn every_cited_specification_is_on_the_standards_page() {
     }
     for (number, (state, folders)) in &status {
         for folder in folders.iter().filter(|_| state == "full" || state == "partial") {
-            let is_cited = citations.get(number).is_some_and(|where_| where_.contains(&format!("src/{folder}")));
+            let is_cited =
+                citations.get(number).is_some_and(|where_| where_.contains(&format!("src/{folder}")));
             if !is_cited {
-                broken.push(format!("docs/standards.md says RFC {number} is {state} in {folder}, where nothing cites it"));
+                broken.push(format!(
+                    "docs/standards.md says RFC {number} is {state} in {folder}, where nothing cites it"
+                ));
             }
         }
     }
@@ -236,7 +280,9 @@ fn the_readme_maps_every_folder() {
             broken.push(format!("README.md does not name `{folder}/`"));
         }
     }
-    for entry in fs::read_dir(root().join("src")).expect("src").flatten().filter(|entry| entry.path().is_dir()) {
+    for entry in
+        fs::read_dir(root().join("src")).expect("src").flatten().filter(|entry| entry.path().is_dir())
+    {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !readme.contains(&format!("`{name}`")) {
             broken.push(format!("README.md's map does not name `{name}` of src/"));
@@ -248,7 +294,9 @@ fn the_readme_maps_every_folder() {
 #[test]
 fn links_between_documents_lead_somewhere() {
     let mut broken = Vec::new();
-    let pages = files("docs", &[".md"]).into_iter().chain([PathBuf::from("README.md"), PathBuf::from("storage-engine/README.md")]);
+    let pages = files("docs", &[".md"])
+        .into_iter()
+        .chain([PathBuf::from("README.md"), PathBuf::from("storage-engine/README.md")]);
     for page in pages {
         let text = read(&page);
         for (at, _) in text.match_indices("](") {
@@ -269,12 +317,16 @@ fn links_between_documents_lead_somewhere() {
 #[test]
 fn every_transcript_names_its_clause() {
     let mut broken = Vec::new();
-    let transcripts = files("src", &[".txt"]).into_iter().filter(|path| path.iter().any(|part| part == "transcripts"));
+    let transcripts =
+        files("src", &[".txt"]).into_iter().filter(|path| path.iter().any(|part| part == "transcripts"));
     for path in transcripts {
         let text = read(&path);
         let first = text.lines().next().unwrap_or_default();
         if !first.starts_with("# ") || cited(first).is_empty() {
-            broken.push(format!("{}: begin with a comment that names the clause, `# RFC 9051 §6.3.4: ...`", path.display()));
+            broken.push(format!(
+                "{}: begin with a comment that names the clause, `# RFC 9051 §6.3.4: ...`",
+                path.display()
+            ));
         }
     }
     report(&broken);

@@ -266,6 +266,9 @@ impl Account {
     ) -> Result<Copied, Error> {
         let mut transaction = self.engine.transaction(self.partition.0);
         let copied = self.add_copies(&mut transaction, from, uids, to, now)?;
+        if self.quota_bytes.is_some_and(|quota| self.read_account(&transaction).used_bytes > quota) {
+            return Err(Error::OverQuota);
+        }
         if !copied.sources.is_empty() {
             transaction.commit().await?;
         }
@@ -314,9 +317,6 @@ impl Account {
             let target = counting.add(message.size, &data, RowBody::Stored(message.body.0))?;
             copied.sources.insert(uid);
             copied.targets.insert(target.0);
-        }
-        if self.quota_bytes.is_some_and(|quota| counting.used_bytes() > quota) {
-            return Err(Error::OverQuota);
         }
         if !copied.sources.is_empty() {
             counting.finish();

@@ -12,6 +12,7 @@ use shard::Settings;
 use toml::Spanned;
 
 use crate::Exit;
+use crate::limits::FRAME_ROOM_BYTES;
 
 /// Everything an operator can set. A table or key that is not there has its usual value.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -291,10 +292,11 @@ impl Config {
             return Some((partitions.span(), "store.partitions must be from 16 to 1024".to_owned()));
         }
         let message = &self.limits.message_bytes_max;
-        let largest = *self.store.segment_bytes.get_ref() as usize / 2;
+        // A message is one frame of the log, with its rows, and a frame fits a segment.
+        let largest = (*self.store.segment_bytes.get_ref() as usize).saturating_sub(FRAME_ROOM_BYTES);
         if *message.get_ref() > largest {
             let words = format!(
-                "limits.message_bytes_max must be at most half of store.segment_bytes, {largest}: lower it, or raise store.segment_bytes"
+                "limits.message_bytes_max must be at most {largest}, what a segment has room for: lower it, or raise store.segment_bytes"
             );
             return Some((message.span(), words));
         }

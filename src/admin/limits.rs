@@ -14,3 +14,5 @@ pub(crate) const EXPORT_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(crate) const LIST_ENTRIES_MAX: usize = 1000;
 /// How long a control connection may be idle, in milliseconds.
 pub(crate) const CONTROL_IDLE_MS_MAX: i64 = 60 * 60 * 1000;
+/// Room that a frame needs beside its message: our header fields, and the rows of all recipients.
+pub(crate) const FRAME_ROOM_BYTES: usize = 4 * 1024 * 1024;

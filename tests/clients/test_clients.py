@@ -278,11 +278,11 @@ class Clients(unittest.TestCase):
         client.store("1", "+FLAGS", r"(\Deleted)")
         self.assertEqual(client.expunge()[1], [b"1"])
         self.assertEqual(client.rename("Projects/Sardes", "Projects/Susa")[0], "OK")
-        self.assertIn(b"Projects/Susa", b" ".join(client.list("", "*")[1]))
+        self.assertIn(b"Projects/Susa", b" ".join(client.list('""', '"*"')[1]))
         self.assertEqual(client.delete("Projects/Susa")[0], "OK")
         client.logout()
 
-    def test_imaplib_with_starttls_and_cram_free_logins(self):
+    def test_imaplib_with_starttls_and_wrong_passwords(self):
         address, password = self.server.account(0)
         client = imaplib.IMAP4("127.0.0.1", self.server.port("imap"))
         client.starttls(UNVERIFIED)
