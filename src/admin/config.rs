@@ -112,16 +112,17 @@ pub struct Listeners {
 
 impl Default for Listeners {
     fn default() -> Self {
-        let one = |address: &str| vec![Spanned::new(0..0, address.to_owned())];
+        let all =
+            |port: u16| ["0.0.0.0", "[::]"].map(|host| Spanned::new(0..0, format!("{host}:{port}"))).to_vec();
         Self {
-            smtp: one("[::]:25"),
-            submission: one("[::]:587"),
-            submissions: one("[::]:465"),
+            smtp: all(25),
+            submission: all(587),
+            submissions: all(465),
             lmtp: Vec::new(),
-            imap: one("[::]:143"),
-            imaps: one("[::]:993"),
-            pop3: one("[::]:110"),
-            pop3s: one("[::]:995"),
+            imap: all(143),
+            imaps: all(993),
+            pop3: all(110),
+            pop3s: all(995),
         }
     }
 }
@@ -419,7 +420,7 @@ mod tests {
     #[test]
     fn an_empty_file_is_a_whole_configuration() {
         let config = Config::parse(Path::new("a.toml"), "").unwrap();
-        assert_eq!(config.addresses().len(), 7);
+        assert_eq!(config.addresses().len(), 14);
         assert_eq!(config.cpus(), None);
     }
 

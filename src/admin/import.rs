@@ -7,11 +7,11 @@ mod mbox;
 
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::cli::{Format, ImportArgs};
 use crate::limits::{IMPORT_BYTES_MAX, IMPORT_MESSAGES_MAX};
+use crate::run::progress_bar;
 use crate::{Control, Exit, Failure, ImportMessage, Request};
 
 /// A message read from somewhere.
@@ -51,10 +51,8 @@ pub(crate) fn import(args: &ImportArgs, control: &mut dyn Control, now_s: i64) -
             source.seek(position).map_err(|error| unreadable(&path, &error))?;
         }
     }
-    let bar = ProgressBar::new(source.total()).with_style(
-        ProgressStyle::with_template("{bar:40} {percent:>3}%  {msg}  {elapsed} (left: {eta})")
-            .unwrap_or_else(|_| ProgressStyle::default_bar()),
-    );
+    let bar = progress_bar();
+    bar.set_length(source.total());
     let mut batch = Batch::default();
     loop {
         let read = source.next().map_err(|error| unreadable(&path, &error))?;

@@ -3,6 +3,7 @@
 use std::io::{BufRead, Write};
 use std::path::Path;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::cli::{
@@ -171,12 +172,25 @@ fn init(args: &InitArgs, file: &Path, host: &dyn Host, is_json: bool) -> Result<
     Ok(Exit::Done)
 }
 
+/// The bar of long work; drawn on standard error, and only where that is a terminal.
+pub(crate) fn progress_bar() -> ProgressBar {
+    let form = "{bar:40} {percent:>3}%  {msg}  {elapsed} (left: {eta})";
+    let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(0).with_style(style)
+}
+
 fn check(args: &CheckArgs, file: &Path, host: &dyn Host, is_json: bool) -> Result<Exit, Failure> {
     let data = match &args.data {
         Some(data) => data.clone(),
         None => Config::read(file)?.server.data,
     };
-    let report = host.check(&data, &mut |_| {})?;
+    let bar = progress_bar();
+    let report = host.check(&data, &mut |step| {
+        bar.set_length(step.total);
+        bar.set_position(step.done);
+        bar.set_message(step.stage);
+    })?;
+    bar.finish_and_clear();
     let is_clean = report.problems.is_empty();
     let problems: Vec<Value> = report
         .problems

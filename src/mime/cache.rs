@@ -188,10 +188,11 @@ impl<'a> Reader<'a> {
         core::str::from_utf8(self.bytes()?).ok().map(String::from)
     }
 
-    fn option<T>(&mut self, take: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+    /// Whether an optional thing follows.
+    fn is_some(&mut self) -> Option<bool> {
         match self.byte()? {
-            0 => Some(None),
-            1 => take(self).map(Some),
+            0 => Some(false),
+            1 => Some(true),
             _ => None,
         }
     }
@@ -202,8 +203,11 @@ impl<'a> Reader<'a> {
         (0..count).map(|_| take(self)).collect()
     }
 
-    fn optional_bytes(&mut self) -> Option<Option<Vec<u8>>> {
-        self.option(|input| input.bytes().map(<[u8]>::to_vec))
+    fn fill(&mut self, slot: &mut Option<Vec<u8>>) -> Option<()> {
+        if self.is_some()? {
+            *slot = Some(self.bytes()?.to_vec());
+        }
+        Some(())
     }
 
     fn params(&mut self) -> Option<Params> {
@@ -219,24 +223,21 @@ impl<'a> Reader<'a> {
         let (header, body, lines) = (self.range()?, self.range()?, self.number()?);
         let content_type =
             ContentType { kind: self.string()?, subtype: self.string()?, params: self.params()? };
-        let encoding_token = self.string()?;
-        Some(Part {
-            header,
-            body,
-            lines,
-            content_type,
-            encoding: Encoding::named(&encoding_token),
-            encoding_token,
-            id: self.optional_bytes()?,
-            description: self.optional_bytes()?,
-            md5: self.optional_bytes()?,
-            location: self.optional_bytes()?,
-            disposition: self
-                .option(|input| Some(Disposition { kind: input.string()?, params: input.params()? }))?,
-            language: self.list(Self::string)?,
-            children: self.list(|input| input.number().map(PartId))?,
-            envelope: self.option(|input| input.envelope().map(Box::new))?,
-        })
+        let mut part = Part { header, body, lines, ..Part::opaque(content_type, 0) };
+        part.encoding_token = self.string()?;
+        part.encoding = Encoding::named(&part.encoding_token);
+        for slot in [&mut part.id, &mut part.description, &mut part.md5, &mut part.location] {
+            self.fill(slot)?;
+        }
+        if self.is_some()? {
+            part.disposition = Some(Disposition { kind: self.string()?, params: self.params()? });
+        }
+        part.language = self.list(Self::string)?;
+        part.children = self.list(|input| input.number().map(PartId))?;
+        if self.is_some()? {
+            part.envelope = Some(Box::new(self.envelope()?));
+        }
+        Some(part)
     }
 
     fn envelope(&mut self) -> Option<Envelope> {
@@ -244,7 +245,7 @@ impl<'a> Reader<'a> {
         for slot in
             [&mut envelope.date, &mut envelope.subject, &mut envelope.in_reply_to, &mut envelope.message_id]
         {
-            *slot = self.optional_bytes()?;
+            self.fill(slot)?;
         }
         for slot in [
             &mut envelope.from,
@@ -255,12 +256,11 @@ impl<'a> Reader<'a> {
             &mut envelope.bcc,
         ] {
             *slot = self.list(|input| {
-                Some(Address {
-                    name: input.optional_bytes()?,
-                    adl: input.optional_bytes()?,
-                    mailbox: input.optional_bytes()?,
-                    host: input.optional_bytes()?,
-                })
+                let mut address = Address::default();
+                for part in [&mut address.name, &mut address.adl, &mut address.mailbox, &mut address.host] {
+                    input.fill(part)?;
+                }
+                Some(address)
             })?;
         }
         Some(envelope)

@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn the_number_of_parameters_is_bounded() {
-        let many: String = (0..10_000).map(|n| format!("; p{n}=v")).collect();
+        let many = "; p=v".repeat(10_000);
         assert_eq!(parse(&format!("a/b{many}")).params.len(), PARAMS_MAX);
     }
 }

@@ -250,7 +250,7 @@ fn numeric_zone(sign: u8, text: &[u8]) -> Option<i32> {
     if text.len() != 4 || number % 100 > 59 {
         return None;
     }
-    let minutes = (number / 100 * 60 + number % 100) as i32;
+    let minutes = i32::try_from(number / 100 * 60 + number % 100).ok()?;
     match sign {
         b'+' => Some(minutes),
         b'-' => Some(-minutes),

@@ -8,6 +8,7 @@ use core::ops::Range;
 
 use crate::content::{ContentType, Disposition};
 use crate::envelope::Envelope;
+use crate::limits::{DEPTH_MAX, PARTS_MAX};
 use crate::transfer::Encoding;
 
 /// A part's place in [`PartTree::parts`]; 0 is the message itself.
@@ -53,6 +54,26 @@ pub struct Part {
 }
 
 impl Part {
+    /// A part without a header whose body begins, and so far ends, at `at`.
+    pub(crate) fn opaque(content_type: ContentType, at: u32) -> Self {
+        Self {
+            header: at..at,
+            body: at..at,
+            lines: 0,
+            content_type,
+            id: None,
+            description: None,
+            encoding: Encoding::SevenBit,
+            encoding_token: String::from("7bit"),
+            md5: None,
+            disposition: None,
+            language: Vec::new(),
+            location: None,
+            children: Vec::new(),
+            envelope: None,
+        }
+    }
+
     /// A multipart: its `children` are its parts, at least one.
     pub fn is_multipart(&self) -> bool {
         self.content_type.kind == "multipart"
@@ -104,6 +125,27 @@ impl PartTree {
     /// The part of an id that this tree gave.
     pub fn part(&self, id: PartId) -> &Part {
         self.parts.get(id.0 as usize).expect("an id belongs to the tree that gave it")
+    }
+
+    /// Whether a limit was reached, so that some of the message was not taken apart: its parts are
+    /// as many, or as deep, as [`crate::limits`] allows.
+    pub fn is_cut(&self) -> bool {
+        if self.parts.len() < DEPTH_MAX {
+            return false;
+        }
+        // A child comes behind its parent, so one pass knows every depth.
+        let mut depths: Vec<usize> = self.parts.iter().map(|_| 1).collect();
+        let mut deepest = 1;
+        for (at, part) in self.parts.iter().enumerate() {
+            let below = depths.get(at).map_or(1, |depth| depth + 1);
+            for child in &part.children {
+                if let Some(depth) = depths.get_mut(child.0 as usize) {
+                    *depth = below;
+                    deepest = deepest.max(below);
+                }
+            }
+        }
+        self.parts.len() >= PARTS_MAX || deepest + 1 >= DEPTH_MAX
     }
 
     /// The part of a section's part numbers (RFC 9051 §6.4.5.1); none is the message itself.

@@ -6,7 +6,6 @@
 //! a few times however deep the nesting is.
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -91,7 +90,9 @@ impl Scanner<'_> {
     /// multipart without parts was the last already, what is left is epilogue.
     fn open_rest(&mut self, at: usize) -> usize {
         if self.parts.len() < PARTS_MAX {
-            self.push(opaque(ContentType::plain("application", "octet-stream"), at, Encoding::Binary));
+            let mut rest = Part::opaque(ContentType::plain("application", "octet-stream"), at as u32);
+            (rest.encoding, rest.encoding_token) = (Encoding::Binary, "binary".into());
+            self.push(rest);
         }
         for open in &mut self.open {
             open.delimiter = None;
@@ -129,13 +130,14 @@ impl Scanner<'_> {
 
     /// Closes what is open beyond the outermost `keep`, at `end`.
     fn close_to(&mut self, keep: usize, end: usize) {
+        let mut end = end;
         while self.open.len() > keep {
             let Some(open) = self.open.pop() else { return };
             let parts_full = self.parts.len() >= PARTS_MAX;
             let Some(part) = self.parts.get_mut(open.part) else { return };
-            // Between an empty header and a delimiter there may be one line end only, which then is
-            // the delimiter's: the body must not end before it begins.
-            let end = end.max(part.body.start as usize);
+            // Between an empty header and a delimiter there may be one line end only, which both claim.
+            // The header keeps it, so that no body ends before it begins or before its last part does.
+            end = end.max(part.body.start as usize);
             part.body.end = end as u32;
             part.lines = self.lines.at(self.bytes, end) - open.lines_before;
             if !part.children.is_empty() || !(part.is_multipart() || part.is_message()) {
@@ -146,19 +148,7 @@ impl Scanner<'_> {
                 part.envelope = None;
                 continue;
             }
-            // A multipart without a part, or an encoded message: its body is shown as its one part, so
-            // that nothing is out of reach and BODYSTRUCTURE has the part its grammar asks for.
-            let content_type = if part.is_multipart() {
-                ContentType::text_plain()
-            } else {
-                ContentType::plain("application", "octet-stream")
-            };
-            let encoding = if part.is_multipart() { Encoding::SevenBit } else { part.encoding };
-            let mut only = opaque(content_type, part.body.start as usize, encoding);
-            (only.body, only.lines) = (part.body.clone(), part.lines);
-            if part.is_message() {
-                only.encoding_token.clone_from(&part.encoding_token);
-            }
+            let only = only_part(part);
             part.children.push(PartId(open.part as u32 + 1));
             self.parts.push(only);
         }
@@ -224,7 +214,7 @@ impl Scanner<'_> {
 
     /// What a header says of its part.
     fn read_part(&self, header: Range<usize>) -> Part {
-        let mut part = opaque(self.default_type(), header.end, Encoding::SevenBit);
+        let mut part = Part::opaque(self.default_type(), header.end as u32);
         part.header = header.start as u32..header.end as u32;
         let mut seen = Seen::default();
         for field in Headers::of(self.bytes.get(header).unwrap_or_default()) {
@@ -318,24 +308,19 @@ fn nonempty(value: &[u8]) -> Option<Vec<u8>> {
     if value.is_empty() { None } else { Some(value) }
 }
 
-/// A part without a header whose body begins at `at`.
-fn opaque(content_type: ContentType, at: usize, encoding: Encoding) -> Part {
-    Part {
-        header: at as u32..at as u32,
-        body: at as u32..at as u32,
-        lines: 0,
-        content_type,
-        id: None,
-        description: None,
-        encoding,
-        encoding_token: String::from(if encoding == Encoding::Binary { "binary" } else { "7bit" }),
-        md5: None,
-        disposition: None,
-        language: Vec::new(),
-        location: None,
-        children: Vec::new(),
-        envelope: None,
-    }
+/// The one part of a multipart without parts, or of an encoded message: its body. So nothing is out
+/// of reach, and BODYSTRUCTURE has the part its grammar asks for.
+fn only_part(part: &Part) -> Part {
+    let at = part.body.start;
+    let mut only = if part.is_multipart() {
+        Part::opaque(ContentType::text_plain(), at)
+    } else {
+        let content_type = ContentType::plain("application", "octet-stream");
+        let encoding_token = part.encoding_token.clone();
+        Part { encoding: part.encoding, encoding_token, ..Part::opaque(content_type, at) }
+    };
+    (only.body, only.lines) = (part.body.clone(), part.lines);
+    only
 }
 
 /// RFC 2046 §5.2.1 and RFC 6532 §3.7.

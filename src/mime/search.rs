@@ -26,6 +26,13 @@ pub fn body_matches(message: &[u8], tree: &PartTree, needle: &Needle) -> bool {
             (id > 0 && any_field_matches(part.header_of(message), needle))
                 || part_matches(message, part, needle)
         })
+        || (tree.is_cut() && rest_matches(message, needle))
+}
+
+/// What the limits kept from being taken apart is compared as it stands.
+fn rest_matches(message: &[u8], needle: &Needle) -> bool {
+    needle.matches_bytes_ascii(message)
+        || (!needle.is_ascii() && needle.matches_text(&charset::decode("utf-8", message)))
 }
 
 /// HEADER: in any field of that name; an empty needle asks whether there is such a field.
@@ -132,6 +139,21 @@ mod tests {
             assert_eq!(text_matches(message, &tree, &prepared), is_in_text, "TEXT {needle}");
             assert_eq!(body_matches(message, &tree, &prepared), is_in_body, "BODY {needle}");
         }
+    }
+
+    #[test]
+    fn what_the_limits_leave_whole_is_searched_all_the_same() {
+        let part = |i: usize| alloc::format!("--b\r\nContent-Type: text/plain\r\n\r\nn{i}.\r\n");
+        let wide: String = (0..3000).map(part).collect();
+        let wide = alloc::format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{wide}--b--\r\n");
+        let level =
+            |i: usize| alloc::format!("Content-Type: multipart/mixed; boundary=b{i}\r\n\r\n--b{i}\r\n");
+        let deep: String = (0..60).map(level).collect::<String>() + "\r\nn2999. grün";
+        for message in [wide.as_bytes(), deep.as_bytes()] {
+            assert!(body_matches(message, &scan(message), &Needle::new("N2999.")));
+        }
+        assert!(body_matches(deep.as_bytes(), &scan(deep.as_bytes()), &Needle::new("GRÜN")));
+        assert!(!body_matches(deep.as_bytes(), &scan(deep.as_bytes()), &Needle::new("absent")));
     }
 
     #[test]

@@ -166,12 +166,12 @@ fn quoted_printable(body: &[u8]) -> (Vec<u8>, bool) {
         let line_end = line.get(content.len()..).unwrap_or_default();
         // RFC 2045 §6.7 rule 3: white space at the end of a line was added on the way.
         let content = content.trim_ascii_end();
-        match content.split_last() {
-            Some((b'=', content)) => is_clean &= quoted_line(content, &mut out),
-            _ => {
-                is_clean &= quoted_line(content, &mut out);
-                out.extend_from_slice(line_end);
-            }
+        // RFC 2045 §6.7 rule 5: `=` at the end of a line says that the line goes on.
+        if let Some((b'=', content)) = content.split_last() {
+            is_clean &= quoted_line(content, &mut out);
+        } else {
+            is_clean &= quoted_line(content, &mut out);
+            out.extend_from_slice(line_end);
         }
     }
     (out, is_clean)

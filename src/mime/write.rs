@@ -13,6 +13,9 @@ use crate::limits::{LINE_BYTES_WANTED, WORD_BYTES_MAX};
 
 const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 
+/// Bytes of text that fit into one encoded-word.
+const WORD_TEXT_BYTES_MAX: usize = (WORD_BYTES_MAX - "=?utf-8?B??=".len()) / 4 * 3;
+
 /// Text for an unstructured field or a display name outside of quotes: as it is when it is
 /// printable ASCII and cannot be mistaken, else as encoded-words in UTF-8 (RFC 2047 §2) with a space
 /// between two.
@@ -20,13 +23,11 @@ pub fn encode_word(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| (b' '..0x7f).contains(&byte)) && !text.contains("=?") {
         return Cow::Borrowed(text);
     }
-    const AROUND: usize = "=?utf-8?B??=".len();
-    const BYTES_MAX: usize = (WORD_BYTES_MAX - AROUND) / 4 * 3;
     let mut out = String::new();
     let mut rest = text;
     while !rest.is_empty() {
         // RFC 2047 §5: a character is never cut in two.
-        let end = rest.floor_char_boundary(BYTES_MAX);
+        let end = rest.floor_char_boundary(WORD_TEXT_BYTES_MAX);
         let (taken, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
         rest = after;
         if !out.is_empty() {

@@ -68,21 +68,26 @@ pub async fn secure<S: Session>(
 }
 
 /// Drives a session until its connection is closed or belongs elsewhere.
-pub async fn drive<S: Session, V: Service<S>>(
+///
+/// The future holds connection, session and service once each; keep them out of further `async`
+/// layers where many connections are idle.
+pub fn drive<S: Session, V: Service<S>>(
     conn: Conn,
-    session: S,
-    service: V,
+    mut session: S,
+    mut service: V,
     ctx: &DriveContext,
-) -> End<S> {
+) -> impl Future<Output = End<S>> {
     let mut driver = Driver { pipe: Pipe::new(conn, &ctx.timers), is_told: false, ctx };
-    let mut session = session;
-    match driver.run(&mut session, service).await {
-        Ok(Some((shard, reply))) => match driver.pipe.conn.detach() {
-            Ok(conn) => End::Move { conn, session, reply, shard },
+    // Not an `async fn`, which would hold its arguments and what is made of them.
+    async move {
+        match driver.run(&mut session, &mut service).await {
+            Ok(Some((shard, reply))) => match driver.pipe.conn.detach() {
+                Ok(conn) => End::Move { conn, session, reply, shard },
+                Err(error) => lost(&error),
+            },
+            Ok(None) => End::Closed,
             Err(error) => lost(&error),
-        },
-        Ok(None) => End::Closed,
-        Err(error) => lost(&error),
+        }
     }
 }
 
@@ -113,7 +118,7 @@ impl Driver<'_> {
     async fn run<S: Session, V: Service<S>>(
         &mut self,
         session: &mut S,
-        mut service: V,
+        service: &mut V,
     ) -> Result<Option<(ShardId, S::Reply)>, ConnError> {
         loop {
             // A client that sends or pipelines without end takes its turns like everybody else.
@@ -123,7 +128,7 @@ impl Driver<'_> {
                     if session.output().len() >= GATHERED_BYTES_MAX {
                         self.pipe.write(session).await?;
                     }
-                    match self.handle(session, &mut service, request).await {
+                    match self.handle(session, service, request).await {
                         Handled::Reply(reply) => session.reply(reply),
                         Handled::Move(shard, reply) => {
                             return self.pipe.flush().await.map(|()| Some((shard, reply)));

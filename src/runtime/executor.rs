@@ -225,6 +225,7 @@ where
     let context = match make(setup).await {
         Ok(context) => context,
         Err(error) => {
+            local.cancel_tasks().await;
             let _nobody_waits = ready.send(Err(StartError::Context(id, error.to_string())));
             return;
         }
@@ -234,8 +235,9 @@ where
     is_running.store(true, Ordering::SeqCst);
     let _nobody_waits = ready.send(Ok(()));
     local.stopped().await;
-    // The task above is never dropped by the executor, so its callers must be told here.
+    // Callers that still wait are told, and then nothing of the shard outlives it.
     inbox.close();
+    local.cancel_tasks().await;
 }
 
 /// Starts the jobs that other shards send. Each is a task of its own: one that waits for the disk
@@ -243,10 +245,10 @@ where
 async fn take_jobs<C: 'static>(inbox: Rc<Inbox<C>>, context: Rc<C>, local: Local) {
     loop {
         let first = inbox.next().await;
-        local.spawn(Queue::Interactive, first.run(Rc::clone(&context)));
+        local.spawn_boxed(Queue::Interactive, first.run(Rc::clone(&context)));
         for _ in 1..INBOX_BATCH {
             let Some(job) = inbox.try_next() else { break };
-            local.spawn(Queue::Interactive, job.run(Rc::clone(&context)));
+            local.spawn_boxed(Queue::Interactive, job.run(Rc::clone(&context)));
         }
         yield_if_needed().await;
     }

@@ -57,6 +57,9 @@ pub(crate) const DELIVERY_SHARES: usize = 500;
 /// As [`INTERACTIVE_SHARES`], for compaction, indexing and expiry.
 pub(crate) const BACKGROUND_SHARES: usize = 100;
 
+/// How long after a failed checkpoint the next is tried.
+pub(crate) const CHECKPOINT_PAUSE: Duration = Duration::from_secs(10);
+
 /// How long a checkpoint waits before it asks again for a place in the blocking pool.
 pub(crate) const POOL_PAUSE: Duration = Duration::from_millis(20);
 

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -41,6 +41,17 @@ struct Shared {
     on_drain: RefCell<Vec<Box<dyn FnOnce()>>>,
     at_stop: RefCell<Vec<LocalFuture>>,
     is_stopping: Cell<bool>,
+    tasks: RefCell<Tasks>,
+}
+
+/// The tasks that have not ended: the executor would leave what they own undropped at its end.
+#[derive(Default)]
+struct Tasks {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+    /// Those that were never polled included.
+    count: usize,
+    are_cancelled: bool,
 }
 
 /// This shard. Cheap to clone; it stays on its thread.
@@ -77,6 +88,7 @@ impl Local {
             on_drain: RefCell::default(),
             at_stop: RefCell::default(),
             is_stopping: Cell::new(false),
+            tasks: RefCell::default(),
         }));
         CURRENT.set(Some(local.clone()));
         local.spawn_raw(Queue::Interactive, pulse.beat());
@@ -106,16 +118,17 @@ impl Local {
 
     /// Runs a future to its end. Its panic is logged and counted, and ends nothing else.
     pub fn spawn(&self, queue: Queue, future: impl Future<Output = ()> + 'static) {
-        self.spawn_raw(queue, isolated(Arc::clone(&self.0.pulse), future));
+        self.spawn_boxed(queue, Box::pin(future));
+    }
+
+    /// As [`Local::spawn`], for a future that has its box already.
+    pub fn spawn_boxed(&self, queue: Queue, future: LocalFuture) {
+        self.spawn_raw(queue, Task::new(self, future, false));
     }
 
     /// As [`Local::spawn`], and a stop waits for it.
     pub fn spawn_connection(&self, queue: Queue, future: impl Future<Output = ()> + 'static) {
-        let counted = Counted::new(self);
-        self.spawn(queue, async move {
-            future.await;
-            drop(counted);
-        });
+        self.spawn_raw(queue, Task::new(self, Box::pin(future), true));
     }
 
     /// Connections that [`Local::spawn_connection`] runs now.
@@ -180,6 +193,16 @@ impl Local {
         }
     }
 
+    /// Drops every task with what it owns: the engine, and with it the store's lock, among others.
+    pub(crate) async fn cancel_tasks(&self) {
+        self.0.tasks.borrow_mut().are_cancelled = true;
+        while self.0.tasks.borrow().count > 0 {
+            let wakers: Vec<_> = self.0.tasks.borrow().wakers.iter().flatten().cloned().collect();
+            wakers.into_iter().for_each(Waker::wake);
+            executor().yield_task_queue_now().await;
+        }
+    }
+
     fn spawn_raw(&self, queue: Queue, future: impl Future<Output = ()> + 'static) {
         let handle = self.0.queues[queue as usize];
         // The queues live as long as the executor, so this cannot fail.
@@ -187,39 +210,83 @@ impl Local {
     }
 }
 
-/// One connection in the count, until it is dropped.
-struct Counted(Rc<Shared>);
+impl Tasks {
+    fn insert(&mut self, waker: Waker) -> usize {
+        let place = self.free.pop().unwrap_or(self.wakers.len());
+        if place == self.wakers.len() {
+            self.wakers.push(None);
+        }
+        self.wakers[place] = Some(waker);
+        place
+    }
 
-impl Counted {
-    fn new(local: &Local) -> Self {
-        local.0.connections.set(local.0.connections.get() + 1);
-        Self(Rc::clone(&local.0))
+    fn remove(&mut self, place: usize) {
+        self.wakers[place] = None;
+        self.free.push(place);
     }
 }
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
+/// A task: catches what its future panics with, also in its destructors, and counts its turns. By
+/// hand, and with the future in a box, because an `async` block around a future holds it twice.
+struct Task {
+    future: Option<LocalFuture>,
+    shard: Rc<Shared>,
+    place: Option<usize>,
+    is_connection: bool,
+}
+
+impl Task {
+    fn new(local: &Local, future: LocalFuture, is_connection: bool) -> Self {
+        let shard = Rc::clone(&local.0);
+        shard.connections.set(shard.connections.get() + usize::from(is_connection));
+        shard.tasks.borrow_mut().count += 1;
+        Self { future: Some(future), shard, place: None, is_connection }
+    }
+
+    /// False once the future has ended.
+    fn run(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(future) = &mut self.future else { return false };
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(poll) => poll.is_pending(),
+            Err(panic) => {
+                report(&self.shard.pulse, panic.as_ref());
+                false
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        let future = self.future.take();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
+            report(&self.shard.pulse, panic.as_ref());
+        }
+        let mut tasks = self.shard.tasks.borrow_mut();
+        tasks.count -= 1;
+        if let Some(place) = self.place.take() {
+            tasks.remove(place);
+        }
+        drop(tasks);
+        let connections = &self.shard.connections;
+        connections.set(connections.get() - usize::from(std::mem::take(&mut self.is_connection)));
     }
 }
 
-/// Catches what `future` panics with, also in its destructors, and counts its turns.
-async fn isolated(pulse: Arc<Pulse>, future: impl Future<Output = ()>) {
-    let mut future = pin!(Some(future));
-    poll_fn(|cx: &mut Context<'_>| {
-        pulse.turned();
-        let Some(running) = future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
-        match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(())) => {}
-            Err(panic) => report(&pulse, panic.as_ref()),
+impl Future for Task {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.shard.pulse.turned();
+        if self.place.is_none() {
+            let place = self.shard.tasks.borrow_mut().insert(cx.waker().clone());
+            self.place = Some(place);
         }
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| future.set(None))) {
-            report(&pulse, panic.as_ref());
+        let is_cancelled = self.shard.tasks.borrow().are_cancelled;
+        if !is_cancelled && self.run(cx) {
+            return Poll::Pending;
         }
+        self.end();
         Poll::Ready(())
-    })
-    .await;
+    }
 }
 
 fn report(pulse: &Pulse, panic: &(dyn Any + Send)) {

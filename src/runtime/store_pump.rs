@@ -10,10 +10,10 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use glommio::io::BufferedFile;
-use storage_engine::{CheckpointDone, Engine};
+use storage_engine::{CheckpointDone, CheckpointJob, Engine, Error};
 
 use crate::blocking::{Blocking, NotRun};
-use crate::limits::{FAILED, POOL_PAUSE, STOP_PAUSE};
+use crate::limits::{CHECKPOINT_PAUSE, FAILED, POOL_PAUSE, STOP_PAUSE};
 use crate::local::{Local, Queue, yield_now};
 
 struct Pump {
@@ -91,18 +91,29 @@ impl Pump {
     }
 
     async fn checkpoint(self: Rc<Self>) {
-        let guard = FailOnPanic;
-        if let Some(job) = self.engine.checkpoint() {
-            let done = self.run_off_shard(move || job.run()).await;
-            self.engine.install(done);
+        if let Some(error) = self.make_checkpoint().await {
+            tracing::warn!(event = "runtime.checkpoint_failed", %error, "nothing is lost; it is tried again");
+            self.local.pause(CHECKPOINT_PAUSE).await;
         }
-        std::mem::forget(guard);
         self.is_checkpointing.set(false);
     }
 
+    /// Makes a checkpoint if there is anything to write, and says why it failed if it did.
+    async fn make_checkpoint(&self) -> Option<Error> {
+        let guard = FailOnPanic;
+        let job = self.engine.checkpoint();
+        std::mem::forget(guard);
+        let done = self.run_off_shard(job?).await;
+        let error = done.error().cloned();
+        let guard = FailOnPanic;
+        self.engine.install(done);
+        std::mem::forget(guard);
+        error
+    }
+
     /// A checkpoint that was begun must be ended, so it waits for room where others are refused.
-    async fn run_off_shard(&self, work: impl FnOnce() -> CheckpointDone + Send + 'static) -> CheckpointDone {
-        let (mut work, done) = Blocking::prepare(work);
+    async fn run_off_shard(&self, job: CheckpointJob) -> CheckpointDone {
+        let (mut work, done) = Blocking::prepare(move || job.run());
         while let Err(back) = self.blocking.try_start(work) {
             work = back;
             self.local.pause(POOL_PAUSE).await;
@@ -113,14 +124,16 @@ impl Pump {
         }
     }
 
-    /// Everything that was committed becomes durable, and a checkpoint under way is ended.
+    /// Everything that was committed becomes durable, and a last checkpoint makes the next start
+    /// quick. It is no loss if that one fails: the log has everything.
     async fn finish(self: Rc<Self>) {
-        loop {
+        while !self.engine.is_idle() || self.is_checkpointing.get() {
             self.turn();
-            if self.engine.is_idle() && !self.is_checkpointing.get() {
-                return;
-            }
             self.local.pause(STOP_PAUSE).await;
+        }
+        self.is_checkpointing.set(true);
+        if let Some(error) = self.make_checkpoint().await {
+            tracing::warn!(event = "runtime.checkpoint_failed", %error, "the next start replays the log");
         }
     }
 }

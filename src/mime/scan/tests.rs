@@ -312,9 +312,9 @@ fn ten_thousand_parts_end_in_one_that_takes_the_rest() {
 
 #[test]
 fn nesting_is_bounded_and_what_is_too_deep_stays_closed() {
-    let nested_multiparts: String = (0..1000)
-        .map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n"))
-        .collect();
+    let nested_multiparts = (0..1000).fold(String::new(), |message, n| {
+        message + &format!("Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n")
+    });
     let nested_messages = "Content-Type: message/rfc822\r\n\r\n".repeat(1000);
     let empty_multiparts = multipart("b", &"--b\r\nContent-Type: multipart/mixed\r\n\r\n".repeat(5000));
     for message in [nested_multiparts, nested_messages] {

@@ -55,7 +55,10 @@ impl From<io::Error> for ConnError {
 /// read passes through a buffer of the shard, and what cannot be written yet is all that is kept.
 ///
 /// Dropping it closes the socket at once; [`Conn::poll_finish`] ends it in good order.
-pub struct Conn {
+pub struct Conn(Box<Inner>);
+
+/// In a box, because a connection is handed on through several futures and each keeps room for it.
+struct Inner {
     /// Over a socket of any stream family: only its descriptor is used.
     stream: TcpStream,
     tls: Option<Box<Tls>>,
@@ -90,8 +93,8 @@ enum Filled {
 
 impl fmt::Debug for Conn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_tls = self.tls.is_some();
-        f.debug_struct("Conn").field("peer", &self.peer).field("tls", &is_tls).finish_non_exhaustive()
+        let is_tls = self.0.tls.is_some();
+        f.debug_struct("Conn").field("peer", &self.0.peer).field("tls", &is_tls).finish_non_exhaustive()
     }
 }
 
@@ -112,7 +115,7 @@ impl Conn {
     }
 
     pub(super) fn from_stream(stream: TcpStream, peer: Peer, place: Option<Place>) -> Self {
-        Self {
+        Self(Box::new(Inner {
             stream,
             tls: None,
             wire: Pending::default(),
@@ -121,7 +124,7 @@ impl Conn {
             closing: Closing::Open,
             peer,
             place,
-        }
+        }))
     }
 
     /// Connects to an address, without a bound in time of its own beyond the kernel's.
@@ -134,10 +137,11 @@ impl Conn {
     /// Takes the connection off this shard. All output must have been flushed. Bytes that were read
     /// but not taken go along.
     pub fn detach(self) -> Result<DetachedConn, ConnError> {
-        assert!(self.wire.is_empty() && self.plain.is_empty(), "unwritten output would be lost");
+        assert!(self.0.wire.is_empty() && self.0.plain.is_empty(), "unwritten output would be lost");
         // The executor's socket cannot be dissolved; a second descriptor outlives it.
-        let socket = borrow(&self.stream).try_clone_to_owned()?;
-        Ok(DetachedConn { socket, tls: self.tls, peer: self.peer, place: self.place })
+        let socket = borrow(&self.0.stream).try_clone_to_owned()?;
+        let Inner { tls, peer, place, .. } = *self.0;
+        Ok(DetachedConn { socket, tls, peer, place })
     }
 
     /// Puts a connection onto this shard.
@@ -146,27 +150,29 @@ impl Conn {
         let DetachedConn { socket, tls, peer, place } = detached;
         // SAFETY: `socket` is an open descriptor that we own and give away here.
         let stream = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };
-        Self { tls, ..Self::from_stream(stream, peer, place) }
+        let mut conn = Self::from_stream(stream, peer, place);
+        conn.0.tls = tls;
+        conn
     }
 
     /// The other end.
     pub fn peer(&self) -> Peer {
-        self.peer
+        self.0.peer
     }
 
     /// Our end's address, when it has one.
     pub fn local(&self) -> Option<SocketAddr> {
-        SockRef::from(&borrow(&self.stream)).local_addr().ok()?.as_socket()
+        SockRef::from(&borrow(&self.0.stream)).local_addr().ok()?.as_socket()
     }
 
     /// Whether TLS protects it.
     pub fn is_tls(&self) -> bool {
-        self.tls.is_some()
+        self.0.tls.is_some()
     }
 
     /// Bytes of the protocol that were handed to the kernel so far.
     pub fn written(&self) -> u64 {
-        self.written
+        self.0.written
     }
 
     /// Reads at most `max` bytes (at least 1) and gives them to `take`, in one or more pieces.
@@ -189,7 +195,7 @@ impl Conn {
     /// Takes all of `bytes` to be written after what waits already; see [`Conn::poll_flush`].
     pub fn give(&mut self, bytes: &mut Vec<u8>) {
         if !bytes.is_empty() {
-            self.plain.take(bytes);
+            self.0.plain.take(bytes);
         }
     }
 
@@ -201,16 +207,16 @@ impl Conn {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let count = if !self.wire.is_empty() {
+            let count = if !self.0.wire.is_empty() {
                 ready!(self.poll_wire(cx))?
-            } else if self.plain.is_empty() {
+            } else if self.0.plain.is_empty() {
                 return Poll::Ready(Ok(()));
-            } else if self.tls.is_some() {
+            } else if self.0.tls.is_some() {
                 self.poll_encrypt(cx)?
             } else {
-                let count = ready!(Pin::new(&mut self.stream).poll_write(cx, self.plain.rest()))?;
-                self.plain.advance(count);
-                self.written += count as u64;
+                let count = ready!(Pin::new(&mut self.0.stream).poll_write(cx, self.0.plain.rest()))?;
+                self.0.plain.advance(count);
+                self.0.written += count as u64;
                 count
             };
             left = left.saturating_sub(count);
@@ -229,19 +235,19 @@ impl Conn {
 
     /// The buffer of the last [`Conn::give`], empty, when everything is written.
     pub(crate) fn reclaim(&mut self) -> Vec<u8> {
-        self.plain.reclaim()
+        self.0.plain.reclaim()
     }
 
     /// Begins TLS. What was read before is dropped here (RFC 3207 §4.2); what the peer sent before
     /// the handshake and is still in the kernel is no handshake and ends the connection.
     pub fn start_tls(&mut self, acceptor: &TlsAcceptor) -> Result<(), ConnError> {
-        self.tls = Some(Box::new(acceptor.begin().map_err(ConnError::Tls)?));
+        self.0.tls = Some(Box::new(acceptor.begin().map_err(ConnError::Tls)?));
         Ok(())
     }
 
     /// Ready once the TLS handshake that was begun is done.
     pub fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<TlsInfo, ConnError>> {
-        while self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+        while self.0.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
             // Application data that comes with the last handshake message is kept by `tls`.
             match ready!(self.poll_fill(cx, 0, &mut |_| {}))? {
                 Filled::Bytes(_) => {}
@@ -249,7 +255,7 @@ impl Conn {
             }
         }
         ready!(self.poll_flush(cx))?;
-        Poll::Ready(self.tls.as_mut().map(|tls| tls.info()).ok_or(ConnError::Closed))
+        Poll::Ready(self.0.tls.as_mut().map(|tls| tls.info()).ok_or(ConnError::Closed))
     }
 
     /// Ends the connection in good order: TLS's last word, our side closed, and then the peer read
@@ -257,25 +263,25 @@ impl Conn {
     /// which can take our last reply away from the peer.
     pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnError>> {
         loop {
-            match self.closing {
+            match self.0.closing {
                 Closing::Open => {
                     ready!(self.poll_flush(cx))?;
-                    if let Some(tls) = &mut self.tls {
-                        tls.close(self.wire.tail());
+                    if let Some(tls) = &mut self.0.tls {
+                        tls.close(self.0.wire.tail());
                     }
-                    self.closing = Closing::Said;
+                    self.0.closing = Closing::Said;
                 }
                 Closing::Said => {
                     ready!(self.poll_flush(cx))?;
-                    ready!(Pin::new(&mut self.stream).poll_close(cx))?;
-                    self.closing = Closing::Shut { lingered: 0 };
+                    ready!(Pin::new(&mut self.0.stream).poll_close(cx))?;
+                    self.0.closing = Closing::Shut { lingered: 0 };
                 }
                 Closing::Shut { lingered } if lingered > LINGER_BYTES_MAX => return Poll::Ready(Ok(())),
                 Closing::Shut { lingered } => {
-                    let stream = Pin::new(&mut self.stream);
+                    let stream = Pin::new(&mut self.0.stream);
                     match ready!(scratch::for_reading(|buffer| stream.poll_read(cx, buffer)))? {
                         0 => return Poll::Ready(Ok(())),
-                        count => self.closing = Closing::Shut { lingered: lingered + count },
+                        count => self.0.closing = Closing::Shut { lingered: lingered + count },
                     }
                 }
             }
@@ -289,13 +295,13 @@ impl Conn {
         max: usize,
         take: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<Filled, ConnError>> {
-        if !self.wire.is_empty()
+        if !self.0.wire.is_empty()
             && self.poll_wire(cx)?.is_pending()
-            && self.wire.len() > TLS_WAITING_BYTES_MAX
+            && self.0.wire.len() > TLS_WAITING_BYTES_MAX
         {
             return Poll::Pending;
         }
-        let Self { stream, tls, wire, .. } = self;
+        let Inner { stream, tls, wire, .. } = &mut *self.0;
         let stream = Pin::new(stream);
         let Some(tls) = tls else {
             return scratch::for_reading(|buffer| {
@@ -331,18 +337,18 @@ impl Conn {
 
     /// The alert that says why is in `wire` now; it goes if the kernel takes it.
     fn send_alert(&mut self, cx: &mut Context<'_>, error: ConnError) -> ConnError {
-        if matches!(error, ConnError::Tls(_)) && !self.wire.is_empty() {
+        if matches!(error, ConnError::Tls(_)) && !self.0.wire.is_empty() {
             let _gone_or_not = self.poll_wire(cx);
         }
         error
     }
 
     fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ConnError>> {
-        let count = ready!(Pin::new(&mut self.stream).poll_write(cx, self.wire.rest()))?;
-        self.wire.advance(count);
-        if self.wire.is_empty() {
+        let count = ready!(Pin::new(&mut self.0.stream).poll_write(cx, self.0.wire.rest()))?;
+        self.0.wire.advance(count);
+        if self.0.wire.is_empty() {
             // Records wait here seldom: the capacity is not kept.
-            drop(self.wire.reclaim());
+            drop(self.0.wire.reclaim());
         }
         Poll::Ready(Ok(count))
     }
@@ -350,7 +356,7 @@ impl Conn {
     /// Encrypts the next piece of `plain` through the shard's buffer, straight to the kernel. What
     /// the kernel does not take is kept in `wire`, where the next look waits for it.
     fn poll_encrypt(&mut self, cx: &mut Context<'_>) -> Result<usize, ConnError> {
-        let Self { stream, tls: Some(tls), wire, plain, written, .. } = self else { return Ok(0) };
+        let Inner { stream, tls: Some(tls), wire, plain, written, .. } = &mut *self.0 else { return Ok(0) };
         tls.prepare(wire.tail()).map_err(ConnError::Tls)?;
         if !wire.is_empty() {
             return Ok(0);

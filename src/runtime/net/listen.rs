@@ -2,16 +2,18 @@
 //! kernel spreads the connections (SO_REUSEPORT); a Unix socket is shared.
 
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use glommio::GlommioError;
-use glommio::net::{TcpListener, TcpStream};
+use glommio::net::{AcceptedTcpStream, TcpListener, TcpStream};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use super::conn::{Conn, borrow, peer_of};
@@ -67,6 +69,9 @@ impl std::error::Error for ListenError {}
 pub struct Listener {
     socket: Socket,
     address: Address,
+    /// Of a socket that several shards share: glommio makes it non-blocking for a moment at each
+    /// accept and then blocking again, which two threads must not do at once.
+    turn: Option<Arc<Mutex<()>>>,
 }
 
 impl Listener {
@@ -101,7 +106,7 @@ fn bind_tcp(at: SocketAddr, shards: u16) -> io::Result<Vec<Listener>> {
         socket.bind(&at.into())?;
         socket.listen(BACKLOG)?;
         at = socket.local_addr()?.as_socket().unwrap_or(at);
-        listeners.push(Listener { socket, address: Address::Tcp(at) });
+        listeners.push(Listener { socket, address: Address::Tcp(at), turn: None });
     }
     Ok(listeners)
 }
@@ -115,7 +120,9 @@ fn bind_unix(path: &PathBuf, shards: u16) -> io::Result<Vec<Listener>> {
     }
     socket.bind(&at)?;
     socket.listen(BACKLOG)?;
-    let listener = |socket| Listener { socket, address: Address::Unix(path.clone()) };
+    let turn = Arc::default();
+    let listener =
+        |socket| Listener { socket, address: Address::Unix(path.clone()), turn: Some(Arc::clone(&turn)) };
     let mut listeners = Vec::with_capacity(usize::from(shards));
     for _ in 1..shards {
         listeners.push(listener(socket.try_clone()?));
@@ -133,7 +140,7 @@ pub async fn accept(
     mut refuse: impl FnMut(Conn, Refusal),
     mut each: impl FnMut(Conn),
 ) {
-    let Listener { socket, address } = listener;
+    let Listener { socket, address, turn } = listener;
     // A pending accept of the executor must not be dropped: a connection it had taken would be lost
     // with its descriptor. Closing the listening side is what ends it.
     let Ok(stop) = socket.try_clone() else {
@@ -145,7 +152,7 @@ pub async fn accept(
     });
     let listener = listener_on(socket.into());
     while !local.timers().is_draining() {
-        match listener.shared_accept().await {
+        match accept_one(&listener, turn.as_deref()).await {
             Ok(accepted) => {
                 let stream = accepted.bind_to_executor();
                 admit(stream, gate, &mut refuse, &mut each);
@@ -161,6 +168,22 @@ pub async fn accept(
             }
         }
     }
+}
+
+async fn accept_one(
+    listener: &TcpListener,
+    turn: Option<&Mutex<()>>,
+) -> Result<AcceptedTcpStream, GlommioError<()>> {
+    let mut accepting = pin!(listener.shared_accept());
+    let mut turn = turn;
+    poll_fn(|cx| {
+        // The system call that needs the turn is in the first poll; later ones wait for the ring.
+        let guard = turn.take().map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
+        let accepted = accepting.as_mut().poll(cx);
+        drop(guard);
+        accepted
+    })
+    .await
 }
 
 fn admit(
@@ -182,11 +205,14 @@ fn listener_on(socket: OwnedFd) -> TcpListener {
     unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) }
 }
 
-/// The peer went away before it was accepted: nothing to wait for.
+/// The peer went away before it was accepted, or another shard took it: nothing to wait for.
 fn is_of_one_connection(error: &GlommioError<()>) -> bool {
     let GlommioError::IoError(error) = error else { return false };
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::WouldBlock
     )
 }

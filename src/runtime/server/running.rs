@@ -1,6 +1,7 @@
 //! A store that is open, with its shards: a server when it has listeners, a workshop for the
 //! command line when it has none.
 
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use storage_engine::{Disk, StoreInfo, prepare};
 use super::certificates;
 use super::context::{self, Plan};
 use crate::{
-    Address, Blocking, Certificates, ConnectionLimits, Gate, Shards, ShardsConfig, TlsAcceptor, bind_all,
-    block_on, cores, preflight,
+    Address, Blocking, Certificates, ConnectionLimits, Gate, ListenError, Shards, ShardsConfig, TlsAcceptor,
+    bind_all, block_on, cores, preflight,
 };
 
 /// Threads of the blocking pool: password hashes and checkpoints.
@@ -140,13 +141,27 @@ fn fronts(config: &Config, doors: Doors, shards: u16) -> Result<Fronts, Failure>
             ListenAddress::Tcp(address) => Address::Tcp(address),
             ListenAddress::Unix(path) => Address::Unix(path),
         };
-        let listeners =
-            bind_all(&address, shards).map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+        let listeners = match bind_all(&address, shards) {
+            Ok(listeners) => listeners,
+            Err(error) if lacks_ipv6(&error) => {
+                tracing::warn!(event = "runtime.no_ipv6", %address);
+                continue;
+            }
+            Err(error) => return Err(Failure::new(Exit::Unavailable, error.to_string())),
+        };
         for (own, listener) in all.iter_mut().zip(listeners) {
             own.push((listen, listener));
         }
     }
     Ok(all)
+}
+
+/// "All IPv6 addresses" on a machine that has none is no fault of the configuration.
+fn lacks_ipv6(error: &ListenError) -> bool {
+    let is_any =
+        matches!(&error.address, Address::Tcp(address) if address.is_ipv6() && address.ip().is_unspecified());
+    // The kernel's word for "no such family" has no kind of its own here; these two say otherwise.
+    is_any && !matches!(error.kind, ErrorKind::AddrInUse | ErrorKind::PermissionDenied)
 }
 
 fn control(config: &Config, doors: Doors) -> Result<Option<crate::Listener>, Failure> {

@@ -2,14 +2,15 @@
 
 mod support;
 
+use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use base::Out;
-use runtime::{Address, ConnectionLimits};
+use base::{Out, ShardId};
+use runtime::{Address, Conn, ConnError, ConnectionLimits, Peer, block_on};
 use support::{BIG_LINE, Begin, INPUT_BYTES_MAX, Plan, Server, ask, line, until};
 
 #[test]
@@ -27,7 +28,7 @@ fn commands_are_answered_in_order_and_the_last_word_arrives() {
     assert_eq!(rest, "four\r\nbye\r\n");
     drop(client);
     until("the connection is counted out", || server.gate.open() == 0);
-    assert_eq!(server.shared.ended.load(Ordering::Relaxed), 1);
+    until("its end is seen", || server.shared.ended.load(Ordering::Relaxed) == 1);
 }
 
 #[test]
@@ -167,6 +168,27 @@ fn more_connections_than_a_source_may_have_are_refused_with_a_word() {
 }
 
 #[test]
+fn a_shard_connects_to_others() {
+    let server = Server::start(&Plan::new(2, Begin::Plain));
+    let Address::Tcp(address) = server.address else { panic!("over TCP") };
+    let talk = move |_| async move {
+        let mut conn = Conn::connect(address).await?;
+        assert_eq!(conn.peer(), Peer::Tcp(address));
+        conn.write(&mut b"one\r\nQUIT\r\n".to_vec()).await?;
+        let mut answer = Vec::new();
+        while poll_fn(|cx| conn.poll_read(cx, 5, &mut |bytes| answer.extend_from_slice(bytes))).await? > 0 {}
+        Ok::<_, ConnError>(answer)
+    };
+    let router = server.shards.as_ref().unwrap().router();
+    let answer = block_on(router.on(ShardId(0), talk)).unwrap().unwrap();
+    assert_eq!(answer, b"hello\r\none\r\nbye\r\n");
+    // Nobody listens on port 1.
+    let nobody = |_| async { Conn::connect("127.0.0.1:1".parse().unwrap()).await.map(drop) };
+    let refused = block_on(router.on(ShardId(0), nobody)).unwrap();
+    assert_eq!(refused, Err(ConnError::Io(std::io::ErrorKind::ConnectionRefused)));
+}
+
+#[test]
 fn a_unix_socket_serves_the_same_sessions_and_replaces_a_stale_one() {
     let path = std::env::temp_dir().join(format!("runtime-{}.sock", std::process::id()));
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -174,6 +196,21 @@ fn a_unix_socket_serves_the_same_sessions_and_replaces_a_stale_one() {
     plan.address = Address::Unix(path.clone());
     let server = Server::start(&plan);
     assert!(runtime::bind_all(&plan.address, 1).is_err(), "a live socket is not taken away");
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let path = path.clone();
+            std::thread::spawn(move || {
+                for _ in 0..50 {
+                    let mut client = UnixStream::connect(&path).unwrap();
+                    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                    assert_eq!(line(&mut client), "hello");
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.join().unwrap();
+    }
     for _ in 0..4 {
         let mut client = UnixStream::connect(&path).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::future::{Future, ready};
+use std::future::{Future, pending, ready};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -59,6 +59,28 @@ fn shards_call_each_other_and_finish_what_was_registered_for_the_stop() {
     shards.stop(Duration::from_secs(1));
     assert_eq!(finished.load(Ordering::Relaxed), 1);
     assert_eq!(block_on(router.on(ShardId(1), count)), Err(Gone));
+}
+
+#[test]
+fn a_stop_drops_what_tasks_own_even_those_that_never_ran() {
+    let shards = Shards::start(&ShardsConfig::new(1), make).unwrap();
+    let owned = Arc::new(());
+    let held = Arc::clone(&owned);
+    let spawn = |context: Rc<Context>| async move {
+        for queue in [Queue::Interactive, Queue::Delivery, Queue::Background] {
+            let held = Arc::clone(&held);
+            context.setup.local.spawn(queue, async move {
+                pending::<()>().await;
+                drop(held);
+            });
+        }
+        // It runs in the turn of the stop, and what it starts is never polled.
+        let late = context.setup.local.clone();
+        context.setup.local.at_stop(async move { late.spawn(Queue::Background, async move { drop(held) }) });
+    };
+    block_on(shards.router().on(ShardId(0), spawn)).unwrap();
+    shards.stop(Duration::ZERO);
+    assert_eq!(Arc::strong_count(&owned), 1);
 }
 
 #[test]

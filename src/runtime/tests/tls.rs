@@ -12,7 +12,9 @@ use std::sync::atomic::Ordering;
 use runtime::{Certificate, Certificates, TlsError};
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 use support::{BIG_LINE, Begin, Plan, Server, ask, hex, line, until};
 
 type Client = StreamOwned<ClientConnection, TcpStream>;
@@ -63,6 +65,25 @@ fn tls_from_the_start_serves_and_ends_with_its_last_word() {
         // rustls gives an error here if the close_notify is missing.
         client.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "two\r\nbye\r\n");
+    }
+}
+
+#[test]
+fn a_resumed_session_knows_what_a_full_handshake_tells() {
+    let server = Server::start(&Plan::new(1, Begin::Tls));
+    for version in [&TLS13, &TLS12] {
+        let config = Arc::new(config(&[&server.certificate], version));
+        let mut kinds = Vec::new();
+        for _ in 0..2 {
+            let name = ServerName::try_from("mail.example").unwrap();
+            let connection = ClientConnection::new(Arc::clone(&config), name).unwrap();
+            let mut client = StreamOwned::new(connection, server.connect());
+            assert_eq!(line(&mut client), "hello");
+            check_secured(&server, &mut client);
+            assert_eq!(ask(&mut client, "one"), "one");
+            kinds.push(client.conn.handshake_kind());
+        }
+        assert_eq!(kinds, [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)]);
     }
 }
 
