@@ -310,7 +310,9 @@ impl Account {
         self.read_mailbox(transaction, from)?;
         let mut copied = Copied { uid_validity, sources: Ranges::new(), targets: Ranges::new() };
         let mut counting = Counting::new(self, transaction, to)?;
-        for uid in uids.intersection(&self.uids(from)).iter() {
+        // Sets that are too large to be looked up one by one are first cut down to what is there.
+        let known = (uids.len() > ROWS_PER_TRANSACTION_MAX).then(|| uids.intersection(&self.uids(from)));
+        for uid in known.as_ref().unwrap_or(uids).iter() {
             let Some(row) = counting.transaction.row(self.id.0, from.0, uid) else { continue };
             let message = Message::from_row(&row);
             let data = RowData { saved_s: u32::try_from(now.as_s()).unwrap_or(0), ..message.row_data() };

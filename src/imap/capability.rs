@@ -85,6 +85,10 @@ impl Enabled {
     /// IMAP4rev2 (RFC 9051 §6.3.1).
     pub const REV2: Self = Self(8);
 
+    /// Nothing a client enables: the command at hand names messages by UID, and so do all FETCH
+    /// responses that come with it (RFC 9051 §6.4.9).
+    pub(crate) const BY_UID: Self = Self(16);
+
     const NAMED: [(Self, &'static str); 4] = [
         (Self::CONDSTORE, "CONDSTORE"),
         (Self::QRESYNC, "QRESYNC"),
@@ -107,6 +111,12 @@ impl Enabled {
     /// Whether all of `other` are on.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether FETCH responses that nobody asked for have UIDs: for UID commands, with QRESYNC
+    /// (RFC 7162 §3.2.4) and with IMAP4rev2 (RFC 9051 §7.5.2).
+    pub(crate) const fn tells_uids(self) -> bool {
+        self.0 & (Self::BY_UID.0 | Self::QRESYNC.0 | Self::REV2.0) != 0
     }
 
     /// Whether mailbox names are UTF-8 rather than modified UTF-7 (RFC 6855 §3, RFC 9051 §5.1).

@@ -9,7 +9,7 @@ use core::mem;
 
 use base::{Line, LineError, take_line};
 
-use crate::limits::{ATTACHED_BYTES_MIN, INPUT_BYTES_MAX, Limits, TAG_BYTES_MAX};
+use crate::limits::{ATTACHED_BYTES_MIN, INPUT_BYTES_MAX, Limits, MESSAGES_PER_APPEND_MAX, TAG_BYTES_MAX};
 use crate::parse::{Cursor, Text};
 
 /// What the input has come to.
@@ -41,7 +41,7 @@ pub(crate) enum Refusal {
 }
 
 /// Bytes that came in and what has become of them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Input {
     bytes: Vec<u8>,
     text: Text,
@@ -49,7 +49,7 @@ pub(crate) struct Input {
     discarded: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 enum Phase {
     /// A line, or the rest of one after a literal.
     #[default]
@@ -121,7 +121,8 @@ impl Input {
                 Err(why) => {
                     // A line that may have announced a literal, or followed one, leaves it unclear
                     // what the next bytes are.
-                    let is_clear = self.text.bytes.is_empty() && broken.as_ref().is_some_and(|line| !line.is_announcing);
+                    let is_clear =
+                        self.text.bytes.is_empty() && broken.as_ref().is_some_and(|line| !line.is_announcing);
                     self.text = Text::default();
                     let tag = broken.and_then(|line| line.tag);
                     return if is_clear { Taken::Refused(tag, why) } else { Taken::Lost(why) };
@@ -195,7 +196,11 @@ impl Input {
         let Some(literal) = announced else {
             let text = mem::take(&mut self.text);
             let is_bounded = text.bytes.len() <= limits.command_bytes_max;
-            return Some(if is_bounded { Taken::Command(text) } else { Taken::Refused(tag(&text.bytes), Refusal::TooBig) });
+            return Some(if is_bounded {
+                Taken::Command(text)
+            } else {
+                Taken::Refused(tag(&text.bytes), Refusal::TooBig)
+            });
         };
         if let Some(why) = self.refusal(&literal, limits, is_append) {
             return self.refuse(&literal, why, limits);
@@ -218,7 +223,9 @@ impl Input {
         };
         let all = literal.length.saturating_add((self.text.bytes.len() + attached) as u64);
         let text_is_bounded = self.text.bytes.len() <= limits.command_bytes_max;
-        (literal.length > one_max as u64 || all > all_max as u64 || !text_is_bounded).then_some(why)
+        let has_room = self.text.attached.len() < MESSAGES_PER_APPEND_MAX;
+        (!has_room || literal.length > one_max as u64 || all > all_max as u64 || !text_is_bounded)
+            .then_some(why)
     }
 
     /// Refuses a literal: at once if its client waits, else after what it sends has passed by.
@@ -268,9 +275,9 @@ fn announced(line: &[u8]) -> Option<Announced> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let length = digits.iter().fold(0_u64, |length, digit| {
-        length.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
-    });
+    let length = digits
+        .iter()
+        .fold(0_u64, |length, digit| length.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
     Some(Announced { length, is_sent_at_once })
 }
 
@@ -324,7 +331,8 @@ mod tests {
                 out.push(match input.take(&limits(), true) {
                     Taken::Nothing => break,
                     Taken::Command(text) => {
-                        let attached: Vec<_> = text.attached.iter().map(|(at, data)| (*at, data.len())).collect();
+                        let attached: Vec<_> =
+                            text.attached.iter().map(|(at, data)| (*at, data.len())).collect();
                         format!("{} {attached:?}", String::from_utf8_lossy(&text.bytes))
                     }
                     Taken::Continue => "+".to_owned(),
@@ -343,7 +351,8 @@ mod tests {
     fn commands_come_out_whole_however_they_came_in() {
         let long = "x".repeat(4096);
         let append = format!("d APPEND a {{4096+}}\r\n{long} {{2}}\r\nab\r\n");
-        let input = ["a NOOP\r\nb LOGIN {3}\r\na\r\n \"b\"\r\nc LOGIN {2+}\r\n\r\n {1+}\r\nx\r\n", &append].concat();
+        let input =
+            ["a NOOP\r\nb LOGIN {3}\r\na\r\n \"b\"\r\nc LOGIN {2+}\r\n\r\n {1+}\r\nx\r\n", &append].concat();
         let want = [
             "a NOOP []",
             "+",
@@ -359,7 +368,8 @@ mod tests {
 
     #[test]
     fn what_is_too_big_is_read_past() {
-        let input = format!("a LOGIN {{17}}\r\nb LOGIN {{17+}}\r\n{} {{2+}}\r\nab x\r\nc NOOP\r\n", "y".repeat(17));
+        let input =
+            format!("a LOGIN {{17}}\r\nb LOGIN {{17+}}\r\n{} {{2+}}\r\nab x\r\nc NOOP\r\n", "y".repeat(17));
         let want = ["Some(\"a\") TooBig", "Some(\"b\") TooBig", "c NOOP []"];
         for piece in [1, 5, 1000] {
             assert_eq!(all(input.as_bytes(), piece), want, "in pieces of {piece}");

@@ -14,6 +14,8 @@
 
 extern crate alloc;
 
+#[cfg(test)]
+mod agreement;
 mod capability;
 pub mod command;
 mod config;
@@ -33,7 +35,7 @@ pub use capability::{CAPABILITIES, Capability, Enabled, Listed};
 pub use config::Config;
 pub use handlers::{Act, Action, Done, Reply, handle};
 pub use limits::{LOGIN_ATTEMPTS_MAX, Limits};
-pub use parse::{Cursor, FlagList, ParseError, SequenceNumber, SequenceSet};
+pub use parse::{Cursor, FlagList, ParseError, SequenceNumber, SequenceSet, Text};
 pub use reply::{Code, Failure, Success};
 pub use session::{Imap, Request};
 pub use view::{BadSequence, Numbering, Selected};

@@ -68,7 +68,7 @@ pub(crate) const ATTACHED_BYTES_MIN: u64 = 4 * 1024;
 /// Messages in one APPEND (RFC 3502).
 pub(crate) const MESSAGES_PER_APPEND_MAX: usize = 500;
 /// Patterns in one LIST (RFC 5258).
-pub(crate) const LIST_PATTERNS_MAX: usize = 100;
+pub(crate) const LIST_PATTERNS_MAX: usize = 20;
 /// Rows read from the index at a time by handlers that walk a mailbox.
 pub(crate) const ROWS_PER_CHUNK: usize = 512;
 /// Bodies up to this size are read whole and their checksum verified; larger ones are streamed.
@@ -83,4 +83,8 @@ pub(crate) const FETCH_ITEMS_MAX: usize = 200;
 /// Field names of one HEADER.FIELDS.
 pub(crate) const SECTION_FIELDS_MAX: usize = 200;
 /// `*` and `%` in one pattern of LIST.
-pub(crate) const LIST_WILDCARDS_MAX: usize = 20;
+pub(crate) const LIST_WILDCARDS_MAX: usize = 10;
+/// Messages read at the same time for one FETCH or SEARCH.
+pub(crate) const READ_AHEAD_MAX: usize = 16;
+/// Bytes of the messages that are read at the same time, unless one alone has more.
+pub(crate) const READ_AHEAD_BYTES: u32 = 512 * 1024;

@@ -141,7 +141,8 @@ fn encode_run(run: &mut Vec<u16>, out: &mut String) {
     }
     out.push('&');
     let (mut bits, mut count) = (0_u32, 0_u32);
-    let mut push = |sextet: u32| out.extend(ALPHABET.get((sextet & 63) as usize).map(|&letter| char::from(letter)));
+    let mut push =
+        |sextet: u32| out.extend(ALPHABET.get((sextet & 63) as usize).map(|&letter| char::from(letter)));
     for unit in run.drain(..) {
         bits = bits << 16 | u32::from(unit);
         count += 16;
@@ -178,7 +179,9 @@ mod tests {
 
     #[test]
     fn a_second_spelling_of_a_name_is_refused() {
-        for wire in ["&", "&AG", "&AGE-", "&U,BTFw-&ZeVnLIqe-", "&APx-", "&AP*-", "&2D0-", "&3gk-", "a\u{7}", "&A-"] {
+        for wire in
+            ["&", "&AG", "&AGE-", "&U,BTFw-&ZeVnLIqe-", "&APx-", "&AP*-", "&2D0-", "&3gk-", "a\u{7}", "&A-"]
+        {
             assert_eq!(from_utf7(wire.as_bytes()), None, "{wire}");
         }
     }

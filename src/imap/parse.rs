@@ -5,6 +5,7 @@ use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use account::Flags;
 use base::Timestamp;
@@ -48,7 +49,7 @@ pub struct FlagList {
 
 /// A complete command: its line with the literals in place, without the last CRLF. Messages of an
 /// APPEND are not in the text but beside it, so that they can be stored without being copied.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Text {
     /// The line.
     pub bytes: Vec<u8>,
@@ -56,13 +57,26 @@ pub struct Text {
     pub attached: Vec<(usize, Arc<Vec<u8>>)>,
 }
 
+impl fmt::Debug for Text {
+    /// Without what was said: it may be a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Text").field("bytes", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
+
 /// A place in a command. Each method reads one token and moves past it, or fails; after a failure
 /// the place is not to be relied on.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Cursor<'a> {
     bytes: &'a [u8],
     attached: &'a [(usize, Arc<Vec<u8>>)],
     at: usize,
+}
+
+impl fmt::Debug for Cursor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cursor").field("at", &self.at).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Cursor<'a> {
@@ -135,7 +149,8 @@ impl<'a> Cursor<'a> {
 
     /// Consumes `word` if it is next in any case, whatever follows it.
     pub fn skip_word(&mut self, word: &str) -> bool {
-        let is_next = self.rest().get(..word.len()).is_some_and(|next| next.eq_ignore_ascii_case(word.as_bytes()));
+        let is_next =
+            self.rest().get(..word.len()).is_some_and(|next| next.eq_ignore_ascii_case(word.as_bytes()));
         if is_next {
             self.at += word.len();
         }
@@ -302,9 +317,9 @@ impl<'a> Cursor<'a> {
         if digits.is_empty() {
             return Err(error);
         }
-        let value = digits.iter().try_fold(0_u64, |value, digit| {
-            value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-        });
+        let value = digits
+            .iter()
+            .try_fold(0_u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
         value.filter(|&value| value <= i64::MAX.cast_unsigned()).ok_or(error)
     }
 
@@ -374,6 +389,9 @@ impl<'a> Cursor<'a> {
             if keyword.len() > account::KEYWORD_BYTES_MAX {
                 return Err(ParseError { at: start, expected: "a shorter keyword" });
             }
+            if list.keywords.len() == account::KEYWORDS_MAX {
+                return Err(ParseError { at: start, expected: "fewer keywords" });
+            }
             if !list.keywords.iter().any(|have| have.eq_ignore_ascii_case(keyword)) {
                 list.keywords.push(keyword.to_string());
             }
@@ -381,7 +399,9 @@ impl<'a> Cursor<'a> {
         }
         // \Recent cannot be set by clients, and no flag-extension is known here (RFC 9051 §2.3.2).
         let name = self.atom()?;
-        let known = Flags::NAMED.iter().find(|(_, text)| text.get(1..).is_some_and(|text| text.eq_ignore_ascii_case(name)));
+        let known = Flags::NAMED
+            .iter()
+            .find(|(_, text)| text.get(1..).is_some_and(|text| text.eq_ignore_ascii_case(name)));
         match known {
             Some((flag, _)) => list.flags = list.flags.with(*flag),
             None => return Err(ParseError { at: start, expected: "a system flag or a keyword" }),
@@ -397,7 +417,8 @@ impl<'a> Cursor<'a> {
         let day = self.number().map_err(|_| error)?;
         self.eat(b'-', error.expected)?;
         let name = self.take_while(|byte| byte.is_ascii_alphabetic());
-        let month = MONTHS.iter().position(|month| name.eq_ignore_ascii_case(month.as_bytes())).ok_or(error)?;
+        let month =
+            MONTHS.iter().position(|month| name.eq_ignore_ascii_case(month.as_bytes())).ok_or(error)?;
         self.eat(b'-', error.expected)?;
         let year = self.take_while(|byte| byte.is_ascii_digit());
         if !(1..=31).contains(&day) || year.len() != 4 {
@@ -412,7 +433,8 @@ impl<'a> Cursor<'a> {
 
     /// `date-time = DQUOTE date-day-fixed "-" date-month "-" date-year SP time SP zone DQUOTE`
     pub fn date_time(&mut self) -> Result<Timestamp, ParseError> {
-        let error = ParseError { at: self.at, expected: "a date and time such as \"01-Feb-2026 10:00:00 +0000\"" };
+        let error =
+            ParseError { at: self.at, expected: "a date and time such as \"01-Feb-2026 10:00:00 +0000\"" };
         self.eat(b'"', error.expected)?;
         let text = self.take_while(|byte| byte != b'"');
         self.eat(b'"', error.expected)?;
@@ -420,15 +442,16 @@ impl<'a> Cursor<'a> {
     }
 }
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// `ATOM-CHAR = <any CHAR except atom-specials>` (RFC 9051 §9).
-pub fn is_atom_char(byte: u8) -> bool {
+pub(crate) fn is_atom_char(byte: u8) -> bool {
     matches!(byte, 0x21..=0x7E) && !matches!(byte, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b']')
 }
 
 /// `ASTRING-CHAR = ATOM-CHAR / "]"`
-pub fn is_astring_char(byte: u8) -> bool {
+pub(crate) fn is_astring_char(byte: u8) -> bool {
     is_atom_char(byte) || byte == b']'
 }
 
@@ -457,7 +480,9 @@ mod tests {
 
     #[test]
     fn what_is_no_string_is_refused_where_it_goes_wrong() {
-        for (text, at) in [("\"a", 2), ("\"a\\n\"", 3), ("{5}\r\nabc", 5), ("{a}\r\n", 1), ("{1}a", 3), ("(", 0), ("", 0)] {
+        for (text, at) in
+            [("\"a", 2), ("\"a\\n\"", 3), ("{5}\r\nabc", 5), ("{a}\r\n", 1), ("{1}a", 3), ("(", 0), ("", 0)]
+        {
             assert_eq!(Cursor::new(text.as_bytes()).astring().map_err(|error| error.at), Err(at), "{text}");
         }
         assert_eq!(Cursor::new(b"{1}\r\n\0").literal().map_err(|error| error.at), Err(0));
@@ -478,7 +503,11 @@ mod tests {
         use SequenceNumber::{Number, Star};
         assert_eq!(
             set("1,5:3,*:7"),
-            Ok(SequenceSet::Ranges(Vec::from([(Number(1), Number(1)), (Number(5), Number(3)), (Star, Number(7))])))
+            Ok(SequenceSet::Ranges(Vec::from([
+                (Number(1), Number(1)),
+                (Number(5), Number(3)),
+                (Star, Number(7))
+            ])))
         );
         assert_eq!(set("$"), Ok(SequenceSet::Saved));
         for text in ["", "0", "1,", "1:", "a", "1,0"] {

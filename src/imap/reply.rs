@@ -122,7 +122,9 @@ const fn account_error(error: &account::Error) -> (&'static str, &'static str) {
         Error::InvalidName(NameError::Empty) => ("CANNOT", "a mailbox name has no empty level"),
         Error::InvalidName(NameError::TooLong) => ("CANNOT", "the mailbox name is too long"),
         Error::InvalidName(NameError::TooDeep) => ("CANNOT", "the mailbox name has too many levels"),
-        Error::InvalidName(NameError::Character) => ("CANNOT", "the mailbox name has a character that is not allowed"),
+        Error::InvalidName(NameError::Character) => {
+            ("CANNOT", "the mailbox name has a character that is not allowed")
+        }
         Error::TooLarge => ("TOOBIG", "the message is too large"),
         Error::Unavailable => ("UNAVAILABLE", "the store cannot do that now, try again later"),
         Error::Corrupt => ("CORRUPTION", "stored data is damaged"),

@@ -113,8 +113,10 @@ impl Imap {
 
     /// The tagged line of a command that ends here.
     fn finish(&mut self, tag: &str, outcome: &Result<Success, Failure>) {
-        if matches!(outcome, Err(Failure::Bad(_))) {
-            self.bad_commands += 1;
+        match outcome {
+            Ok(_) => self.bad_commands = 0,
+            Err(Failure::Bad(_)) => self.bad_commands += 1,
+            Err(_) => {}
         }
         reply::write_tagged(&mut self.output, tag, outcome);
     }

@@ -2,41 +2,39 @@
 //! cut at every byte, and mutated by seed.
 //!
 //! Headers a transcript can have:
-//! - `mailbox: NAME sample sample …`: ann's mailbox NAME holds these sample messages (`sim::samples`);
+//! - `mailbox: NAME from sample, sample`: ann has a mailbox NAME and it holds these sample messages;
 //! - `tls: yes`: under TLS from the start; `plaintext: no`: no passwords without TLS;
 //!   `starttls: no`: not offered;
 //! - `limit: NAME NUMBER`: a bound of [`Limits`] other than the default.
 
-use std::cell::RefCell;
 use std::future::{Future, pending};
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use account::{Account, MailboxName, NewMessage};
-use base::{Handled, Out, Secret, Service, Timestamp};
-use sim::{Clock, SessionPeer, Transcript, World, ready};
+use account::{Account, MailboxName};
+use base::{Closed, Drain, Handled, Next, Out, Secret, Service, Session};
+use sim::{SessionPeer, Transcript, World, ready};
 
-use crate::{Config, Imap, LOGIN_ATTEMPTS_MAX, Limits, Reply, Request};
+use crate::{CAPABILITIES, Config, Imap, LOGIN_ATTEMPTS_MAX, Limits, Reply, Request};
 
 /// The handlers of one connection, as `shard` puts them together for real ones.
 struct Handlers {
-    world: Rc<RefCell<World>>,
-    clock: Clock,
+    world: World,
     account: Option<Account>,
 }
 
 impl Service<Imap> for Handlers {
     async fn handle(&mut self, session: &mut Imap, request: Request, out: &mut Out<'_>) -> Handled<Reply> {
-        match request {
-            Request::Auth(query) => Handled::Reply(Reply::Auth(self.world.borrow().answer(&query))),
-            Request::Act(act) => {
-                let identity = session.identity().expect("only somebody who is logged in acts");
-                let name = identity.address.clone();
-                let world = &self.world;
-                let account = self.account.get_or_insert_with(|| world.borrow().account(&name));
-                Handled::Reply(crate::handle(act, account, self.clock.now(), out).await)
-            }
-        }
+        let act = match request {
+            Request::Auth(query) => return Handled::Reply(Reply::Auth(self.world.answer(&query))),
+            Request::Act(act) => act,
+        };
+        let world = &self.world;
+        let account = self.account.get_or_insert_with(|| {
+            world.account_of(session.identity().expect("only somebody who is logged in acts"))
+        });
+        Handled::Reply(crate::handle(act, account, world.clock.now(), out).await)
     }
 
     fn changed(&mut self) -> impl Future<Output = ()> {
@@ -72,41 +70,32 @@ fn set_limit(limits: &mut Limits, name: &str, value: usize) {
     }
 }
 
-fn fill(account: &Account, header: &str, now: Timestamp) {
-    let mut words = header.split_whitespace();
-    let name = MailboxName::new(words.next().expect("a mailbox has a name")).expect("a valid name");
-    let mailbox = match account.mailbox(&name) {
-        Ok(mailbox) => mailbox,
-        Err(_) => ready(account.create_mailbox(&name, None, now)).expect("the mailbox can be made"),
-    };
-    for sample in words {
-        let data = sim::samples::named(sample).unwrap_or_else(|| panic!("no sample is called {sample}"));
-        let message = NewMessage {
-            data: std::sync::Arc::new(data.to_vec()),
-            flags: account::Flags::NONE,
-            keywords: Vec::new(),
-            received: now,
-        };
-        ready(account.append(mailbox.id, vec![message], now)).expect("the message can be stored");
+/// Makes the mailboxes that the headers name and that an account does not have from the start.
+fn add_mailboxes(world: &World, transcript: &Transcript) {
+    let account = world.account("ann");
+    for header in transcript.all("mailbox") {
+        let name = header.split_once(" from ").map_or(header, |(name, _)| name);
+        let name = MailboxName::new(name).expect("a valid name");
+        if account.mailbox(&name).is_err() {
+            let made = ready(account.create_mailbox(&name, None, world.clock.now()));
+            made.expect("the mailbox can be made");
+        }
     }
 }
 
 fn peer(transcript: &Transcript) -> SessionPeer<Imap, impl Service<Imap> + use<>> {
-    let clock = Clock::new();
-    let world = Rc::new(RefCell::new(World::new()));
-    for header in transcript.all("mailbox") {
-        fill(&world.borrow().account("ann@example.org"), header, clock.now());
-    }
-    let config = std::sync::Arc::new(config(transcript));
-    let for_session = clock.clone();
-    SessionPeer::new(clock, move |connection| {
+    let world = World::new();
+    add_mailboxes(&world, transcript);
+    world.prepare(transcript);
+    let config = Arc::new(config(transcript));
+    SessionPeer::new(world.clock.clone(), move |connection| {
         // The same nonces in every run, so that answers can be compared.
         let mut nonces = [[0; 18]; LOGIN_ATTEMPTS_MAX];
         for (index, nonce) in nonces.iter_mut().enumerate() {
             *nonce = [connection as u8 * 16 + index as u8; 18];
         }
         let session = Imap::new(config.clone(), Secret::new(nonces));
-        (session, Handlers { world: Rc::clone(&world), clock: for_session.clone(), account: None })
+        (session, Handlers { world: world.clone(), account: None })
     })
     .with_tls(transcript.is("tls"))
 }
@@ -128,4 +117,126 @@ fn noise_is_refused_within_bounds() {
         let held = peer.session(1).map_or(0, |session| session.buffered_bytes());
         assert!(held < 4 << 20, "a session holds {held} bytes");
     });
+}
+
+/// A session whose handlers are the real ones, driven by hand.
+pub(crate) struct Hand {
+    session: Imap,
+    handlers: Handlers,
+}
+
+impl Hand {
+    fn new() -> Self {
+        Self::of(World::new())
+    }
+
+    pub(crate) fn of(world: World) -> Self {
+        let mut config = Config::new("imap.example.org");
+        config.auth.allow_plaintext_without_tls = true;
+        let session = Imap::new(Arc::new(config), Secret::new([[1; 18]; LOGIN_ATTEMPTS_MAX]));
+        let mut hand = Self { session, handlers: Handlers { world, account: None } };
+        hand.say("a0 LOGIN ann secret\r\n");
+        hand
+    }
+
+    /// Sends bytes; gives the answer and whether the session has ended.
+    pub(crate) fn say(&mut self, bytes: &str) -> (String, bool) {
+        self.session.input(bytes.as_bytes());
+        self.run(|| None)
+    }
+
+    fn run(&mut self, mut drain: impl FnMut() -> Option<Box<dyn Drain>>) -> (String, bool) {
+        let mut said = Vec::new();
+        loop {
+            let next = self.session.next(self.handlers.world.clock.now());
+            said.append(self.session.output());
+            let Next::Run(request) = next else {
+                return (String::from_utf8(said).expect("UTF-8"), matches!(next, Next::Close));
+            };
+            let mut drain = drain();
+            let mut out = match &mut drain {
+                Some(drain) => Out::new(Vec::new(), drain.as_mut()),
+                None => Out::in_memory(Vec::new()),
+            };
+            let handled = ready(self.handlers.handle(&mut self.session, request, &mut out));
+            said.append(&mut out.buffer);
+            match handled {
+                Handled::Reply(reply) | Handled::Move(_, reply) => self.session.reply(reply),
+            }
+        }
+    }
+}
+
+/// A peer that has gone.
+struct Gone;
+
+impl Drain for Gone {
+    fn poll_drain(&mut self, _: &mut Context<'_>, _: &mut Vec<u8>) -> Poll<Result<(), Closed>> {
+        Poll::Ready(Err(Closed))
+    }
+}
+
+#[test]
+fn a_server_that_stops_says_bye_at_the_next_safe_point() {
+    let mut hand = Hand::new();
+    hand.say("a1 SELECT INBOX\r\na2 IDLE\r\n");
+    hand.session.drain();
+    let (said, is_over) = hand.say("");
+    assert_eq!(said, "* BYE [UNAVAILABLE] the server is going down for a moment\r\n");
+    assert!(is_over);
+}
+
+#[test]
+fn a_peer_that_has_gone_ends_the_session_without_a_word() {
+    let mut hand = Hand::new();
+    let account = hand.handlers.world.account("ann");
+    for index in 0..400 {
+        let name = MailboxName::new(&format!("{index:0190}")).expect("a valid name");
+        ready(account.create_mailbox(&name, None, hand.handlers.world.clock.now())).expect("there is room");
+    }
+    hand.session.input(b"a1 LIST \"\" *\r\na2 NOOP\r\n");
+    let (said, is_over) = hand.run(|| Some(Box::new(Gone)));
+    assert!(is_over);
+    assert!(!said.contains("a1 ") && !said.contains("a2 "), "{said}");
+}
+
+#[test]
+fn large_messages_are_stored_byte_for_byte_however_they_come() {
+    let message = |letter: &str| format!("Subject: {letter}\r\n\r\n{}", letter.repeat(100_000));
+    let (one, two) = (message("x"), message("y"));
+    let command = format!(
+        "a1 APPEND INBOX (\\Seen) {{{}+}}\r\n{one} ~{{{}+}}\r\n{two}\r\na2 SELECT INBOX\r\n",
+        one.len(),
+        two.len()
+    );
+    for piece in [1_000, 4_096, 30_000] {
+        let mut hand = Hand::new();
+        for bytes in command.as_bytes().chunks(piece) {
+            hand.say(core::str::from_utf8(bytes).expect("ASCII"));
+            let held = hand.session.buffered_bytes();
+            assert!(held < 3 * command.len(), "{held} bytes held");
+        }
+        let fetched = hand.say("a3 FETCH 1:2 BODY.PEEK[]\r\n").0;
+        let want = |n: u32, text: &str| format!("* {n} FETCH (BODY[] {{{}}}\r\n{text})\r\n", text.len());
+        assert_eq!(fetched, want(1, &one) + &want(2, &two) + "a3 OK fetched\r\n");
+    }
+}
+
+#[test]
+fn a_full_account_takes_no_message_and_says_so() {
+    let mut hand = Hand::new();
+    hand.handlers.world.add_account("carl", Some(100));
+    hand.handlers.account = Some(hand.handlers.world.account("carl"));
+    let append = |bytes: usize| format!("a1 APPEND INBOX {{{bytes}+}}\r\n{}\r\n", "x".repeat(bytes));
+    assert!(hand.say(&append(60)).0.starts_with("a1 OK [APPENDUID "));
+    assert_eq!(hand.say(&append(41)).0, "a1 NO [OVERQUOTA] the account is over its quota\r\n");
+}
+
+#[test]
+fn every_capability_is_listed_once_with_the_document_that_defines_it() {
+    for (index, capability) in CAPABILITIES.iter().enumerate() {
+        assert!(capability.rfc >= 2000, "{}", capability.name);
+        let twice = CAPABILITIES.iter().skip(index + 1).any(|other| other.name == capability.name);
+        assert!(!twice, "{}", capability.name);
+    }
 }

@@ -1,6 +1,7 @@
 //! A client's view of the selected mailbox: which messages it has been told of, under which numbers,
 //! and up to which change. 100,000 consecutive messages take a few bytes.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use account::MailboxName;
@@ -34,7 +35,7 @@ pub struct Selected {
     pub pending: Ranges,
     /// How many of the account's keywords the client has been told of in a FLAGS response.
     pub keywords_known: usize,
-    told: Vec<(ChangeNumber, Ranges)>,
+    told: BTreeMap<ChangeNumber, Ranges>,
 }
 
 impl Selected {
@@ -50,7 +51,7 @@ impl Selected {
             saved_search: Ranges::new(),
             pending: Ranges::new(),
             keywords_known: 0,
-            told: Vec::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -63,6 +64,27 @@ impl Selected {
     /// (RFC 9051 §6.4.9), unknown sequence numbers are an error; `1:*` of an empty mailbox is empty.
     pub fn resolve(&self, set: &SequenceSet, is_uid: bool) -> Result<Ranges, BadSequence> {
         let SequenceSet::Ranges(ranges) = set else { return Ok(self.saved_search.clone()) };
+        let numbers = self.numbers(ranges, is_uid);
+        if is_uid {
+            return Ok(self.uids.intersection(&numbers));
+        }
+        if numbers.last() > Some(self.exists()) {
+            return Err(BadSequence);
+        }
+        Ok(nth_of_each(&self.uids, &numbers))
+    }
+
+    /// As [`Selected::resolve`], but an unknown sequence number means no message: for SEARCH, where
+    /// it is a condition that nothing meets.
+    pub fn resolve_known(&self, set: &SequenceSet, is_uid: bool) -> Ranges {
+        match set {
+            SequenceSet::Saved => self.saved_search.clone(),
+            SequenceSet::Ranges(ranges) if is_uid => self.uids.intersection(&self.numbers(ranges, is_uid)),
+            SequenceSet::Ranges(ranges) => nth_of_each(&self.uids, &self.numbers(ranges, is_uid)),
+        }
+    }
+
+    fn numbers(&self, ranges: &[(SequenceNumber, SequenceNumber)], is_uid: bool) -> Ranges {
         let greatest = if is_uid { self.uids.last() } else { Some(self.exists()) }.filter(|&n| n > 0);
         let number = |end| match end {
             SequenceNumber::Number(number) => Some(number),
@@ -73,14 +95,10 @@ impl Selected {
         // In order, each goes to the end of the set: a hostile order costs no more than a kind one.
         ends.sort_unstable();
         let mut numbers = Ranges::new();
-        ends.into_iter().for_each(|(first, last)| numbers.insert_range(first, last));
-        if is_uid {
-            return Ok(self.uids.intersection(&numbers));
+        for (first, last) in ends {
+            numbers.insert_range(first, last);
         }
-        if numbers.last() > Some(self.exists()) {
-            return Err(BadSequence);
-        }
-        Ok(nth_of_each(&self.uids, &numbers))
+        numbers
     }
 
     /// The message sequence numbers of messages asked for in ascending order of UID.
@@ -99,15 +117,12 @@ impl Selected {
         if change <= self.seen_change {
             return;
         }
-        match self.told.iter_mut().rev().find(|(at, _)| *at == change) {
-            Some((_, uids)) => uids.insert(uid.0),
-            None => self.told.push((change, Ranges::from_iter([uid.0]))),
-        }
+        self.told.entry(change).or_default().insert(uid.0);
     }
 
     /// Whether the client knows the message's state at `change` already.
     pub(crate) fn is_told(&self, uid: Uid, change: ChangeNumber) -> bool {
-        self.told.iter().any(|(at, uids)| *at == change && uids.contains(uid.0))
+        self.told.get(&change).is_some_and(|uids| uids.contains(uid.0))
     }
 
     /// Everything up to `change` is told or pending now.
@@ -178,6 +193,12 @@ fn nth_of_each(set: &Ranges, places: &Ranges) -> Ranges {
         before += count;
     }
     out
+}
+
+/// The set of numbers that come in any order and number, without the cost of inserting them so.
+pub(crate) fn from_numbers(mut numbers: Vec<u32>) -> Ranges {
+    numbers.sort_unstable();
+    numbers.into_iter().collect()
 }
 
 /// The members of `set` that are not in `other`.
@@ -251,6 +272,8 @@ mod tests {
         ] {
             assert_eq!(resolve(&view, text, is_uid).as_deref(), want, "{text}");
         }
+        let beyond = Cursor::new(b"5:9").sequence_set().unwrap();
+        assert_eq!(view.resolve_known(&beyond, false).to_string(), "9,20");
         assert_eq!(resolve(&self::view(&[]), "1:*", false).as_deref(), Some(""));
         assert_eq!(resolve(&self::view(&[]), "1", false), None);
         assert_eq!(resolve(&self::view(&[]), "1:*", true).as_deref(), Some(""));
@@ -260,7 +283,8 @@ mod tests {
     fn places_and_differences_agree_with_plain_sets() {
         for seed in 1..80 {
             let mut random = Random::new(seed);
-            let mut pick = |n: u64| -> BTreeSet<u32> { (0..n).map(|_| random.below(60) as u32 + 1).collect() };
+            let mut pick =
+                |n: u64| -> BTreeSet<u32> { (0..n).map(|_| random.below(60) as u32 + 1).collect() };
             let (uids, other) = (pick(40), pick(30));
             let set: Ranges = uids.iter().copied().collect();
             let others: Ranges = other.iter().copied().collect();

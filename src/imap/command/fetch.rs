@@ -177,7 +177,11 @@ fn macro_or_item(cursor: &mut Cursor<'_>, items: &mut Vec<Item>) -> Result<(), P
         return Ok(());
     };
     *cursor = ahead;
-    let fast = [Item::Property(Property::Flags), Item::Property(Property::InternalDate), Item::Property(Property::Size)];
+    let fast = [
+        Item::Property(Property::Flags),
+        Item::Property(Property::InternalDate),
+        Item::Property(Property::Size),
+    ];
     items.extend(fast.iter().chain(more).cloned());
     Ok(())
 }
@@ -359,16 +363,35 @@ mod tests {
     }
 
     fn section(path: &[u32], what: What) -> Item {
-        Item::Section(Section { label: Label::Body, path: path.to_vec(), what, partial: None, sets_seen: true })
+        Item::Section(Section {
+            label: Label::Body,
+            path: path.to_vec(),
+            what,
+            partial: None,
+            sets_seen: true,
+        })
     }
 
     #[test]
     fn macros_stand_for_their_items_and_repeats_count_once() {
-        assert_eq!(items("fast"), [Item::Property(Property::Flags), Item::Property(Property::InternalDate), Item::Property(Property::Size)]);
+        assert_eq!(
+            items("fast"),
+            [
+                Item::Property(Property::Flags),
+                Item::Property(Property::InternalDate),
+                Item::Property(Property::Size)
+            ]
+        );
         assert_eq!(items("ALL").last(), Some(&Item::Envelope));
         assert_eq!(items("Full").last(), Some(&Item::Body));
-        assert_eq!(items("(UID FLAGS uid)"), [Item::Property(Property::Uid), Item::Property(Property::Flags)]);
-        assert_eq!(read("1:* (FLAGS UID)", true).unwrap().items, [Item::Property(Property::Uid), Item::Property(Property::Flags)]);
+        assert_eq!(
+            items("(UID FLAGS uid)"),
+            [Item::Property(Property::Uid), Item::Property(Property::Flags)]
+        );
+        assert_eq!(
+            read("1:* (FLAGS UID)", true).unwrap().items,
+            [Item::Property(Property::Uid), Item::Property(Property::Flags)]
+        );
         assert_eq!(items("(BODY BODY[])"), [Item::Body, section(&[], What::All)]);
     }
 
@@ -408,9 +431,26 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         for text in [
-            "", "()", "(ALL)", "(FLAGS", "FLAGS UID", "BODY[", "BODY[]x", "BODY[0]", "BODY[MIME]", "BODY[1.]", "BODY[1.FOO]",
-            "BODY[HEADER.FIELDS ()]", "BODY[HEADER.FIELDS]", "BODY[]<0.0>", "BODY[]<1>", "BINARY[TEXT]", "BINARY.SIZE",
-            "FLAGS (NONSENSE)", "FLAGS (CHANGEDSINCE)", "RFC823",
+            "",
+            "()",
+            "(ALL)",
+            "(FLAGS",
+            "FLAGS UID",
+            "BODY[",
+            "BODY[]x",
+            "BODY[0]",
+            "BODY[MIME]",
+            "BODY[1.]",
+            "BODY[1.FOO]",
+            "BODY[HEADER.FIELDS ()]",
+            "BODY[HEADER.FIELDS]",
+            "BODY[]<0.0>",
+            "BODY[]<1>",
+            "BINARY[TEXT]",
+            "BINARY.SIZE",
+            "FLAGS (NONSENSE)",
+            "FLAGS (CHANGEDSINCE)",
+            "RFC823",
         ] {
             assert!(read(&alloc::format!("1 {text}"), false).is_err(), "{text}");
         }

@@ -138,7 +138,8 @@ impl StatusItems {
 /// `select = "SELECT" SP mailbox [select-params]`
 pub(super) fn select(cursor: &mut Cursor<'_>, is_read_only: bool) -> Result<Select, ParseError> {
     cursor.sp()?;
-    let mut select = Select { mailbox: cursor.mailbox()?, is_read_only, has_condstore: false, sync_from: None };
+    let mut select =
+        Select { mailbox: cursor.mailbox()?, is_read_only, has_condstore: false, sync_from: None };
     if !cursor.skip(b' ') {
         return Ok(select);
     }
@@ -196,7 +197,9 @@ fn plain_set(cursor: &mut Cursor<'_>) -> Result<Ranges, ParseError> {
     }
     ends.sort_unstable();
     let mut set = Ranges::new();
-    ends.into_iter().for_each(|(first, last)| set.insert_range(first, last));
+    for (first, last) in ends {
+        set.insert_range(first, last);
+    }
     Ok(set)
 }
 
@@ -286,7 +289,7 @@ fn patterns(cursor: &mut Cursor<'_>) -> Result<Vec<Vec<u8>>, ParseError> {
 fn select_options(cursor: &mut Cursor<'_>) -> Result<ListSelect, ParseError> {
     let mut select = ListSelect::default();
     let start = cursor.position();
-    each_word(cursor, |cursor, word, at| {
+    each_word(cursor, |_, word, at| {
         match word {
             "SUBSCRIBED" => select.subscribed = true,
             "RECURSIVEMATCH" => select.recursive = true,
@@ -295,7 +298,6 @@ fn select_options(cursor: &mut Cursor<'_>) -> Result<ListSelect, ParseError> {
             "REMOTE" => {}
             _ => return Err(ParseError { at, expected: "a selection option" }),
         }
-        let _ = cursor;
         Ok(())
     })?;
     // RFC 5258 §3.1: RECURSIVEMATCH needs something to match.

@@ -11,6 +11,7 @@ pub mod search;
 pub mod store;
 
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 pub use self::append::Append;
 pub use self::auth::{Authenticate, Enable, Login};
@@ -52,18 +53,18 @@ pub enum Command {
     /// CREATE
     Create(Create),
     /// DELETE
-    Delete(alloc::vec::Vec<u8>),
+    Delete(Vec<u8>),
     /// RENAME
     Rename {
         /// The name it has.
-        from: alloc::vec::Vec<u8>,
+        from: Vec<u8>,
         /// The name it gets.
-        to: alloc::vec::Vec<u8>,
+        to: Vec<u8>,
     },
     /// SUBSCRIBE
-    Subscribe(alloc::vec::Vec<u8>),
+    Subscribe(Vec<u8>),
     /// UNSUBSCRIBE
-    Unsubscribe(alloc::vec::Vec<u8>),
+    Unsubscribe(Vec<u8>),
     /// LIST, and LSUB, which is a LIST of subscriptions in other words
     List(List),
     /// NAMESPACE (RFC 2342)

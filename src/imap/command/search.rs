@@ -190,7 +190,8 @@ fn return_options(cursor: &mut Cursor<'_>) -> Result<Returns, ParseError> {
     while cursor.peek() != Some(b')') {
         let start = cursor.clone();
         let word = cursor.word()?;
-        let Some((option, _)) = Returns::NAMED.iter().find(|(_, name)| word.eq_ignore_ascii_case(name)) else {
+        let Some((option, _)) = Returns::NAMED.iter().find(|(_, name)| word.eq_ignore_ascii_case(name))
+        else {
             return start.fail("MIN, MAX, ALL, COUNT or SAVE");
         };
         returns = returns.with(*option);
@@ -287,7 +288,9 @@ impl Reader<'_, '_> {
             let is_negated = name.starts_with("UN");
             return Ok(if is_negated { not(key.clone()) } else { key.clone() });
         }
-        self.cursor.sp()?;
+        if !self.cursor.skip(b' ') {
+            return start.fail("a search key, with what it looks for");
+        }
         if let Some(&(_, of, relation)) = DATES.iter().find(|(name, ..)| is(name)) {
             return Ok(Key::Date(of, relation, self.cursor.date()?));
         }
@@ -343,7 +346,9 @@ impl Reader<'_, '_> {
         let start = self.cursor.clone();
         let bytes = self.cursor.astring()?;
         match self.charset {
-            Charset::Known if !self.name.eq_ignore_ascii_case("utf-8") => Ok(mime::decode_text(&self.name, &bytes)),
+            Charset::Known if !self.name.eq_ignore_ascii_case("utf-8") => {
+                Ok(mime::decode_text(&self.name, &bytes))
+            }
             Charset::Unknown => Ok(String::new()),
             _ => match core::str::from_utf8(&bytes) {
                 Ok(text) => Ok(String::from(text)),
@@ -399,10 +404,16 @@ mod tests {
         let set = SequenceSet::Ranges(Vec::from([(SequenceNumber::Number(2), SequenceNumber::Star)]));
         assert_eq!(keys("2:* UID 2:*"), [Key::Numbers(set.clone()), Key::Uids(set)]);
         assert_eq!(keys("$ UID $"), [Key::Numbers(SequenceSet::Saved), Key::Uids(SequenceSet::Saved)]);
-        assert_eq!(keys("UNSEEN unkeyword x"), [not(Key::Flag(Flags::SEEN)), not(Key::Keyword("x".to_string()))]);
+        assert_eq!(
+            keys("UNSEEN unkeyword x"),
+            [not(Key::Flag(Flags::SEEN)), not(Key::Keyword("x".to_string()))]
+        );
         assert_eq!(keys("UNDRAFT NEW OLD"), [not(Key::Flag(Flags::DRAFT)), Key::Nothing, Key::All]);
         assert_eq!(keys("LARGER 5 OLDER 6"), [Key::Larger(5), Key::Older(6)]);
-        assert_eq!(keys("MODSEQ \"/flags/\\\\draft\" all 620162338"), [Key::ModSeq(ChangeNumber(620_162_338))]);
+        assert_eq!(
+            keys("MODSEQ \"/flags/\\\\draft\" all 620162338"),
+            [Key::ModSeq(ChangeNumber(620_162_338))]
+        );
         assert!(read(b"OR NOT MODSEQ 1 ALL").unwrap().enables_condstore());
         assert!(!read(b"OR NOT ALL ALL").unwrap().enables_condstore());
     }
@@ -428,7 +439,9 @@ mod tests {
 
     #[test]
     fn nonsense_and_excess_are_refused() {
-        for text in ["", "FOO", "(ALL", "()", "NOT", "OR ALL", "FROM", "BEFORE 1994", "LARGER x", "UID x", "ALL "] {
+        for text in
+            ["", "FOO", "(ALL", "()", "NOT", "OR ALL", "FROM", "BEFORE 1994", "LARGER x", "UID x", "ALL "]
+        {
             assert!(read(text.as_bytes()).is_err(), "{text}");
         }
         assert!(read(("NOT ".repeat(SEARCH_NESTING_MAX) + "ALL").as_bytes()).is_ok());

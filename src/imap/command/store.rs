@@ -86,8 +86,16 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         for text in [
-            "1", "1 FLAGS", "1 FLAGS ", "1 *FLAGS (\\Seen)", "1 FLAGS (\\Recent)", "1 FLAGS.LOUD ()", "1 () FLAGS ()",
-            "1 (UNCHANGEDSINCE) FLAGS ()", "x FLAGS ()", "1 FLAGS () ()",
+            "1",
+            "1 FLAGS",
+            "1 FLAGS ",
+            "1 *FLAGS (\\Seen)",
+            "1 FLAGS (\\Recent)",
+            "1 FLAGS.LOUD ()",
+            "1 () FLAGS ()",
+            "1 (UNCHANGEDSINCE) FLAGS ()",
+            "x FLAGS ()",
+            "1 FLAGS () ()",
         ] {
             assert!(read(text).is_err(), "{text}");
         }

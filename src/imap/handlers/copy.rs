@@ -4,6 +4,7 @@ use account::{Copied, Error, Mailbox};
 use base::Ranges;
 
 use super::Context;
+use super::walk::Walk;
 use crate::command::copy::Copy;
 use crate::reply::{Code, Failure, Success, write_line};
 use crate::view::Selected;
@@ -29,9 +30,6 @@ pub(super) async fn move_messages(
     view: &mut Selected,
     context: &mut Context<'_, '_>,
 ) -> Result<Success, Failure> {
-    if view.is_read_only {
-        return Err(Failure::No(Some(Code::Word("READ-ONLY")), "the mailbox was opened to be read only"));
-    }
     let uids = sources(&request, view, context)?;
     let target = target(&request, context)?;
     let moved = context.account.move_messages(view.mailbox, &uids, target.id, context.now).await?;
@@ -47,8 +45,9 @@ fn sources(request: &Copy, view: &Selected, context: &Context<'_, '_>) -> Result
     if request.is_uid || uids.is_empty() {
         return Ok(uids);
     }
-    let there = context.account.uids(view.mailbox).intersection(&uids);
-    if there.len() < uids.len() {
+    let mut walk = Walk::new(view.mailbox, &uids);
+    let there = core::iter::from_fn(|| Some(walk.advance(context.account).len()).filter(|&count| count > 0));
+    if there.sum::<usize>() < uids.len() {
         return Err(Failure::No(Some(Code::Word("EXPUNGEISSUED")), "some of the messages are gone"));
     }
     Ok(uids)

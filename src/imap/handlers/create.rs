@@ -10,10 +10,17 @@ pub(super) async fn create(request: Create, context: &mut Context<'_, '_>) -> Re
     let special_use = match request.uses.as_slice() {
         [] => None,
         [Some(special_use)] => Some(*special_use),
-        _ => return Err(Failure::No(Some(Code::Word("USEATTR")), "a mailbox has one special use that is known here")),
+        _ => {
+            return Err(Failure::No(
+                Some(Code::Word("USEATTR")),
+                "a mailbox has one special use that is known here",
+            ));
+        }
     };
     // Each use once, so that no client must choose (RFC 6154 §3).
-    if special_use.is_some() && context.account.mailboxes().iter().any(|mailbox| mailbox.special_use == special_use) {
+    if special_use.is_some()
+        && context.account.mailboxes().iter().any(|mailbox| mailbox.special_use == special_use)
+    {
         return Err(Failure::No(Some(Code::Word("USEATTR")), "another mailbox has that use"));
     }
     let mailbox = context.account.create_mailbox(&name, special_use, context.now).await?;

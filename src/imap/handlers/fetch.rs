@@ -8,9 +8,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use account::{Account, Error, FlagChange, FlagMode, Flags, Message};
-use base::{Out, Ranges};
+use base::{ChangeNumber, Out, Ranges, Uid};
 
 use self::content::{Content, Need};
+use super::ahead::{batches, join_all};
 use super::store::{Told, tell_stored};
 use super::walk::Walk;
 use super::{Context, sync};
@@ -23,7 +24,7 @@ use crate::response::envelope::write_envelope;
 use crate::response::fetch::{write_end, write_property, write_start};
 use crate::response::section::write_size_label;
 use crate::response::text::write_number;
-use crate::view::{self, Selected};
+use crate::view::{self, Numbering, Selected};
 
 pub(super) async fn fetch(
     request: Fetch,
@@ -35,13 +36,28 @@ pub(super) async fn fetch(
         tell_vanished(&request, view, context)?;
     }
     let names = context.account.keywords();
-    if request.items.contains(&Item::Property(Property::Flags)) {
+    let need = Need::of(&request.items);
+    let has_flags = request.items.contains(&Item::Property(Property::Flags));
+    if has_flags {
         sync::tell_new_keywords(view, &names, context);
     }
-    let need = Need::of(&request.items);
-    let mut job = Job { request: &request, account: context.account, names, need, seen: Ranges::new(), trouble: None };
+    let has_mod_seq = request.enables_condstore() || !context.enabled.has(Enabled::CONDSTORE);
+    let mut job = Job {
+        request: &request,
+        account: context.account,
+        names,
+        need,
+        tells_flags: has_flags && has_mod_seq,
+        seen_change: view.seen_change,
+        seen: Ranges::new(),
+        told: Vec::new(),
+        trouble: None,
+    };
     let found = job.run(view, &uids, context.out).await?;
-    let Job { seen, trouble, .. } = job;
+    let Job { seen, told, trouble, .. } = job;
+    for (uid, change) in told {
+        view.note_told(uid, change);
+    }
     if request.items.iter().any(Item::sets_seen) && !view.is_read_only && !seen.is_empty() {
         // Durable before OK, like every change.
         let change = FlagChange { mode: FlagMode::Add, flags: Flags::SEEN, keywords: Vec::new() };
@@ -94,8 +110,14 @@ struct Job<'a> {
     /// The account's keywords.
     names: Vec<String>,
     need: Need,
+    /// Whether what is told of a message is all that an update of its flags would tell.
+    tells_flags: bool,
+    /// Up to where the client has been told of changes.
+    seen_change: ChangeNumber,
     /// Messages that have been sent and did not have `\Seen`.
     seen: Ranges,
+    /// Messages that changed since the client was last brought up to date, told of just now.
+    told: Vec<(Uid, ChangeNumber)>,
     /// The first thing that went wrong; other messages are sent all the same.
     trouble: Option<Failure>,
 }
@@ -112,33 +134,66 @@ impl Job<'_> {
                 return Ok(found);
             }
             found += chunk.len();
-            for message in chunk {
-                if self.request.changed_since.is_some_and(|since| message.change <= since) {
-                    continue;
+            let need = self.need;
+            if need.any() {
+                for batch in batches(chunk, |message| need.bytes_of(message)) {
+                    self.batch(batch, &mut numbering, out).await?;
                 }
-                let Some(number) = numbering.of(message.uid) else { continue };
-                self.one(number, message, out).await?;
+                continue;
+            }
+            for message in chunk {
+                let Some(number) = self.number(message, &mut numbering) else { continue };
+                self.learn_keywords(message);
+                write_start(&mut out.buffer, number);
+                self.properties(message, &mut out.buffer);
+                write_end(&mut out.buffer);
                 out.room().await?;
             }
         }
     }
 
-    async fn one(&mut self, number: u32, message: &Message, out: &mut Out<'_>) -> Result<(), Failure> {
-        self.learn_keywords(message);
-        if !self.need.any() {
-            write_start(&mut out.buffer, number);
-            self.properties(message, &mut out.buffer);
-            write_end(&mut out.buffer);
-            return Ok(());
+    /// The sequence number of a message that is to be told of.
+    fn number(&mut self, message: &Message, numbering: &mut Numbering<'_>) -> Option<u32> {
+        if self.request.changed_since.is_some_and(|since| message.change <= since) {
+            return None;
         }
-        // Whatever can fail is read before the first byte of the answer is written.
-        let content = match Content::load(self.account, message, self.need).await {
-            Ok(content) => content,
-            Err(error) => {
-                self.note(error.into());
-                return Ok(());
+        let number = numbering.of(message.uid)?;
+        if self.tells_flags && message.change > self.seen_change {
+            self.told.push((message.uid, message.change));
+        }
+        Some(number)
+    }
+
+    /// Messages of which bytes are needed. Whatever can fail is read before the first byte of an
+    /// answer is written.
+    async fn batch(
+        &mut self,
+        batch: &[Message],
+        numbering: &mut Numbering<'_>,
+        out: &mut Out<'_>,
+    ) -> Result<(), Failure> {
+        let numbered: Vec<(u32, &Message)> =
+            batch.iter().filter_map(|message| Some((self.number(message, numbering)?, message))).collect();
+        let (account, need) = (self.account, self.need);
+        let reads = numbered.iter().map(|&(_, message)| Content::load(account, message, need));
+        for ((number, message), content) in numbered.iter().zip(join_all(reads).await) {
+            match content {
+                Ok(content) => self.one(*number, message, &content, out).await?,
+                Err(error) => self.note(error.into()),
             }
-        };
+            out.room().await?;
+        }
+        Ok(())
+    }
+
+    async fn one(
+        &mut self,
+        number: u32,
+        message: &Message,
+        content: &Content<'_>,
+        out: &mut Out<'_>,
+    ) -> Result<(), Failure> {
+        self.learn_keywords(message);
         write_start(&mut out.buffer, number);
         let mut is_first = true;
         for item in &self.request.items {
@@ -146,7 +201,7 @@ impl Job<'_> {
             if !is_first {
                 out.buffer.push(b' ');
             }
-            if self.item(item, &content, out).await? {
+            if self.item(item, content, out).await? {
                 is_first = false;
             } else {
                 out.buffer.truncate(start);

@@ -18,11 +18,15 @@ use crate::response::list::{ListLine, write_status};
 struct Node {
     mailbox: Option<Mailbox>,
     is_subscribed: bool,
-    has_children: bool,
-    /// Something below is subscribed.
+    below: Below,
+}
+
+/// What there is below a name.
+#[derive(Default)]
+struct Below {
+    has_mailbox: bool,
     has_subscribed: bool,
-    /// Something below has a special use.
-    has_special: bool,
+    has_special_use: bool,
 }
 
 impl Node {
@@ -32,7 +36,7 @@ impl Node {
 
     /// Whether the node itself meets the selection options: all of them (RFC 5258 §3.1).
     fn is_selected(&self, select: ListSelect) -> bool {
-        let exists = self.mailbox.is_some() || self.has_children;
+        let exists = self.mailbox.is_some() || self.below.has_mailbox;
         (!select.subscribed || self.is_subscribed)
             && (!select.special_use || self.special_use().is_some())
             && (select.subscribed || exists)
@@ -40,10 +44,10 @@ impl Node {
 
     fn child_info(&self, select: ListSelect) -> Vec<&'static str> {
         let mut info = Vec::new();
-        if select.recursive && select.subscribed && self.has_subscribed {
+        if select.recursive && select.subscribed && self.below.has_subscribed {
             info.push("SUBSCRIBED");
         }
-        if select.recursive && select.special_use && self.has_special {
+        if select.recursive && select.special_use && self.below.has_special_use {
             info.push("SPECIAL-USE");
         }
         info
@@ -61,7 +65,7 @@ pub(super) async fn list(request: List, context: &mut Context<'_, '_>) -> Result
         return Ok(Success::plain("that is the separator"));
     }
     let patterns = patterns(&request, is_utf8)?;
-    for (name, node) in in_order(nodes(context)) {
+    for (name, node) in in_order(nodes(&request, &patterns, context)) {
         if !patterns.iter().any(|pattern| matches(pattern, &name)) {
             continue;
         }
@@ -73,7 +77,8 @@ pub(super) async fn list(request: List, context: &mut Context<'_, '_>) -> Result
         let attributes = attributes(&node, &request, is_selected);
         let is_lsub = request.is_lsub;
         let child_info = if is_lsub { &[] } else { child_info.as_slice() };
-        ListLine { is_lsub, attributes: &attributes, name: &name, is_utf8, child_info }.write(&mut context.out.buffer);
+        ListLine { is_lsub, attributes: &attributes, name: &name, is_utf8, child_info }
+            .write(&mut context.out.buffer);
         // RFC 5819 §2: what cannot be selected has no status.
         if let (Some(items), Some(mailbox)) = (request.returns.status, &node.mailbox) {
             let append_bytes_max = context.limits.append_bytes_max as u64;
@@ -85,21 +90,24 @@ pub(super) async fn list(request: List, context: &mut Context<'_, '_>) -> Result
 }
 
 /// Every name there is, with what is above it.
-fn nodes(context: &Context<'_, '_>) -> BTreeMap<String, Node> {
+fn nodes(request: &List, patterns: &[String], context: &Context<'_, '_>) -> BTreeMap<String, Node> {
     let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
     let above = |name: &MailboxName| core::iter::successors(name.parent(), MailboxName::parent);
     for mailbox in context.account.mailboxes() {
         for parent in above(&mailbox.name) {
-            let node = nodes.entry(parent.as_str().into()).or_default();
-            node.has_children = true;
-            node.has_special |= mailbox.special_use.is_some();
+            let below = &mut nodes.entry(parent.as_str().into()).or_default().below;
+            below.has_mailbox = true;
+            below.has_special_use |= mailbox.special_use.is_some();
         }
         let name = mailbox.name.as_str().into();
         nodes.entry(name).or_default().mailbox = Some(mailbox);
     }
     for name in context.account.subscriptions() {
+        // RFC 3501 §6.3.9: LSUB tells what is above a subscribed name only in its stead.
+        let stands_for_itself =
+            request.is_lsub && patterns.iter().any(|pattern| matches(pattern, name.as_str()));
         for parent in above(&name) {
-            nodes.entry(parent.as_str().into()).or_default().has_subscribed = true;
+            nodes.entry(parent.as_str().into()).or_default().below.has_subscribed |= !stands_for_itself;
         }
         nodes.entry(name.as_str().into()).or_default().is_subscribed = true;
     }
@@ -125,7 +133,8 @@ fn attributes(node: &Node, request: &List, is_selected: bool) -> Vec<&'static st
         // RFC 5258 §3 has the first imply the second, which clients of RFC 3501 alone know.
         attributes.extend(["\\NonExistent", "\\Noselect"]);
     }
-    attributes.push(if node.has_children { "\\HasChildren" } else { "\\HasNoChildren" });
+    // RFC 3348 §3, told of every mailbox.
+    attributes.push(if node.below.has_mailbox { "\\HasChildren" } else { "\\HasNoChildren" });
     if node.is_subscribed && (request.returns.subscribed || request.select.subscribed) {
         attributes.push("\\Subscribed");
     }
@@ -153,7 +162,8 @@ fn patterns(request: &List, is_utf8: bool) -> Result<Vec<String>, Failure> {
 fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, bytes) = (pattern.as_bytes(), name.as_bytes());
     // INBOX is the same in any case (RFC 9051 §5.1).
-    let folded = if name == MailboxName::INBOX || name.starts_with("INBOX/") { MailboxName::INBOX.len() } else { 0 };
+    let folded =
+        if name == MailboxName::INBOX || name.starts_with("INBOX/") { MailboxName::INBOX.len() } else { 0 };
     let same = |p: u8, at: usize, n: u8| if at < folded { p.eq_ignore_ascii_case(&n) } else { p == n };
     let (mut p, mut n) = (0, 0);
     let (mut star, mut percent) = (None::<(usize, usize)>, None::<(usize, usize)>);
@@ -178,7 +188,9 @@ fn matches(pattern: &str, name: &str) -> bool {
             }
             _ => {}
         }
-        if let Some((after, from)) = percent.filter(|&(_, from)| bytes.get(from).is_some_and(|&byte| byte != b'/')) {
+        if let Some((after, from)) =
+            percent.filter(|&(_, from)| bytes.get(from).is_some_and(|&byte| byte != b'/'))
+        {
             percent = Some((after, from + 1));
             (p, n) = (after, from + 1);
         } else if let Some((after, from)) = star.filter(|&(_, from)| from < bytes.len()) {
@@ -233,11 +245,17 @@ mod tests {
     fn matching_agrees_with_its_plain_definition() {
         let mut random = Random::new(7);
         let mut pick = |letters: &[u8], n: u64| -> String {
-            (0..random.below(n)).map(|_| char::from(letters[random.below(letters.len() as u64) as usize])).collect()
+            (0..random.below(n))
+                .map(|_| char::from(letters[random.below(letters.len() as u64) as usize]))
+                .collect()
         };
         for _ in 0..20_000 {
             let (pattern, name) = (pick(b"ab/*%", 8), pick(b"ab/", 9));
-            assert_eq!(matches(&pattern, &name), plainly(pattern.as_bytes(), name.as_bytes()), "{pattern} {name}");
+            assert_eq!(
+                matches(&pattern, &name),
+                plainly(pattern.as_bytes(), name.as_bytes()),
+                "{pattern} {name}"
+            );
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What commands do to an account: one file a command. A handler writes untagged data through
 //! `response/` and says how it ended; the tagged line is the session's.
 
+mod ahead;
 mod append;
 mod copy;
 mod create;
@@ -139,6 +140,7 @@ impl Context<'_, '_> {
 pub async fn handle(act: Box<Act>, account: &Account, now: Timestamp, out: &mut Out<'_>) -> Reply {
     let Act { action, tag, mut selected, enabled, is_condstore_new, limits } = *act;
     let telling = telling(&action);
+    let enabled = if is_by_uid(&action) { enabled.with(Enabled::BY_UID) } else { enabled };
     let mut context = Context { account, tag: &tag, now, enabled, limits, out };
     if let (Some(view), true) = (selected.as_deref(), is_condstore_new) {
         select::tell_highest_change(view, &action, &mut context);
@@ -155,13 +157,24 @@ pub async fn handle(act: Box<Act>, account: &Account, now: Timestamp, out: &mut 
 /// RFC 9051 §7.5.1: no EXPUNGE while a command that uses sequence numbers is under way, for the
 /// client may already have sent the next one.
 fn telling(action: &Action) -> sync::Telling {
-    let is_uid = match action {
+    match action {
+        Action::Fetch(_) | Action::Search(_) | Action::Store(_) if !is_by_uid(action) => {
+            sync::Telling::NoExpunges
+        }
+        _ => sync::Telling::Everything,
+    }
+}
+
+/// Whether it is one of the UID commands (RFC 9051 §6.4.9).
+const fn is_by_uid(action: &Action) -> bool {
+    match action {
         Action::Fetch(fetch) => fetch.is_uid,
         Action::Search(search) => search.is_uid,
         Action::Store(store) => store.is_uid,
-        _ => true,
-    };
-    if is_uid { sync::Telling::Everything } else { sync::Telling::NoExpunges }
+        Action::Copy(copy) | Action::Move(copy) => copy.is_uid,
+        Action::Expunge(set) => set.is_some(),
+        _ => false,
+    }
 }
 
 async fn run(
@@ -179,7 +192,7 @@ async fn run(
         Action::Subscribe(name) => subscribe::subscribe(&name, true, context).await,
         Action::Unsubscribe(name) => subscribe::subscribe(&name, false, context).await,
         Action::List(request) => list::list(request, context).await,
-        Action::Status(request) => status::status(&request, context).await,
+        Action::Status(request) => status::status(&request, context),
         Action::Append(request) => append::append(request, context).await,
         action => run_selected(action, selected, context).await,
     }

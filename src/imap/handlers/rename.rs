@@ -3,7 +3,11 @@
 use super::Context;
 use crate::reply::{Failure, Success};
 
-pub(super) async fn rename(from: &[u8], to: &[u8], context: &mut Context<'_, '_>) -> Result<Success, Failure> {
+pub(super) async fn rename(
+    from: &[u8],
+    to: &[u8],
+    context: &mut Context<'_, '_>,
+) -> Result<Success, Failure> {
     let from = context.name(from)?;
     let to = context.name(to.strip_suffix(b"/").unwrap_or(to))?;
     context.account.rename_mailbox(&from, &to, context.now).await?;

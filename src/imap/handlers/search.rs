@@ -3,13 +3,17 @@
 mod judge;
 mod plan;
 
+use alloc::vec::Vec;
+
 use account::{Account, Error, Message};
-use base::{ChangeNumber, Out, Ranges, Uid};
+use base::{ChangeNumber, Ranges};
 
 use self::judge::{Facts, judge};
-use self::plan::Plan;
-use super::walk::{self, Walk};
+use self::plan::{Plan, Reads};
 use super::Context;
+use super::ahead::{batches, join_all};
+use super::store::numbers;
+use super::walk::{self, Walk};
 use crate::capability::Enabled;
 use crate::command::search::{Charset, Returns, Search};
 use crate::reply::{Code, Failure, Success};
@@ -30,7 +34,11 @@ pub(super) async fn search(
     outcome
 }
 
-async fn find(request: &Search, view: &mut Selected, context: &mut Context<'_, '_>) -> Result<Success, Failure> {
+async fn find(
+    request: &Search,
+    view: &mut Selected,
+    context: &mut Context<'_, '_>,
+) -> Result<Success, Failure> {
     match request.charset {
         Charset::Unknown => return Err(Failure::No(Some(Code::BadCharset), "the charset is not known")),
         // RFC 6855 §3: with UTF8=ACCEPT all strings are UTF-8, and CHARSET is an error.
@@ -39,46 +47,27 @@ async fn find(request: &Search, view: &mut Selected, context: &mut Context<'_, '
         }
         Charset::Known | Charset::Unnamed => {}
     }
-    let plan = Plan::new(&request.keys, view, &context.account.keywords(), context.now)?;
+    let plan = Plan::new(&request.keys, view, &context.account.keywords(), context.now);
     // IMAP4rev2 has no other answer than ESEARCH (RFC 9051 §6.4.4).
     let returns = request.returns.or(context.enabled.has(Enabled::REV2).then_some(Returns::ALL));
     let mut tally = Tally::default();
-    let only_first = returns.is_some_and(|r| r.has(Returns::MIN) && r.is_within(Returns::MIN.with(Returns::SAVE)));
+    let only_first =
+        returns.is_some_and(|r| r.has(Returns::MIN) && r.is_within(Returns::MIN.with(Returns::SAVE)));
     tally.run(&plan, view, context.account, only_first).await?;
     if let Some(returns) = returns.filter(|returns| returns.has(Returns::SAVE)) {
         view.saved_search = tally.saved(returns);
     }
     let has_mod_seq = request.enables_condstore() && !tally.uids.is_empty();
     let mod_seq = has_mod_seq.then(|| tally.mod_seq(returns));
-    tell(request.is_uid, returns, mod_seq, &tally.uids, view, context.tag, context.out).await?;
-    Ok(Success::plain("searched"))
-}
-
-async fn tell(
-    is_uid: bool,
-    returns: Option<Returns>,
-    mod_seq: Option<ChangeNumber>,
-    uids: &Ranges,
-    view: &Selected,
-    tag: &str,
-    out: &mut Out<'_>,
-) -> Result<(), Failure> {
-    let numbers: Ranges;
-    let numbers = if is_uid {
-        uids
-    } else {
-        let mut numbering = view.numbering();
-        numbers = uids.iter().filter_map(|uid| numbering.of(Uid(uid))).collect();
-        &numbers
-    };
-    let found = Found { is_uid, numbers, mod_seq };
+    let numbers = if request.is_uid { tally.uids } else { numbers(view, &tally.uids) };
+    let found = Found { is_uid: request.is_uid, numbers: &numbers, mod_seq };
     match returns {
-        None => write_search(out, &found).await?,
+        None => write_search(context.out, &found).await?,
         // RFC 5182 §2.1: nothing is told when nothing but SAVE was asked for.
         Some(Returns::SAVE) => {}
-        Some(returns) => write_esearch(&mut out.buffer, tag, returns, &found),
+        Some(returns) => write_esearch(&mut context.out.buffer, context.tag, returns, &found),
     }
-    Ok(())
+    Ok(Success::plain("searched"))
 }
 
 /// What has been found so far.
@@ -92,26 +81,50 @@ struct Tally {
 }
 
 impl Tally {
-    async fn run(&mut self, plan: &Plan, view: &Selected, account: &Account, only_first: bool) -> Result<(), Failure> {
+    async fn run(
+        &mut self,
+        plan: &Plan,
+        view: &Selected,
+        account: &Account,
+        only_first: bool,
+    ) -> Result<(), Failure> {
         let mut walk = Walk::new(view.mailbox, &plan.candidates(&view.uids));
         loop {
             let chunk = walk.advance(account);
             if chunk.is_empty() {
                 return Ok(());
             }
-            for message in chunk {
-                let verdict = match judge(&plan.test, &Facts::of_row(message)) {
-                    Some(verdict) => verdict,
-                    None => read_and_judge(plan, message, account).await?,
-                };
-                if verdict {
-                    self.add(message);
-                }
-                if verdict && only_first {
-                    return Ok(());
+            if plan.reads == Reads::Nothing {
+                let is_found = |message| judge(&plan.test, &Facts::of_row(message)) == Some(true);
+                chunk.iter().filter(|message| is_found(message)).for_each(|message| self.add(message));
+            } else {
+                for batch in batches(chunk, |message| plan.bytes_of(message)) {
+                    self.batch(plan, batch, account).await?;
                 }
             }
+            if only_first && !self.uids.is_empty() {
+                return Ok(());
+            }
         }
+    }
+
+    /// Judges messages of which some may have to be read: those at the same time.
+    async fn batch(&mut self, plan: &Plan, batch: &[Message], account: &Account) -> Result<(), Failure> {
+        let known: Vec<Option<bool>> =
+            batch.iter().map(|message| judge(&plan.test, &Facts::of_row(message))).collect();
+        let unknown = batch.iter().zip(&known).filter(|(_, verdict)| verdict.is_none());
+        let reads = unknown.map(|(message, _)| read_and_judge(plan, message, account));
+        let mut read = join_all(reads).await.into_iter();
+        for (message, verdict) in batch.iter().zip(known) {
+            let verdict = match verdict {
+                Some(verdict) => verdict,
+                None => read.next().expect("every message that its row did not decide was read")?,
+            };
+            if verdict {
+                self.add(message);
+            }
+        }
+        Ok(())
     }
 
     fn add(&mut self, message: &Message) {
@@ -136,7 +149,9 @@ impl Tally {
 
     /// RFC 4731 §3.2: with MIN or MAX alone, the MODSEQ of those ends; else the greatest of all.
     fn mod_seq(&self, returns: Option<Returns>) -> ChangeNumber {
-        let Some(returns) = returns.filter(|r| r.is_within(Returns::MIN.with(Returns::MAX).with(Returns::SAVE))) else {
+        let Some(returns) =
+            returns.filter(|r| r.is_within(Returns::MIN.with(Returns::MAX).with(Returns::SAVE)))
+        else {
             return self.highest_change;
         };
         match (returns.has(Returns::MIN), returns.has(Returns::MAX)) {
@@ -169,6 +184,7 @@ async fn read_and_decide(plan: &Plan, message: &Message, account: &Account) -> R
         bytes = account.body(&message.body).await?;
     }
     let tree = mime::scan(&bytes);
-    let facts = Facts { message, header: bytes.get(..mime::end_of_headers(&bytes)), whole: Some((&bytes, &tree)) };
+    let facts =
+        Facts { message, header: bytes.get(..mime::end_of_headers(&bytes)), whole: Some((&bytes, &tree)) };
     Ok(judge(&plan.test, &facts).expect("the whole message decides every key"))
 }

@@ -4,7 +4,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use account::{Flags, Mailbox, MessageChange};
+use account::{Flags, Mailbox};
 use base::Ranges;
 
 use super::{Action, Context, sync};
@@ -13,7 +13,7 @@ use crate::command::{Select, SyncFrom};
 use crate::reply::{Code, Failure, Success};
 use crate::response::list::{ListLine, uid_next, write_mailbox_id};
 use crate::response::{flags, text::write_number};
-use crate::view::Selected;
+use crate::view::{Selected, from_numbers};
 
 pub(super) async fn select(
     request: Select,
@@ -44,10 +44,10 @@ pub(super) async fn select(
         catch_up(&from, &mut view, context).await?;
     }
     *selected = Some(view);
-    Ok(match request.is_read_only {
-        true => Success::with(Code::Word("READ-ONLY"), "examined"),
-        false => Success::with(Code::Word("READ-WRITE"), "selected"),
-    })
+    if request.is_read_only {
+        return Ok(Success::with(Code::Word("READ-ONLY"), "examined"));
+    }
+    Ok(Success::with(Code::Word("READ-WRITE"), "selected"))
 }
 
 /// What every SELECT tells (RFC 9051 §6.3.2, RFC 3501 §6.3.1).
@@ -90,24 +90,27 @@ fn write_ok(out: &mut Vec<u8>, code: &str, value: u64, text: &str) {
 
 /// What happened since the client was here last (RFC 7162 §3.2.5.1). Nothing can be said of another
 /// incarnation of the mailbox.
-async fn catch_up(from: &SyncFrom, view: &mut Selected, context: &mut Context<'_, '_>) -> Result<(), Failure> {
-    if from.uid_validity != view.uid_validity {
+async fn catch_up(
+    from: &SyncFrom,
+    view: &mut Selected,
+    context: &mut Context<'_, '_>,
+) -> Result<(), Failure> {
+    if from.uid_validity != view.uid_validity || from.change >= view.seen_change {
         return Ok(());
     }
-    let is_known = |uid: u32| from.known.as_ref().is_none_or(|known| known.contains(uid));
-    let mut vanished = Ranges::new();
+    let vanished = context.account.vanished(view.mailbox, from.change);
+    let vanished = from.known.as_ref().map_or_else(|| vanished.clone(), |known| vanished.intersection(known));
     let mut updated = Vec::new();
-    for change in context.account.changes(view.mailbox, from.change) {
-        match change {
-            MessageChange::Vanished(uid, _) if is_known(uid.0) => vanished.insert(uid.0),
-            MessageChange::Updated(message) if is_known(message.uid.0) => updated.push(message),
-            MessageChange::Vanished(..) | MessageChange::Updated(_) => {}
+    context.account.for_each(view.mailbox, |message| {
+        if message.change > from.change
+            && from.known.as_ref().is_none_or(|known| known.contains(message.uid.0))
+        {
+            updated.push(message.uid.0);
         }
-    }
+    });
     sync::write_vanished(&mut context.out.buffer, &vanished, true);
     context.out.room().await?;
-    sync::tell_flags(view, &mut updated, context).await?;
-    Ok(())
+    sync::tell_flags(view, &from_numbers(updated), context).await
 }
 
 /// A command that enables CONDSTORE while a mailbox is selected is told HIGHESTMODSEQ

@@ -5,10 +5,10 @@ use base::{Ranges, Uid};
 use super::walk::Walk;
 use super::{Context, sync};
 use crate::capability::Enabled;
+use crate::command::fetch::Property;
 use crate::command::store::Store;
 use crate::reply::{Code, Failure, Success};
 use crate::response::fetch::{write_end, write_property, write_start};
-use crate::command::fetch::Property;
 use crate::view::Selected;
 
 /// How much of a change of flags its client is told.
@@ -25,10 +25,11 @@ pub(super) async fn store(
     view: &mut Selected,
     context: &mut Context<'_, '_>,
 ) -> Result<Success, Failure> {
-    if view.is_read_only {
-        return Err(Failure::No(Some(Code::Word("READ-ONLY")), "the mailbox was opened to be read only"));
-    }
     let uids = view.resolve(&request.set, request.is_uid)?;
+    if request.is_silent {
+        // What others changed is told first: our change to the same message would hide it.
+        sync::sync(view, sync::Telling::NoExpunges, context).await?;
+    }
     let stored = context.account.store(view.mailbox, &uids, &request.change, request.unchanged_since).await?;
     let told = if request.is_silent { Told::ModSeqOnly } else { Told::Flags };
     tell_stored(view, &stored.uids, told, context).await?;
@@ -49,7 +50,8 @@ pub(super) async fn store(
     Ok(Success::plain("stored"))
 }
 
-fn numbers(view: &Selected, uids: &Ranges) -> Ranges {
+/// The sequence numbers of messages.
+pub(super) fn numbers(view: &Selected, uids: &Ranges) -> Ranges {
     let mut numbering = view.numbering();
     uids.iter().filter_map(|uid| numbering.of(Uid(uid))).collect()
 }
@@ -79,8 +81,10 @@ pub(super) async fn tell_stored(
                     sync::write_flags_fetch(buffer, number, message, &names, context.enabled);
                 } else {
                     write_start(buffer, number);
-                    write_property(buffer, Property::Uid, message, &names);
-                    buffer.push(b' ');
+                    if context.enabled.tells_uids() {
+                        write_property(buffer, Property::Uid, message, &names);
+                        buffer.push(b' ');
+                    }
                     write_property(buffer, Property::ModSeq, message, &names);
                     write_end(buffer);
                 }
@@ -88,7 +92,11 @@ pub(super) async fn tell_stored(
             }
         }
         for message in chunk {
-            view.note_told(message.uid, message.change);
+            // With `.SILENT` only the change next to all that is known is sure to be ours alone; a
+            // later one may have another's below it, and is told.
+            if told == Told::Flags || message.change == view.seen_change.next() {
+                view.note_told(message.uid, message.change);
+            }
         }
     }
 }

@@ -8,11 +8,12 @@ use account::MessageChange;
 use base::{Closed, Ranges};
 
 use super::Context;
+use super::walk::Walk;
 use crate::capability::Enabled;
 use crate::reply::Failure;
 use crate::response::flags;
 use crate::response::text::{write_number, write_ranges};
-use crate::view::Selected;
+use crate::view::{Selected, from_numbers};
 
 /// What may be told now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,29 +25,12 @@ pub(crate) enum Telling {
 }
 
 /// Tells the client what changed since it was last told. Costs nothing when nothing did.
-pub(crate) async fn sync(view: &mut Selected, telling: Telling, context: &mut Context<'_, '_>) -> Result<(), Failure> {
-    // Read before the changes are, and both without a wait between them: one moment.
-    let now_at = context.account.highest_change();
-    let mut updated = Vec::new();
-    let mut has_new = false;
-    if now_at > view.seen_change {
-        for change in context.account.changes(view.mailbox, view.seen_change) {
-            match change {
-                MessageChange::Vanished(uid, _) if view.uids.contains(uid.0) => view.pending.insert(uid.0),
-                MessageChange::Vanished(..) => {}
-                MessageChange::Updated(message) if view.uids.contains(message.uid.0) => {
-                    if !view.is_told(message.uid, message.change) {
-                        updated.push(message);
-                    }
-                }
-                MessageChange::Updated(message) => {
-                    view.uids.insert(message.uid.0);
-                    has_new = true;
-                }
-            }
-        }
-        view.advance_to(now_at);
-    }
+pub(crate) async fn sync(
+    view: &mut Selected,
+    telling: Telling,
+    context: &mut Context<'_, '_>,
+) -> Result<(), Failure> {
+    let News { updated, has_new } = learn(view, context);
     if telling == Telling::Everything {
         tell_expunged(view, context).await?;
     }
@@ -57,8 +41,38 @@ pub(crate) async fn sync(view: &mut Selected, telling: Telling, context: &mut Co
             out.extend_from_slice(b"* 0 RECENT\r\n");
         }
     }
-    tell_flags(view, &mut updated, context).await?;
-    Ok(())
+    tell_flags(view, &updated, context).await
+}
+
+/// What a look at the changes brought, beside what the view keeps of it.
+#[derive(Default)]
+struct News {
+    /// Messages whose flags the client knows otherwise.
+    updated: Ranges,
+    has_new: bool,
+}
+
+/// Brings the view up to the account's last change, at one moment: there is no wait in here.
+fn learn(view: &mut Selected, context: &Context<'_, '_>) -> News {
+    let now_at = context.account.highest_change();
+    if now_at <= view.seen_change {
+        return News::default();
+    }
+    let (mut new, mut updated, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+    for change in context.account.changes(view.mailbox, view.seen_change) {
+        match change {
+            MessageChange::Vanished(uid, _) => gone.push(uid.0),
+            MessageChange::Updated(message) if !view.uids.contains(message.uid.0) => new.push(message.uid.0),
+            MessageChange::Updated(message) if view.is_told(message.uid, message.change) => {}
+            MessageChange::Updated(message) => updated.push(message.uid.0),
+        }
+    }
+    // What came and went in between was never there for this client.
+    view.pending.extend_from(&from_numbers(gone).intersection(&view.uids));
+    let has_new = !new.is_empty();
+    view.uids.extend_from(&from_numbers(new));
+    view.advance_to(now_at);
+    News { updated: from_numbers(updated), has_new }
 }
 
 /// `* n EXISTS`
@@ -103,29 +117,33 @@ pub(super) fn write_vanished(out: &mut Vec<u8>, gone: &Ranges, is_earlier: bool)
     out.extend_from_slice(b"\r\n");
 }
 
-/// FETCH responses nobody asked for: flags that others changed.
+/// FETCH responses nobody asked for: the flags of `updated`, as they are now.
 pub(super) async fn tell_flags(
     view: &mut Selected,
-    updated: &mut Vec<account::Message>,
+    updated: &Ranges,
     context: &mut Context<'_, '_>,
-) -> Result<(), Closed> {
+) -> Result<(), Failure> {
     if updated.is_empty() {
         return Ok(());
     }
     let names = context.account.keywords();
     tell_new_keywords(view, &names, context);
-    updated.sort_unstable_by_key(|message| message.uid);
     let mut numbering = view.numbering();
-    for message in updated.iter() {
-        let Some(number) = numbering.of(message.uid) else { continue };
-        write_flags_fetch(&mut context.out.buffer, number, message, &names, context.enabled);
-        context.out.room().await?;
+    let mut walk = Walk::new(view.mailbox, updated);
+    loop {
+        let chunk = walk.advance(context.account);
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        for message in chunk {
+            let Some(number) = numbering.of(message.uid) else { continue };
+            write_flags_fetch(&mut context.out.buffer, number, message, &names, context.enabled);
+            context.out.room().await?;
+        }
     }
-    Ok(())
 }
 
-/// `* n FETCH (UID u FLAGS (…) [MODSEQ (m)])`. RFC 7162 §3.2.4 wants UID and MODSEQ once QRESYNC is
-/// on; MODSEQ is for everybody with CONDSTORE (§3.1), and a UID never hurts.
+/// `* n FETCH ([UID u] FLAGS (…) [MODSEQ (m)])`; MODSEQ is for everybody with CONDSTORE (RFC 7162 §3.1).
 pub(crate) fn write_flags_fetch(
     out: &mut Vec<u8>,
     number: u32,
@@ -135,9 +153,13 @@ pub(crate) fn write_flags_fetch(
 ) {
     out.extend_from_slice(b"* ");
     write_number(out, u64::from(number));
-    out.extend_from_slice(b" FETCH (UID ");
-    write_number(out, u64::from(message.uid.0));
-    out.extend_from_slice(b" FLAGS ");
+    out.extend_from_slice(b" FETCH (");
+    if enabled.tells_uids() {
+        out.extend_from_slice(b"UID ");
+        write_number(out, u64::from(message.uid.0));
+        out.push(b' ');
+    }
+    out.extend_from_slice(b"FLAGS ");
     flags::write_flags(out, message.flags, message.keywords, names);
     if enabled.has(Enabled::CONDSTORE) {
         out.extend_from_slice(b" MODSEQ (");

@@ -19,20 +19,21 @@ use super::{Act, Action, Reply, handle};
 use crate::capability::Enabled;
 use crate::command::{Command, parse};
 use crate::limits::Limits;
+use crate::parse::Text;
 use crate::reply::write_tagged;
 use crate::view::Selected;
 
 /// One session of an account whose INBOX is selected.
-struct Fixture {
+pub(super) struct Fixture {
     _world: World,
-    account: Account,
-    selected: Option<Box<Selected>>,
+    pub(super) account: Account,
+    pub(super) selected: Option<Box<Selected>>,
     enabled: Enabled,
     now: Timestamp,
 }
 
 impl Fixture {
-    fn new(messages: &[&[u8]]) -> Self {
+    pub(super) fn new(messages: &[&[u8]]) -> Self {
         let world = World::new();
         let account = world.account("ann");
         let mut fixture =
@@ -85,7 +86,7 @@ impl Fixture {
 
     fn say_to(&mut self, command: &str, out: &mut Out<'_>) {
         let line = alloc::format!("t {command}");
-        let action = action(parse(line.as_bytes()).unwrap().command.expect(command));
+        let action = action(parse(&text(line.as_bytes())).unwrap().command.expect(command));
         let act = Act {
             action,
             tag: "t".to_string(),
@@ -115,7 +116,11 @@ fn action(command: Command) -> Action {
     }
 }
 
+fn text(bytes: &[u8]) -> Text {
+    Text { bytes: bytes.to_vec(), attached: Vec::new() }
+}
+
 /// The lines of an answer, one a line.
 fn lines(lines: &[&str]) -> String {
-    lines.iter().map(|line| alloc::format!("{line}\r\n")).collect()
+    lines.iter().flat_map(|line| [*line, "\r\n"]).collect()
 }

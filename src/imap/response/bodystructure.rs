@@ -136,7 +136,8 @@ mod tests {
         let message = "Subject: x\r\n\r\none\r\ntwo\r\n";
         let plain = "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 10 2)";
         assert_eq!(written(message, Extent::Plain), plain);
-        let extended = "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 10 2 NIL NIL NIL NIL)";
+        let extended =
+            "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 10 2 NIL NIL NIL NIL)";
         assert_eq!(written(message, Extent::Extended), extended);
     }
 

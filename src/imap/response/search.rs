@@ -44,7 +44,8 @@ pub(crate) fn write_esearch(out: &mut Vec<u8>, tag: &str, returns: Returns, foun
     if found.is_uid {
         out.extend_from_slice(b" UID");
     }
-    let ends = [(Returns::MIN, b" MIN ", found.numbers.first()), (Returns::MAX, b" MAX ", found.numbers.last())];
+    let ends =
+        [(Returns::MIN, b" MIN ", found.numbers.first()), (Returns::MAX, b" MAX ", found.numbers.last())];
     for (option, name, number) in ends {
         if let (true, Some(number)) = (returns.has(option), number) {
             out.extend_from_slice(name);
@@ -78,7 +79,13 @@ mod tests {
         let ends = Returns::MIN.with(Returns::MAX);
         for (returns, is_uid, numbers, mod_seq, want) in [
             (all, false, &numbers, None, "* ESEARCH (TAG \"a1\") ALL 2:3,9 COUNT 3\r\n"),
-            (ends, true, &numbers, Some(ChangeNumber(7)), "* ESEARCH (TAG \"a1\") UID MIN 2 MAX 9 MODSEQ 7\r\n"),
+            (
+                ends,
+                true,
+                &numbers,
+                Some(ChangeNumber(7)),
+                "* ESEARCH (TAG \"a1\") UID MIN 2 MAX 9 MODSEQ 7\r\n",
+            ),
             (all.with(ends), false, &Ranges::new(), None, "* ESEARCH (TAG \"a1\") COUNT 0\r\n"),
         ] {
             let mut out = Vec::new();

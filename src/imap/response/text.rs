@@ -97,7 +97,9 @@ mod tests {
 
     #[test]
     fn strings_take_the_form_that_can_hold_them() {
-        for (text, want) in [("", "\"\""), ("a \"b\\", "\"a \\\"b\\\\\""), ("ü", "{2}\r\nü"), ("a\r\n", "{3}\r\na\r\n")] {
+        for (text, want) in
+            [("", "\"\""), ("a \"b\\", "\"a \\\"b\\\\\""), ("ü", "{2}\r\nü"), ("a\r\n", "{3}\r\na\r\n")]
+        {
             assert_eq!(written(|out| write_string(out, text.as_bytes())), want);
         }
         assert_eq!(written(|out| write_nstring(out, None)), "NIL");

@@ -42,7 +42,12 @@ impl Imap {
             }
             Command::Id => {
                 self.output.extend_from_slice(
-                    concat!("* ID (\"name\" \"Angarium\" \"version\" \"", env!("CARGO_PKG_VERSION"), "\")\r\n").as_bytes(),
+                    concat!(
+                        "* ID (\"name\" \"Angarium\" \"version\" \"",
+                        env!("CARGO_PKG_VERSION"),
+                        "\")\r\n"
+                    )
+                    .as_bytes(),
                 );
                 self.ok(&tag, "pleased to meet you");
             }
@@ -187,7 +192,8 @@ impl Imap {
     }
 
     pub(super) fn command_done(&mut self, done: Done) {
-        let State::Running(Running { identity, is_idle }) = mem::replace(&mut self.state, State::Logout) else {
+        let State::Running(Running { identity, is_idle }) = mem::replace(&mut self.state, State::Logout)
+        else {
             unreachable!("only a running command is done");
         };
         let Done { tag, selected, outcome } = done;
@@ -223,7 +229,10 @@ fn in_mailbox(view: &Selected, command: Command) -> Judged {
         Command::Close if view.is_read_only => return Judged::Unselect,
         Command::Close => Action::Close,
         Command::Expunge(_) | Command::Store(_) | Command::Move(_) if view.is_read_only => {
-            return Judged::Refused(Failure::No(Some(Code::Word("READ-ONLY")), "the mailbox is open to be read only"));
+            return Judged::Refused(Failure::No(
+                Some(Code::Word("READ-ONLY")),
+                "the mailbox is open to be read only",
+            ));
         }
         Command::Expunge(set) => Action::Expunge(set),
         Command::Fetch(fetch) => Action::Fetch(fetch),

@@ -1,4 +1,5 @@
-//! LOGIN and AUTHENTICATE (RFC 9051 §6.2), and what comes of them.
+//! LOGIN and AUTHENTICATE (RFC 9051 §6.2), and what comes of them. The mechanisms (RFC 4616, RFC 5802,
+//! RFC 7677, channel bindings by RFC 9266) are `auth`'s.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -31,18 +32,23 @@ impl Imap {
     /// AUTHENTICATE, with or without an initial response (RFC 4959).
     pub(super) fn authenticate(&mut self, tag: String, request: &Authenticate) -> Option<Next<Request>> {
         let nonce = self.next_attempt()?;
-        let mut exchange = match Exchange::start(&request.mechanism, self.tls.as_ref(), &self.config.auth, nonce) {
-            Ok(exchange) => Box::new(exchange),
-            Err(why) => {
-                let failure = match why {
-                    Unsupported::Unknown => Failure::No(Some(Code::Word("CANNOT")), "there is no such mechanism"),
-                    Unsupported::NeedsEncryption => needs_encryption(),
-                    Unsupported::NeedsBinding => Failure::No(Some(Code::Word("CANNOT")), "there is no channel to bind to"),
-                };
-                self.finish(&tag, &Err(failure));
-                return None;
-            }
-        };
+        let mut exchange =
+            match Exchange::start(&request.mechanism, self.tls.as_ref(), &self.config.auth, nonce) {
+                Ok(exchange) => Box::new(exchange),
+                Err(why) => {
+                    let failure = match why {
+                        Unsupported::Unknown => {
+                            Failure::No(Some(Code::Word("CANNOT")), "there is no such mechanism")
+                        }
+                        Unsupported::NeedsEncryption => needs_encryption(),
+                        Unsupported::NeedsBinding => {
+                            Failure::No(Some(Code::Word("CANNOT")), "there is no channel to bind to")
+                        }
+                    };
+                    self.finish(&tag, &Err(failure));
+                    return None;
+                }
+            };
         let step = exchange.begin(request.initial.as_ref().map(|line| line.reveal().as_slice()));
         self.advance(tag, exchange, step)
     }
@@ -67,7 +73,9 @@ impl Imap {
     }
 
     pub(super) fn login_answer(&mut self, answer: Answer) {
-        let State::LoggingIn(LoggingIn { tag, exchange }) = mem::replace(&mut self.state, State::NotAuthenticated) else {
+        let State::LoggingIn(LoggingIn { tag, exchange }) =
+            mem::replace(&mut self.state, State::NotAuthenticated)
+        else {
             unreachable!("only a login asks who somebody is");
         };
         let Some(mut exchange) = exchange else { return self.answered(&tag, answer) };

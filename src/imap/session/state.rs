@@ -61,9 +61,15 @@ pub(super) struct Idle {
 impl State {
     pub(super) const fn identity(&self) -> Option<&Identity> {
         match self {
-            Self::NotAuthenticated | Self::Handshake | Self::Authenticating(_) | Self::LoggingIn(_) | Self::Logout => None,
-            Self::Authenticated(identity) | Self::Selected(identity, _) => Some(identity),
-            Self::Running(Running { identity, .. }) | Self::Idle(Idle { identity, .. }) => Some(identity),
+            Self::NotAuthenticated
+            | Self::Handshake
+            | Self::Authenticating(_)
+            | Self::LoggingIn(_)
+            | Self::Logout => None,
+            Self::Authenticated(identity)
+            | Self::Selected(identity, _)
+            | Self::Running(Running { identity, .. })
+            | Self::Idle(Idle { identity, .. }) => Some(identity),
         }
     }
 

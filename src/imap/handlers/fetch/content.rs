@@ -9,7 +9,7 @@ use mime::PartTree;
 
 use crate::command::fetch::{Item, Label, Section, What};
 use crate::handlers::walk::read_header;
-use crate::limits::WHOLE_BODY_BYTES_MAX;
+use crate::limits::{HEADER_READ_BYTES, WHOLE_BODY_BYTES_MAX};
 
 /// What of a message's bytes the items of a FETCH need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -26,7 +26,11 @@ impl Need {
     pub(super) fn of(items: &[Item]) -> Self {
         items.iter().fold(Self::default(), |need, item| {
             let more = Self::of_item(item);
-            Self { header: need.header | more.header, bytes: need.bytes | more.bytes, tree: need.tree | more.tree }
+            Self {
+                header: need.header | more.header,
+                bytes: need.bytes | more.bytes,
+                tree: need.tree | more.tree,
+            }
         })
     }
 
@@ -43,6 +47,12 @@ impl Need {
             },
         };
         Self { header, bytes, tree }
+    }
+
+    /// Bytes that are held of a message while it is told of, about.
+    pub(super) fn bytes_of(self, message: &Message) -> u32 {
+        let is_whole = self.tree || self.bytes && message.size <= WHOLE_BODY_BYTES_MAX;
+        if is_whole { message.size } else { message.size.min(HEADER_READ_BYTES) }
     }
 
     /// Whether any byte is needed.

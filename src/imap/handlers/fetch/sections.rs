@@ -180,9 +180,13 @@ mod tests {
 
     #[test]
     fn partials_are_cut_at_the_end() {
-        for (size, offset, length, want) in
-            [(10, 0, 4, 0..4), (10, 8, 4, 8..10), (10, 10, 1, 10..10), (10, 99, 1, 10..10), (10, 3, u64::MAX, 3..10)]
-        {
+        for (size, offset, length, want) in [
+            (10, 0, 4, 0..4),
+            (10, 8, 4, 8..10),
+            (10, 10, 1, 10..10),
+            (10, 99, 1, 10..10),
+            (10, 3, u64::MAX, 3..10),
+        ] {
             assert_eq!(cut(size, Some(Partial { offset, length })), want);
         }
         assert_eq!(cut(10, None), 0..10);

@@ -97,3 +97,70 @@ fn day(at: Timestamp) -> Date {
     let (year, month, day, ..) = at.civil_utc();
     Date { year, month, day }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+
+    use account::Flags;
+    use base::{ChangeNumber, Random};
+    use sim::{Clock, samples};
+
+    use super::*;
+    use crate::command::search::Key;
+    use crate::handlers::search::plan::{Plan, Reads};
+    use crate::handlers::tests::Fixture;
+
+    fn key(random: &mut Random, depth: u64) -> Key {
+        let texts = ["", "plan", "café", "bob", "multipart", "grüße", "zzz"];
+        let text = |random: &mut Random| texts[random.below(texts.len() as u64) as usize].to_string();
+        let date = Date { year: 2026, month: 1, day: random.below(9) as u32 + 1 };
+        let of = [DateOf::Received, DateOf::Sent, DateOf::Saved][random.below(3) as usize];
+        let relation = [Relation::Before, Relation::On, Relation::Since][random.below(3) as usize];
+        match random.below(if depth == 0 { 9 } else { 12 }) {
+            0 => Key::Body(text(random)),
+            1 => Key::Text(text(random)),
+            2 => {
+                Key::Header(["Subject", "From", "X-None"][random.below(3) as usize].to_string(), text(random))
+            }
+            3 => Key::Date(of, relation, date),
+            4 => Key::Larger(random.below(900)),
+            5 => Key::ModSeq(ChangeNumber(random.below(20))),
+            6 => Key::Flag(Flags::SEEN),
+            7 => Key::EmailId("M3".to_string()),
+            8 => Key::All,
+            9 => Key::Not(Box::new(key(random, depth - 1))),
+            10 => Key::Or(Box::new(key(random, depth - 1)), Box::new(key(random, depth - 1))),
+            _ => Key::And(Vec::from([key(random, depth - 1), key(random, depth - 1)])),
+        }
+    }
+
+    #[test]
+    fn what_is_decided_early_is_what_the_whole_message_decides() {
+        let bytes: Vec<&[u8]> = samples::ALL.iter().map(|(_, bytes)| *bytes).collect();
+        let ann = Fixture::new(&bytes);
+        let view = ann.selected.as_deref().unwrap();
+        let mut messages = Vec::new();
+        ann.account.for_each(view.mailbox, |message| messages.push(*message));
+        let trees: Vec<PartTree> = bytes.iter().map(|bytes| mime::scan(bytes)).collect();
+        let (mut random, mut early) = (Random::new(11), 0);
+        for _ in 0..300 {
+            let keys = [key(&mut random, 3)];
+            let plan = Plan::new(&keys, view, &[], Clock::START);
+            for ((message, bytes), tree) in messages.iter().zip(&bytes).zip(&trees) {
+                let header = bytes.get(..mime::end_of_headers(bytes));
+                let verdict = judge(&plan.test, &Facts { message, header, whole: Some((bytes, tree)) });
+                assert!(verdict.is_some(), "{keys:?}");
+                for facts in [Facts::of_row(message), Facts { message, header, whole: None }] {
+                    let decided = judge(&plan.test, &facts);
+                    assert!(decided.is_none() || decided == verdict, "{keys:?}");
+                    assert!(decided.is_some() || plan.reads > Reads::Nothing, "{keys:?}");
+                    early += usize::from(decided.is_some());
+                }
+            }
+        }
+        assert!(early > 1000);
+    }
+}

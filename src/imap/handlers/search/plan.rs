@@ -5,13 +5,14 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use account::Flags;
+use account::{Flags, Message};
 use base::{ChangeNumber, MessageId, Ranges, Timestamp};
 use mime::{Date, Needle};
 
 use crate::command::search::{DateOf, Key, Relation};
+use crate::limits::HEADER_READ_BYTES;
 use crate::response::fetch::read_email_id;
-use crate::view::{BadSequence, Selected};
+use crate::view::Selected;
 
 /// What must hold of a message.
 #[derive(Clone, Debug)]
@@ -54,22 +55,53 @@ pub(super) enum Test {
     Text(Needle),
 }
 
+/// How much of a message a test may have to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reads {
+    /// Its row.
+    Nothing,
+    /// Its header.
+    Header,
+    /// All of it.
+    Whole,
+}
+
+impl Test {
+    fn reads(&self) -> Reads {
+        match self {
+            Self::All(tests) => tests.iter().map(Self::reads).max().unwrap_or(Reads::Nothing),
+            Self::Either(a, b) => a.reads().max(b.reads()),
+            Self::Not(test) => test.reads(),
+            Self::Body(_) | Self::Text(_) => Reads::Whole,
+            Self::HasField(_) | Self::Field(..) | Self::Date(DateOf::Sent, ..) => Reads::Header,
+            _ => Reads::Nothing,
+        }
+    }
+}
+
 /// A search made ready.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) test: Test,
+    /// The most that the test may have to see of a message.
+    pub(super) reads: Reads,
 }
 
 impl Plan {
     /// Prepares `keys`, all of which must hold.
-    pub(super) fn new(
-        keys: &[Key],
-        view: &Selected,
-        keywords: &[String],
-        now: Timestamp,
-    ) -> Result<Self, BadSequence> {
+    pub(super) fn new(keys: &[Key], view: &Selected, keywords: &[String], now: Timestamp) -> Self {
         let maker = Maker { view, keywords, now };
-        Ok(Self { test: Test::All(maker.tests(keys)?) })
+        let test = Test::All(maker.tests(keys));
+        Self { reads: test.reads(), test }
+    }
+
+    /// Bytes that may be held of a message while it is judged, about.
+    pub(super) fn bytes_of(&self, message: &Message) -> u32 {
+        match self.reads {
+            Reads::Nothing => 0,
+            Reads::Header => message.size.min(HEADER_READ_BYTES),
+            Reads::Whole => message.size,
+        }
     }
 
     /// Those of the view that the sets among the outermost keys leave over.
@@ -89,22 +121,22 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn tests(&self, keys: &[Key]) -> Result<Vec<Test>, BadSequence> {
+    fn tests(&self, keys: &[Key]) -> Vec<Test> {
         keys.iter().map(|key| self.test(key)).collect()
     }
 
-    fn test(&self, key: &Key) -> Result<Test, BadSequence> {
-        Ok(match key {
+    fn test(&self, key: &Key) -> Test {
+        match key {
             Key::All => Test::Always(true),
             // Threads are not kept, so no message has a THREADID (RFC 8474 §5.2).
             Key::Nothing | Key::ThreadId(_) => Test::Always(false),
-            Key::And(keys) => Test::All(self.tests(keys)?),
-            Key::Or(a, b) => Test::Either(Box::new(self.test(a)?), Box::new(self.test(b)?)),
-            Key::Not(key) => Test::Not(Box::new(self.test(key)?)),
+            Key::And(keys) => Test::All(self.tests(keys)),
+            Key::Or(a, b) => Test::Either(Box::new(self.test(a)), Box::new(self.test(b))),
+            Key::Not(key) => Test::Not(Box::new(self.test(key))),
             Key::Flag(flag) => Test::Flag(*flag),
             Key::Keyword(name) => self.keyword(name),
-            Key::Numbers(set) => Test::Uids(self.view.resolve(set, false)?),
-            Key::Uids(set) => Test::Uids(self.view.resolve(set, true)?),
+            Key::Numbers(set) => Test::Uids(self.view.resolve_known(set, false)),
+            Key::Uids(set) => Test::Uids(self.view.resolve_known(set, true)),
             Key::Date(of, relation, date) => Test::Date(*of, *relation, *date),
             Key::Larger(size) => Test::Larger(*size),
             Key::Smaller(size) => Test::Smaller(*size),
@@ -119,7 +151,7 @@ impl Maker<'_> {
             Key::Body(text) | Key::Text(text) if text.is_empty() => Test::Always(true),
             Key::Body(text) => Test::Body(Needle::new(text)),
             Key::Text(text) => Test::Text(Needle::new(text)),
-        })
+        }
     }
 
     fn keyword(&self, name: &str) -> Test {

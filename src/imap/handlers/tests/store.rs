@@ -7,19 +7,17 @@ fn flags_are_set_added_and_removed_and_told_once() {
     let mut ann = Fixture::new(&[SMALL, SMALL]);
     assert_eq!(
         ann.say("STORE 1:2 +FLAGS (\\Flagged)"),
-        lines(&["* 1 FETCH (UID 1 FLAGS (\\Flagged))", "* 2 FETCH (UID 2 FLAGS (\\Flagged))", "t OK stored"])
+        lines(&["* 1 FETCH (FLAGS (\\Flagged))", "* 2 FETCH (FLAGS (\\Flagged))", "t OK stored"])
     );
     assert_eq!(ann.say("STORE 2 FLAGS.SILENT (\\Deleted \\Seen)"), lines(&["t OK stored"]));
-    assert_eq!(ann.say("NOOP"), lines(&["t OK done"]));
+    assert_eq!(ann.say("NOOP"), lines(&["t OK up to date"]));
     assert_eq!(
         ann.say("UID STORE 2 -FLAGS \\Seen"),
         lines(&["* 2 FETCH (UID 2 FLAGS (\\Deleted))", "t OK stored"])
     );
     let said = ann.say("STORE 1 +FLAGS ($Work)");
     assert!(said.starts_with("* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Work)\r\n"), "{said}");
-    assert!(said.ends_with("* 1 FETCH (UID 1 FLAGS (\\Flagged $Work))\r\nt OK stored\r\n"), "{said}");
-    ann.say("EXAMINE INBOX");
-    assert!(ann.say("STORE 1 FLAGS ()").starts_with("t NO [READ-ONLY]"));
+    assert!(said.ends_with("* 1 FETCH (FLAGS (\\Flagged $Work))\r\nt OK stored\r\n"), "{said}");
 }
 
 #[test]
@@ -32,9 +30,15 @@ fn unchanged_since_leaves_changed_messages_alone_and_names_them() {
     let said = ann.say(&alloc::format!("STORE 1:2 (UNCHANGEDSINCE {since}) +FLAGS.SILENT (\\Deleted)"));
     assert_eq!(
         said,
-        alloc::format!("* 2 FETCH (UID 3 MODSEQ ({}))\r\nt OK [MODIFIED 1] some of the messages had changed\r\n", since + 3)
+        alloc::format!(
+            "* 2 FETCH (MODSEQ ({}))\r\nt OK [MODIFIED 1] some of the messages had changed\r\n",
+            since + 3
+        )
     );
-    assert!(ann.say("UID STORE 2 (UNCHANGEDSINCE 0) FLAGS ()").ends_with("t OK [MODIFIED 2] some of the messages had changed\r\n"));
+    assert!(
+        ann.say("UID STORE 2 (UNCHANGEDSINCE 0) FLAGS ()")
+            .ends_with("t OK [MODIFIED 2] some of the messages had changed\r\n")
+    );
 }
 
 #[test]
@@ -43,6 +47,6 @@ fn a_message_that_is_gone_is_skipped_and_reported() {
     ann.remove(&[1]);
     assert_eq!(
         ann.say("STORE 1:2 FLAGS (\\Seen)"),
-        lines(&["* 2 FETCH (UID 2 FLAGS (\\Seen))", "t NO [EXPUNGEISSUED] some of the messages are gone"])
+        lines(&["* 2 FETCH (FLAGS (\\Seen))", "t NO [EXPUNGEISSUED] some of the messages are gone"])
     );
 }
