@@ -29,7 +29,9 @@ impl Account {
         loop {
             rows.clear();
             self.engine.rows(self.partition.0, self.id.0, mailbox.0, from, ROWS_PER_READ, &mut rows);
-            rows.iter().for_each(|row| each(&Message::from_row(row)));
+            for row in &rows {
+                each(&Message::from_row(row));
+            }
             match rows.last() {
                 Some(last) if rows.len() == ROWS_PER_READ && last.item < u32::MAX => from = last.item + 1,
                 _ => return,

@@ -130,10 +130,7 @@ mod tests {
             );
         }
         assert_eq!(MailboxName::new(&"a".repeat(201)), Err(NameError::TooLong));
-        assert_eq!(
-            MailboxName::new(&"a/".repeat(40).trim_end_matches('/').to_owned()),
-            Err(NameError::TooDeep)
-        );
+        assert_eq!(MailboxName::new("a/".repeat(40).trim_end_matches('/')), Err(NameError::TooDeep));
     }
 
     #[test]

@@ -130,6 +130,7 @@ impl Default for Listeners {
 /// `[limits]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "these are the names an operator writes")]
 pub struct Limits {
     /// The largest message, in bytes.
     pub message_bytes_max: Spanned<usize>,
@@ -137,9 +138,9 @@ pub struct Limits {
     pub recipients_max: usize,
     /// Messages a minute on one SMTP connection.
     pub messages_per_minute_max: u32,
-    /// Connections to one shard.
+    /// Connections, all protocols and shards together.
     pub connections_max: usize,
-    /// Connections from one source address to one shard.
+    /// Connections from one source: an IPv4 address, or an IPv6 network of 64 bits.
     pub connections_per_source_max: usize,
 }
 
@@ -367,6 +368,8 @@ impl Config {
         let mut imap = imap::Config::new(&self.server.hostname);
         imap.auth = policy;
         imap.limits.append_bytes_max = message_bytes_max;
+        imap.limits.append_command_bytes_max =
+            imap.limits.append_command_bytes_max.max(message_bytes_max.saturating_add(FRAME_ROOM_BYTES));
         let mut pop3 = pop3::Config::new(&self.server.hostname);
         pop3.auth = policy;
         Arc::new(Settings {
@@ -383,10 +386,10 @@ impl Config {
 
 fn parse_address(text: &str) -> Result<ListenAddress, String> {
     if let Some(path) = text.strip_prefix("unix:") {
-        return match path.starts_with('/') {
-            true => Ok(ListenAddress::Unix(PathBuf::from(path))),
-            false => Err(format!("{text:?}: the path of a Unix socket begins with /")),
-        };
+        if path.starts_with('/') {
+            return Ok(ListenAddress::Unix(PathBuf::from(path)));
+        }
+        return Err(format!("{text:?}: the path of a Unix socket begins with /"));
     }
     text.parse().map(ListenAddress::Tcp).map_err(|_| {
         format!("{text:?} is no address to listen on; write IP:PORT, such as \"0.0.0.0:25\", \"[::]:25\" or \"unix:/run/angarium/lmtp.sock\"")

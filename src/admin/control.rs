@@ -186,8 +186,8 @@ pub fn frame(json: &[u8], payload: &[u8]) -> Vec<u8> {
 
 /// The two lengths at the front of a frame: JSON, payload.
 pub fn lengths(head: [u8; 8]) -> (usize, usize) {
-    let [a, b, c, d, e, f, g, h] = head;
-    (u32::from_be_bytes([a, b, c, d]) as usize, u32::from_be_bytes([e, f, g, h]) as usize)
+    let both = u64::from_be_bytes(head);
+    ((both >> 32) as usize, (both & u64::from(u32::MAX)) as usize)
 }
 
 /// An answer as JSON and payload.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::cli::DemoArgs;
-use crate::config::Listeners;
+use crate::config::{Listeners, Server};
 use crate::{Config, Control, Exit, Failure, Host, ImportMessage, Request, print};
 
 /// The demo's domain: never anybody's (RFC 2606 §3).
@@ -80,13 +80,17 @@ impl Demo {
     }
 
     fn config(&self, folder: &Path, ports: DemoPorts) -> Config {
-        let mut config = Config::default();
-        config.server.hostname = "localhost".to_owned();
-        config.server.data = folder.to_owned();
-        config.server.shards = self.args.shards.unwrap_or(0);
-        config.server.cpus = self.args.cpus.clone().unwrap_or_default();
-        config.server.default_domain = DOMAIN.to_owned();
-        config.server.postmaster = format!("{}@{DOMAIN}", PEOPLE[0].0);
+        let mut config = Config {
+            server: Server {
+                hostname: "localhost".to_owned(),
+                data: folder.to_owned(),
+                shards: self.args.shards.unwrap_or(0),
+                cpus: self.args.cpus.clone().unwrap_or_default(),
+                default_domain: DOMAIN.to_owned(),
+                postmaster: format!("{}@{DOMAIN}", PEOPLE[0].0),
+            },
+            ..Config::default()
+        };
         config.auth.allow_plaintext_without_tls = true;
         config.limits.connections_per_source_max = config.limits.connections_max;
         let on = |port: u16| vec![Spanned::new(0..0, format!("127.0.0.1:{port}"))];
@@ -259,34 +263,36 @@ const SAMPLES: [&str; 3] = [
 ];
 
 fn words(info: &DemoInfo, folder: &Path, is_temporary: bool) -> String {
-    let ports = info.ports;
-    let mut out = String::from("Angarium is serving on loopback. Log in with:\n\n");
-    for account in &info.accounts {
-        out += &format!("    {:<24} {}\n", account.address, account.password);
-    }
-    out += &format!(
-        "\nSettings for mail programs (host 127.0.0.1, login name as above):\n\n    IMAP   {} (STARTTLS)   {} (TLS)\n    POP3   {} (STLS)       {} (TLS)\n    SMTP   {} (STARTTLS)   {} (TLS)   submission, log in\n    SMTP   {}   mail from elsewhere\n    LMTP   {}\n\nThe certificate is self-signed; on loopback passwords are also taken without TLS.\n\nTry:\n\n    swaks --server 127.0.0.1:{} --to {}\n    curl -s imap://127.0.0.1:{}/INBOX -u '{}:{}' -X 'FETCH 1:* (UID ENVELOPE)'\n\n",
-        ports.imap,
-        ports.imaps,
-        ports.pop3,
-        ports.pop3s,
-        ports.submission,
-        ports.submissions,
-        ports.smtp,
-        ports.lmtp,
-        ports.smtp,
-        info.accounts.first().map_or("", |account| &account.address),
-        ports.imap,
-        info.accounts.first().map_or("", |account| &account.address),
-        info.accounts.first().map_or("", |account| &account.password),
-    );
-    out += &if is_temporary {
-        format!(
-            "The data is in {} and goes when the server ends; --data DIR keeps it. Stop with Ctrl-C.",
-            folder.display()
-        )
+    let DemoPorts { smtp, submission, submissions, lmtp, imap, imaps, pop3, pop3s } = info.ports;
+    let login = |account: &DemoAccount| format!("    {:<24} {}\n", account.address, account.password);
+    let logins: String = info.accounts.iter().map(login).collect();
+    let (address, password) =
+        info.accounts.first().map_or(("", ""), |account| (&account.address, &account.password));
+    let data = if is_temporary {
+        "and goes when the server ends; --data DIR keeps it."
     } else {
-        format!("The data stays in {}. Stop with Ctrl-C.", folder.display())
+        "and stays."
     };
-    out
+    let folder = folder.display();
+    format!(
+        "Angarium is serving on loopback. Log in with:
+
+{logins}
+Settings for mail programs (host 127.0.0.1, login name as above):
+
+    IMAP   {imap} (STARTTLS)   {imaps} (TLS)
+    POP3   {pop3} (STLS)       {pop3s} (TLS)
+    SMTP   {submission} (STARTTLS)   {submissions} (TLS)   submission, log in
+    SMTP   {smtp}   mail from elsewhere
+    LMTP   {lmtp}
+
+The certificate is self-signed; on loopback passwords are also taken without TLS.
+
+Try:
+
+    swaks --server 127.0.0.1:{smtp} --to {address}
+    curl -s imap://127.0.0.1:{imap}/INBOX -u '{address}:{password}' -X 'FETCH 1:* (UID ENVELOPE)'
+
+The data is in {folder} {data} Stop with Ctrl-C."
+    )
 }

@@ -45,12 +45,11 @@ fn done(json: Value) -> Response {
 /// Runs a request about the directory on the shard that owns it.
 async fn on_directory(shard: &Rc<Shard>, request: Request) -> Result<Response, Failure> {
     let work = move |there: Rc<Shard>| async move { people::execute(&there, request).await };
-    let answer = match shard.people.own() {
-        Some(_) => work(Rc::clone(shard)).await,
-        None => {
-            let owner = shard.router.partition_shard(DIRECTORY_PARTITION);
-            shard.router.on(owner, work).await.map_err(|_| gone())?
-        }
+    let answer = if shard.people.own().is_some() {
+        work(Rc::clone(shard)).await
+    } else {
+        let owner = shard.router.partition_shard(DIRECTORY_PARTITION);
+        shard.router.on(owner, work).await.map_err(|_| gone())?
     };
     answer.map(done)
 }

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use base::Secret;
-use directory::{AccountEntry, Credential, EmailAddress, NewAccount};
+use directory::{AccountEntry, AliasEntry, Credential, Directory, EmailAddress, NewAccount};
 use serde_json::{Value, json};
 use shard::{People, SCRAM_ITERATIONS, Shard};
 
@@ -59,8 +59,9 @@ async fn answer(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
                 entry.credential = credential.or(entry.credential.take());
                 entry.display_name = display_name.unwrap_or(std::mem::take(&mut entry.display_name));
                 entry.enabled = enabled.unwrap_or(entry.enabled);
+                // 0 takes the limit away.
                 entry.quota_bytes =
-                    quota_bytes.map_or(entry.quota_bytes, |quota| Some(quota).filter(|quota| *quota > 0));
+                    quota_bytes.map_or(entry.quota_bytes, |quota| (quota > 0).then_some(quota));
             };
             let entry = directory.update_account(id, update).await.map_err(|error| refused(&error))?;
             Ok(account_json(&entry))
@@ -70,12 +71,25 @@ async fn answer(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
             let entries = directory.accounts(after.as_ref(), LIST_ENTRIES_MAX);
             Ok(json!(entries.iter().map(account_json).collect::<Vec<_>>()))
         }
+        Request::AliasSet { .. } | Request::AliasRemove { .. } | Request::AliasList { .. } => {
+            alias(directory, request).await
+        }
+        Request::Ping
+        | Request::AccountShow { .. }
+        | Request::ImportPosition { .. }
+        | Request::ImportBatch { .. }
+        | Request::ExportBatch { .. } => unreachable!("`execute` answers these where their account is"),
+    }
+}
+
+async fn alias(directory: &Directory, request: Request) -> Result<Value, Failure> {
+    match request {
         Request::AliasSet { address, targets } => {
             let address = parse(&address)?;
             let targets = targets.iter().map(|target| parse(target)).collect::<Result<Vec<_>, _>>()?;
             let json = json!({ "alias": address.to_string() });
-            let alias = directory::AliasEntry { address, targets };
-            directory.put_alias(alias).await.map_err(|error| refused(&error))?;
+            let entry = AliasEntry { address, targets };
+            directory.put_alias(entry).await.map_err(|error| refused(&error))?;
             Ok(json)
         }
         Request::AliasRemove { address } => {
@@ -84,18 +98,14 @@ async fn answer(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
         }
         Request::AliasList { after } => {
             let after = after.map(|after| parse(&after)).transpose()?;
-            let aliases = directory.aliases(after.as_ref(), LIST_ENTRIES_MAX);
-            let entries = aliases.iter().map(|alias| {
+            let entries = directory.aliases(after.as_ref(), LIST_ENTRIES_MAX);
+            let rows = entries.iter().map(|alias| {
                 let targets: Vec<String> = alias.targets.iter().map(ToString::to_string).collect();
                 json!({ "address": alias.address.to_string(), "targets": targets })
             });
-            Ok(json!(entries.collect::<Vec<_>>()))
+            Ok(json!(rows.collect::<Vec<_>>()))
         }
-        Request::Ping
-        | Request::AccountShow { .. }
-        | Request::ImportPosition { .. }
-        | Request::ImportBatch { .. }
-        | Request::ExportBatch { .. } => unreachable!("`execute` answers these where their account is"),
+        _ => unreachable!("`answer` sends only what is about aliases"),
     }
 }
 

@@ -1,38 +1,45 @@
 //! Answers for people: tables and sentences. With `--json` the answer itself is printed.
 
-#![expect(clippy::print_stdout, reason = "this is where the command line speaks")]
+use std::io::Write;
 
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use serde_json::Value;
 
+/// A line on standard output. Whoever reads it may have gone (`| head`): that is no error.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        let _closed = writeln!(std::io::stdout(), $($words)*);
+    }};
+}
+
 /// Prints an answer.
 pub(crate) fn answer(value: &Value, is_json: bool) {
     if is_json {
-        println!("{value}");
+        say!("{value}");
         return;
     }
     match value {
-        Value::Array(rows) if rows.is_empty() => println!("none"),
-        Value::Array(rows) if rows.iter().all(Value::is_object) => println!("{}", table(rows)),
-        Value::Array(rows) => rows.iter().for_each(|row| println!("{}", plain(row))),
+        Value::Array(rows) if rows.is_empty() => say!("none"),
+        Value::Array(rows) if rows.iter().all(Value::is_object) => say!("{}", table(rows)),
+        Value::Array(rows) => rows.iter().for_each(|row| say!("{}", plain(row))),
         Value::Object(fields) => {
             for (name, field) in fields {
                 match field {
                     Value::Array(rows) if rows.iter().all(Value::is_object) && !rows.is_empty() => {
-                        println!("{name}:\n{}", table(rows));
+                        say!("{name}:\n{}", table(rows));
                     }
-                    _ => println!("{name}: {}", plain(field)),
+                    _ => say!("{name}: {}", plain(field)),
                 }
             }
         }
-        other => println!("{}", plain(other)),
+        other => say!("{}", plain(other)),
     }
 }
 
 /// Prints text as it is.
 pub(crate) fn text(text: &str) {
-    println!("{text}");
+    say!("{text}");
 }
 
 fn table(rows: &[Value]) -> Table {

@@ -145,9 +145,14 @@ fn init(args: &InitArgs, file: &Path, host: &dyn Host, is_json: bool) -> Result<
         let words = format!("{} is there already; `angarium config check` checks it", file.display());
         return Err(Failure::new(Exit::Exists, words));
     }
+    // Quoted as JSON strings, which are TOML strings too.
+    let quoted = |text: &str| Value::String(text.to_owned()).to_string();
     let text = format!(
-        "# Angarium's configuration; docs/operate/configure.md has every setting.\n\n[server]\nhostname = {:?}\ndata = {:?}\ndefault_domain = {:?}\n\n[store]\npartitions = {}\n",
-        args.hostname, args.data, args.domain, args.partitions
+        "# Angarium's configuration; docs/operate/configure.md has every setting.\n\n[server]\nhostname = {}\ndata = {}\ndefault_domain = {}\n\n[store]\npartitions = {}\n",
+        quoted(&args.hostname),
+        quoted(&args.data.to_string_lossy()),
+        quoted(&args.domain),
+        args.partitions
     );
     let config = Config::parse(file, &text)?;
     let broken = |error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", file.display()));

@@ -111,6 +111,6 @@ impl Service<ControlSession> for ControlService {
     }
 
     async fn changed(&mut self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -79,8 +79,8 @@ fn civil_from_days(days: i64) -> (i64, u32, u32) {
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_index = (5 * day_of_year + 2) / 153;
-    let day = (day_of_year - (153 * month_index + 2) / 5 + 1) as u32;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 } as u32;
+    let day = (day_of_year - (153 * month_index + 2) / 5 + 1).unsigned_abs() as u32;
+    let month = (if month_index < 10 { month_index + 3 } else { month_index - 9 }).unsigned_abs() as u32;
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -108,11 +108,11 @@ mod tests {
             (-1, (1969, 12, 31, 23, 59, 59), 3),
             (4_107_542_400, (2100, 3, 1, 0, 0, 0), 1),
         ] {
-            let t = Timestamp::from_s(s);
-            assert_eq!(t.civil_utc(), civil);
-            assert_eq!(t.weekday_utc(), weekday);
-            let (y, m, d, h, min, sec) = civil;
-            assert_eq!(Timestamp::from_civil_utc(y, m, d, h, min, sec), t);
+            let moment = Timestamp::from_s(s);
+            assert_eq!(moment.civil_utc(), civil);
+            assert_eq!(moment.weekday_utc(), weekday);
+            let (year, month, day, hour, minute, second) = civil;
+            assert_eq!(Timestamp::from_civil_utc(year, month, day, hour, minute, second), moment);
         }
     }
 }

@@ -4,7 +4,6 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use base::{Line, LineError, take_line};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::limits::{CLIENT_ANSWER_BYTES_MAX, CLIENT_LINE_BYTES_MAX};
@@ -24,8 +23,9 @@ pub struct Client {
     input: Vec<u8>,
     output: Vec<u8>,
     awaited: alloc::collections::VecDeque<Shape>,
-    /// The first line of the response under way.
-    first: Option<(bool, String)>,
+    /// The text of the first line of a response whose lines are under way.
+    first: Option<String>,
+    /// Those lines so far.
     lines: Vec<u8>,
 }
 
@@ -88,51 +88,52 @@ impl Client {
 
     /// The next whole response, if it is there.
     pub fn response(&mut self) -> Result<Option<Response>, ClientError> {
-        while let Line::Complete(line) = self.line()? {
-            if let Some(response) = self.take(&line)? {
-                self.awaited.pop_front();
-                return Ok(Some(response));
-            }
+        let mut taken = 0;
+        let mut response = None;
+        while response.is_none()
+            && let Some(end) = self.line_end(taken)?
+        {
+            let input = core::mem::take(&mut self.input);
+            response = self.line(input.get(taken..end).unwrap_or_default())?;
+            self.input = input;
+            taken = end + 2;
         }
-        Ok(None)
+        self.input.drain(..taken);
+        if response.is_some() {
+            self.awaited.pop_front();
+        }
+        Ok(response)
     }
 
-    /// A line of a message may hold any byte, so only its end is looked for.
-    fn line(&mut self) -> Result<Line, ClientError> {
-        if self.first.is_none() {
-            return take_line(&mut self.input, CLIENT_LINE_BYTES_MAX).map_err(|error| match error {
-                LineError::TooLong => ClientError::TooLong,
-                LineError::BareLineBreak | LineError::Nul => ClientError::Malformed,
-            });
+    /// Where the CRLF of the line from `start` on is.
+    fn line_end(&self, start: usize) -> Result<Option<usize>, ClientError> {
+        let rest = self.input.get(start..).unwrap_or_default();
+        match memchr::memmem::find(rest, b"\r\n") {
+            None if rest.len() < CLIENT_LINE_BYTES_MAX => Ok(None),
+            Some(end) if end < CLIENT_LINE_BYTES_MAX => Ok(Some(start + end)),
+            _ => Err(ClientError::TooLong),
         }
-        let Some(end) = memchr::memmem::find(&self.input, b"\r\n") else {
-            let is_long = self.input.len() >= CLIENT_LINE_BYTES_MAX;
-            return if is_long { Err(ClientError::TooLong) } else { Ok(Line::Partial) };
-        };
-        let mut line: Vec<u8> = self.input.drain(..end + 2).collect();
-        line.truncate(end);
-        Ok(Line::Complete(line))
     }
 
-    fn take(&mut self, line: &[u8]) -> Result<Option<Response>, ClientError> {
-        let Some((is_ok, text)) = self.first.take() else {
+    fn line(&mut self, line: &[u8]) -> Result<Option<Response>, ClientError> {
+        let Some(text) = self.first.take() else {
             let shape = *self.awaited.front().ok_or(ClientError::Unasked)?;
             let (is_ok, text) = first_line(line)?;
             if is_ok && shape == Shape::Lines {
-                self.first = Some((is_ok, text));
+                self.first = Some(text);
                 return Ok(None);
             }
             return Ok(Some(Response { is_ok, text, lines: Vec::new() }));
         };
         if line == b"." {
-            return Ok(Some(Response { is_ok, text, lines: core::mem::take(&mut self.lines) }));
+            return Ok(Some(Response { is_ok: true, text, lines: core::mem::take(&mut self.lines) }));
         }
         if self.lines.len() + line.len() > CLIENT_ANSWER_BYTES_MAX {
             return Err(ClientError::TooLong);
         }
         self.lines.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
         self.lines.extend_from_slice(b"\r\n");
-        self.first = Some((is_ok, text));
+        self.first = Some(text);
         Ok(None)
     }
 }
@@ -146,7 +147,11 @@ fn shape(line: &str) -> Shape {
     Shape::Line
 }
 
+/// A first line is clean text; the lines of a message after it may hold any byte.
 fn first_line(line: &[u8]) -> Result<(bool, String), ClientError> {
+    if memchr::memchr3(b'\r', b'\n', 0, line).is_some() {
+        return Err(ClientError::Malformed);
+    }
     let line = core::str::from_utf8(line).map_err(|_| ClientError::Malformed)?;
     let (mark, text) = line.split_once(' ').unwrap_or((line, ""));
     match mark {

@@ -122,7 +122,7 @@ impl Pop3 {
                     self.bad(|out| reply::parse_error(error, out));
                 }
             },
-            other => self.state = other,
+            _ => unreachable!("in no other state is a line taken"),
         }
     }
 
@@ -203,7 +203,8 @@ impl Session for Pop3 {
                     self.input = Vec::new();
                     return Next::StartTls;
                 }
-                _ => {}
+                State::Asking(_) | State::Working(_) => panic!("the last request has not been replied to"),
+                State::Authorization { .. } | State::Challenged(_) | State::Transaction(..) => {}
             }
             let line_bytes_max = self.line_bytes_max();
             match take_line(&mut self.input, line_bytes_max) {
@@ -237,7 +238,7 @@ impl Session for Pop3 {
             (State::Working(identity), Reply::Done(maildrop, outcome)) => {
                 self.done(identity, maildrop, outcome);
             }
-            (state, _) => panic!("a reply to a request that was not made, in {state:?}"),
+            _ => panic!("a reply to a request that was not made"),
         }
     }
 

@@ -75,7 +75,7 @@ pub fn drive<S: Session, V: Service<S>>(
     conn: Conn,
     mut session: S,
     mut service: V,
-    ctx: &DriveContext,
+    ctx: DriveContext,
 ) -> impl Future<Output = End<S>> {
     let mut driver = Driver { pipe: Pipe::new(conn, &ctx.timers), is_told: false, ctx };
     // Not an `async fn`, which would hold its arguments and what is made of them.
@@ -96,11 +96,11 @@ fn lost<S: Session>(error: &ConnError) -> End<S> {
     End::Closed
 }
 
-struct Driver<'a> {
+struct Driver {
     pipe: Pipe,
     /// The session was told that the shard drains.
     is_told: bool,
-    ctx: &'a DriveContext,
+    ctx: DriveContext,
 }
 
 /// Why a wait ended, apart from input that the session already has.
@@ -114,7 +114,7 @@ enum Woken {
 
 type Watched<'a> = Option<Pin<&'a mut dyn Future<Output = ()>>>;
 
-impl Driver<'_> {
+impl Driver {
     async fn run<S: Session, V: Service<S>>(
         &mut self,
         session: &mut S,

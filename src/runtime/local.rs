@@ -131,6 +131,11 @@ impl Local {
         self.spawn_raw(queue, Task::new(self, Box::pin(future), true));
     }
 
+    /// As [`Local::spawn_connection`], for a future that is on the heap already.
+    pub fn spawn_boxed_connection(&self, queue: Queue, future: LocalFuture) {
+        self.spawn_raw(queue, Task::new(self, future, true));
+    }
+
     /// Connections that [`Local::spawn_connection`] runs now.
     pub fn connections(&self) -> usize {
         self.0.connections.get()

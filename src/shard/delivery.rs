@@ -25,7 +25,7 @@ pub async fn deliver(shard: &Rc<Shard>, message: Message, now: Timestamp) -> Vec
     let Message { envelope, data } = message;
     let mut outcomes = vec![Outcome::Stored; envelope.recipients.len()];
     let shares = resolve(shard, &envelope, &mut outcomes).await;
-    let data = Arc::new(with_return_path(&envelope, data));
+    let data = Arc::new(with_return_path(&envelope, &data));
     let calls: Vec<_> = shares
         .into_iter()
         .map(|(partition, share)| {
@@ -65,21 +65,22 @@ async fn resolve(
                         .entry(target.partition)
                         .or_insert_with(|| Share { recipients: Vec::new(), places: Vec::new() });
                     // The same account by two addresses gets one copy.
-                    match share.recipients.iter().position(|known| known.account == target.account) {
-                        Some(at) => share.places[at].push(place),
-                        None => {
-                            share.recipients.push(account::Recipient {
-                                account: target.account,
-                                quota_bytes: quota,
-                                mailbox: None,
-                            });
-                            share.places.push(vec![place]);
-                        }
+                    if let Some(at) =
+                        share.recipients.iter().position(|known| known.account == target.account)
+                    {
+                        share.places[at].push(place);
+                        continue;
                     }
+                    share.recipients.push(account::Recipient {
+                        account: target.account,
+                        quota_bytes: quota,
+                        mailbox: None,
+                    });
+                    share.places.push(vec![place]);
                 }
             }
             Ok(Resolution::Disabled | Resolution::UnknownUser | Resolution::NotLocal) => {
-                *outcome = Outcome::Disabled
+                *outcome = Outcome::Disabled;
             }
             Ok(Resolution::AliasLoop) | Err(_) => *outcome = Outcome::Unavailable,
         }
@@ -132,10 +133,10 @@ fn outcome_of(error: &account::Error) -> Outcome {
 }
 
 /// RFC 5321 §4.4: the last server puts the reverse-path in front.
-fn with_return_path(envelope: &Envelope, data: Vec<u8>) -> Vec<u8> {
+fn with_return_path(envelope: &Envelope, data: &[u8]) -> Vec<u8> {
     let mut whole = return_path_header(envelope.sender.as_ref());
     whole.reserve_exact(data.len());
-    whole.extend_from_slice(&data);
+    whole.extend_from_slice(data);
     whole
 }
 

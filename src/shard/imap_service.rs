@@ -95,7 +95,7 @@ impl Service<Imap> for ImapService {
     async fn changed(&mut self) {
         match &self.account {
             Some(account) => self.seen = account.changed(self.seen).await,
-            None => std::future::pending().await,
+            None => std::future::pending::<()>().await,
         }
     }
 }

@@ -56,7 +56,7 @@ impl Login {
                 match &answer {
                     Answer::Granted(_) => self.throttle.borrow_mut().succeeded(source, &name),
                     Answer::Denied => {
-                        self.throttle.borrow_mut().failed(shard.world.now(), source, Some(&name))
+                        self.throttle.borrow_mut().failed(shard.world.now(), source, Some(&name));
                     }
                     Answer::Scram(_) | Answer::Unavailable | Answer::Throttled { .. } => {}
                 }

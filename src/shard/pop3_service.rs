@@ -80,6 +80,6 @@ impl Service<Pop3> for Pop3Service {
 
     /// A maildrop is a snapshot (RFC 1939 §4): no change is looked for.
     async fn changed(&mut self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

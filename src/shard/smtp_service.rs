@@ -25,9 +25,8 @@ impl SmtpService {
 
     async fn recipient(&self, check: &RecipientCheck) -> Verdict {
         let Ok(address) = EmailAddress::parse(&check.address) else { return Verdict::BadAddress };
-        let resolution = match self.shard.people.resolve(&self.shard, &address).await {
-            Ok(resolution) => resolution,
-            Err(_) => return Verdict::Unavailable,
+        let Ok(resolution) = self.shard.people.resolve(&self.shard, &address).await else {
+            return Verdict::Unavailable;
         };
         match resolution {
             Resolution::Local(targets) => match (check.size_bytes, targets.as_slice()) {
@@ -89,6 +88,6 @@ impl Service<Smtp> for SmtpService {
 
     /// SMTP waits for nobody's changes.
     async fn changed(&mut self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

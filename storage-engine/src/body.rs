@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 
+use crate::disk::ReadPart;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::log::segment_file;
@@ -38,12 +39,16 @@ impl Engine {
             return Ok(Vec::new());
         }
         let end = body.offset as u64 + body.meta_length as u64 + body.length as u64;
-        if body.is_none() || end > self.segment_bytes() as u64 {
+        if body.segment == 0 || end > self.segment_bytes() as u64 {
             return Err(corrupt(body, "a body within its segment"));
         }
-        let file = segment_file(body.journal, body.segment);
-        let offset = body.offset as u64 + skip as u64;
-        let answer = self.with_state(|state| state.read(&file, offset, length as usize));
+        let part = ReadPart {
+            journal: body.journal,
+            segment: body.segment,
+            offset: body.offset + skip,
+            length: length as usize,
+        };
+        let answer = self.with_state(|state| state.read(part));
         self.drive();
         let bytes = poll_fn(|context| answer.poll(context)).await?;
         if bytes.len() != length as usize {

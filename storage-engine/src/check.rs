@@ -1,6 +1,6 @@
 //! Offline verification.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::body::corrupt;
 use crate::disk::Disk;
@@ -62,8 +62,7 @@ pub struct CheckReport {
 pub fn check(disk: &Disk, progress: &mut dyn FnMut(CheckProgress)) -> Result<CheckReport, Error> {
     let _lock = disk.lock()?;
     let store = Store::read(disk)?.ok_or(Error::Options { what: "there is no store here" })?;
-    let mut check =
-        Check { disk, store, report: CheckReport::default(), bodies: BTreeMap::new(), progress };
+    let mut check = Check { disk, store, report: CheckReport::default(), bodies: BTreeMap::new(), progress };
     let replayed = check.replay_all();
     for shard in 0..store.shards {
         check.step("index", shard as u64, store.shards as u64);
@@ -118,7 +117,7 @@ impl Check<'_> {
         let start = LogStart { end: Position::START, number: 0, generation: 0 };
         for number in 0..journals {
             self.step("journal", number as u64, journals as u64);
-            let journal = Journal { disk: self.disk, seed: self.store.seed(number), journal: number };
+            let journal = Journal { disk: self.disk, seed: self.store.seed(number), number };
             let mut frames = 0;
             let walked = journal.walk(start, &mut |frame| {
                 frames += 1;
@@ -226,17 +225,21 @@ fn replay(journal: &Journal<'_>, partitions: &mut [Replayed], frame: &Frame<'_>)
     let header = &frame.header;
     let corrupt = |expected| journal.corrupt(header.position(), expected);
     let ops = parse_ops(frame.ops).ok_or_else(|| corrupt("well-formed ops"))?;
-    let partition = partitions.get_mut(header.partition() as usize).ok_or_else(|| corrupt("a known partition"))?;
+    let partition =
+        partitions.get_mut(header.partition() as usize).ok_or_else(|| corrupt("a known partition"))?;
     if header.sequence() <= partition.sequence || partition.waiting.insert(header.sequence(), ops).is_some() {
         return Err(corrupt("a number of the partition that was not there before"));
     }
     while let Some(ops) = partition.waiting.remove(&(partition.sequence + 1)) {
         partition.sequence += 1;
+        let mut accounts = BTreeSet::new();
         for op in ops {
-            let before = partition.fresh.accounts.get(&op.account).map_or(0, |account| account.highest_change);
-            // Several ops of one transaction share its number.
-            if op.change < before {
-                return Err(corrupt("ascending change numbers"));
+            let before =
+                partition.fresh.accounts.get(&op.account).map_or(0, |account| account.highest_change);
+            // All of a transaction's ops on an account share the number after its last.
+            let next = if accounts.insert(op.account) { before + 1 } else { before };
+            if op.change != next {
+                return Err(corrupt("the account's next change number"));
             }
             partition.fresh.apply(op);
         }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::index::{Fresh, Manifest, ManifestPartition, MergeInput, Partition, Run, choose, merge, partition_folder};
+use crate::index::{
+    Fresh, Manifest, ManifestPartition, MergeInput, Partition, Run, choose, merge, partition_folder,
+};
 use crate::log::LogStart;
 use crate::store::Store;
 
@@ -89,7 +91,11 @@ impl Work {
     }
 
     /// Writes the frozen part, if any, as a run; the partition's entry of the manifest to be.
-    pub(crate) fn write(&self, disk: &Disk, store: &Store) -> Result<(ManifestPartition, Option<Made>), Error> {
+    pub(crate) fn write(
+        &self,
+        disk: &Disk,
+        store: &Store,
+    ) -> Result<(ManifestPartition, Option<Made>), Error> {
         let old = self.runs.iter().map(|run| run.number());
         let Some(frozen) = &self.frozen else { return Ok((self.entry(old.collect()), None)) };
         let merged = choose(&self.runs, frozen.bytes() as u64);

@@ -11,7 +11,7 @@ use crate::commit::{Changed, Commit, Receipt, Slot};
 use crate::disk::{Disk, PortOptions};
 use crate::error::Error;
 use crate::index::Partition;
-use crate::limits::IN_FLIGHT_MAX;
+use crate::limits::{IN_FLIGHT_MAX, REPLAY_BYTES_MAX};
 use crate::log::{Log, LogOptions, Planned, Segments, frame_bytes, journal_folder, ops_bytes};
 use crate::options::Options;
 use crate::recover::{recover, remove_leftovers};
@@ -103,7 +103,7 @@ impl Engine {
             shard,
             fresh_bytes_max: options.fresh_bytes_max,
             is_instant: disk.is_instant(),
-            state: RefCell::new(State::new(shards, recovered.partitions, log, port)),
+            state: RefCell::new(State::new(shards, recovered, log, port)),
         })))
     }
 
@@ -124,6 +124,7 @@ impl Engine {
     }
 
     /// Appends live rows, ascending by item, from `from_item` on, at most `limit`.
+    #[expect(clippy::too_many_arguments, reason = "a row's whole place and where to put it")]
     pub fn rows(
         &self,
         partition: u16,
@@ -192,9 +193,11 @@ impl Engine {
     /// Woken once, after each `turn`, when there is something for the next one to submit; at once when there is
     /// already.
     pub fn set_waker(&self, waker: Waker) {
-        // Dropping a waker may drop a task, which may call back: outside of the borrow.
-        let old = self.0.state.borrow_mut().set_waker(waker);
+        let (old, woken) = self.0.state.borrow_mut().set_waker(waker);
         drop(old);
+        if let Some(woken) = woken {
+            woken.wake();
+        }
     }
 
     /// Submits what gathered, reaps completions, acknowledges in order, applies, wakes. Cheap when idle. After a
@@ -219,10 +222,13 @@ impl Engine {
         self.0.state.borrow().failed.clone()
     }
 
-    /// True when the fresh part is above its limit and no checkpoint is under way.
+    /// True when the fresh part is above its limit, or a replay would read more than 512 MiB of the journal, and no
+    /// checkpoint is under way.
     pub fn checkpoint_due(&self) -> bool {
         let state = self.0.state.borrow();
-        !state.is_checkpointing && state.fresh_bytes() > self.0.fresh_bytes_max
+        let replay_bytes = state.replay_segments() as u64 * self.0.store.segment_bytes as u64;
+        let is_due = state.fresh_bytes() > self.0.fresh_bytes_max || replay_bytes > REPLAY_BYTES_MAX;
+        is_due && !state.is_checkpointing
     }
 
     /// Freezes the fresh part, which stays readable, and gives the job that writes it. None when there is nothing
@@ -273,7 +279,7 @@ impl Engine {
 
     pub(crate) fn proposed_value(&self, partition: u16, account: u64, key: &[u8]) -> Option<Vec<u8>> {
         self.read(partition, |partition| match partition.pending.value(account, key) {
-            Some(value) => value.map(<[u8]>::to_vec),
+            Some(proposed) => proposed.live().map(<[u8]>::to_vec),
             None => partition.layers().value(account, key),
         })
     }

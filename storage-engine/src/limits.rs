@@ -18,6 +18,8 @@ pub(crate) const SEGMENT_BYTES_MAX: u32 = 1 << 30;
 pub(crate) const BLOCK_BYTES: usize = 4096;
 /// Zeroes are written this far ahead of the write position, bytes.
 pub(crate) const ZERO_AHEAD_BYTES: u32 = 4 << 20;
+/// Room is taken from the file system in steps of these bytes where no zeroes went ahead.
+pub(crate) const RESERVE_BYTES: u32 = 1 << 20;
 /// Zeroes of one write, bytes.
 pub(crate) const ZERO_WRITE_BYTES: usize = 1 << 20;
 /// Most batches in flight.
@@ -26,6 +28,8 @@ pub(crate) const IN_FLIGHT_MAX: usize = 64;
 pub(crate) const READS_IN_FLIGHT_MAX: usize = 128;
 /// Most segment files kept open for reading in one shard.
 pub(crate) const READ_FILES_MAX: usize = 128;
+/// A checkpoint is due when a replay would read more of the journal than this, bytes.
+pub(crate) const REPLAY_BYTES_MAX: u64 = 512 << 20;
 /// Runs of one partition after a checkpoint, at most.
 pub(crate) const RUNS_MAX: usize = 6;
 /// A run up to this many times as large as what is merged so far joins a merge.

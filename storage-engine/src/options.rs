@@ -57,7 +57,9 @@ impl Options {
             return Err(Error::Options { what: "partitions must be 1 to 1024" });
         }
         if !is_whole || !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
-            return Err(Error::Options { what: "segment_bytes must be 64 KiB to 1 GiB, in multiples of 4096" });
+            return Err(Error::Options {
+                what: "segment_bytes must be 64 KiB to 1 GiB, in multiples of 4096",
+            });
         }
         if self.in_flight_max == 0 || self.in_flight_max > IN_FLIGHT_MAX {
             return Err(Error::Options { what: "in_flight_max must be 1 to 64" });

@@ -14,6 +14,8 @@ pub(crate) struct Recovered {
     pub(crate) partitions: Vec<Partition>,
     /// Where writing goes on, under a generation that no frame has yet.
     pub(crate) start: LogStart,
+    /// Where the checkpoint ends and the replay began.
+    pub(crate) replayed_from: Position,
 }
 
 /// A shard as it can be read: recovery without its writes.
@@ -27,10 +29,8 @@ pub(crate) struct Loaded {
 pub(crate) fn load(disk: &Disk, store: &Store, shard: u16) -> Result<Loaded, Error> {
     let manifest = Manifest::read(disk, &store.id, store.layout, shard)?;
     let mut partitions = open_partitions(disk, store, shard, &manifest)?;
-    let journal = Journal { disk, seed: store.seed(shard), journal: shard };
-    let tail = journal.walk(manifest.replay, &mut |frame| {
-        replay(&journal, store, &mut partitions, frame)
-    })?;
+    let journal = Journal { disk, seed: store.seed(shard), number: shard };
+    let tail = journal.walk(manifest.replay, &mut |frame| replay(&journal, store, &mut partitions, frame))?;
     if let Some(opened) = read_opened(disk, store, shard)?
         && tail.end < opened.end
     {
@@ -56,7 +56,7 @@ pub(crate) fn recover(disk: &Disk, store: &Store, shard: u16) -> Result<Recovere
     let last = opened.map_or(0, |opened| opened.generation).max(loaded.tail.generation);
     let start = LogStart { generation: last + 1, ..loaded.tail };
     write_opened(disk, store, shard, &start)?;
-    Ok(Recovered { partitions: loaded.partitions, start })
+    Ok(Recovered { partitions: loaded.partitions, start, replayed_from: loaded.replayed_from })
 }
 
 fn open_partitions(
@@ -73,6 +73,17 @@ fn open_partitions(
         };
         let open = |run: &u64| Run::open(disk, &store.id, number, *run).map(Arc::new);
         let runs = entry.runs.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        if let Some(newest) = runs.first()
+            && newest.covered() != entry.covered
+        {
+            let file = newest.name().into();
+            return Err(Error::Corrupt {
+                what: "run",
+                file,
+                offset: 0,
+                expected: "the run the manifest names",
+            });
+        }
         partitions.push(Partition::new(runs, entry.covered, entry.next_run));
     }
     Ok(partitions)
@@ -87,7 +98,7 @@ fn replay(
     let header = &frame.header;
     let corrupt = |expected| journal.corrupt(header.position(), expected);
     let number = header.partition();
-    if number % store.shards != journal.journal || number >= store.partitions {
+    if number % store.shards != journal.number || number >= store.partitions {
         return Err(corrupt("a partition of this shard"));
     }
     let partition = &mut partitions[(number / store.shards) as usize];

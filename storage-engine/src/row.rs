@@ -10,7 +10,19 @@ const _: () = assert!(cfg!(target_endian = "little"), "the format is read in pla
 /// Where a body is: a journal, a segment of it, and a range in that. Stays true for as long as a row names it.
 #[repr(C)]
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
 )]
 pub struct BodyRef {
     /// The segment's number; 0 when there is no body.
@@ -38,7 +50,7 @@ impl BodyRef {
 
     /// True for a row without a body.
     pub const fn is_none(&self) -> bool {
-        self.segment == 0
+        self.segment == 0 && self.journal == 0
     }
 }
 

@@ -7,12 +7,13 @@ use std::task::Waker;
 
 use crate::checkpoint::{CheckpointDone, Work};
 use crate::commit::{Answer, Receipt};
-use crate::disk::{Completion, Done, Port};
+use crate::disk::{Completion, Done, Port, ReadPart};
 use crate::engine::TurnResult;
 use crate::error::Error;
 use crate::index::{Partition, Run};
 use crate::limits::TURN_ROUNDS_MAX;
-use crate::log::{LOG_TOKENS, Log, LogStart, Planned};
+use crate::log::{LOG_TOKENS, Log, LogStart, Planned, Position};
+use crate::recover::Recovered;
 use crate::stats::Stats;
 use crate::watchers::Watchers;
 
@@ -28,6 +29,9 @@ pub(crate) struct State {
     pub(crate) watchers: Watchers,
     pub(crate) failed: Option<Error>,
     pub(crate) is_checkpointing: bool,
+    /// Where a replay would begin now, and after the checkpoint under way.
+    replay_from: Position,
+    frozen_at: Position,
     /// To be woken when the borrow has ended.
     pub(crate) woken: Vec<Waker>,
     pub(crate) counters: Stats,
@@ -39,10 +43,12 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(shards: u16, partitions: Vec<Partition>, log: Log, port: Port) -> Self {
+    pub(crate) fn new(shards: u16, recovered: Recovered, log: Log, port: Port) -> Self {
         Self {
             shards,
-            partitions,
+            partitions: recovered.partitions,
+            replay_from: recovered.replayed_from,
+            frozen_at: recovered.replayed_from,
             log,
             port,
             watchers: Watchers::default(),
@@ -57,12 +63,11 @@ impl State {
         }
     }
 
-    /// Keeps the waker and gives the old one back to be dropped outside of the borrow.
-    pub(crate) fn set_waker(&mut self, waker: Waker) -> Option<Waker> {
-        if self.is_signalled {
-            waker.wake_by_ref();
-        }
-        self.waker.replace(waker)
+    /// Keeps the waker, and gives two back: the old one to be dropped, and the new one to be woken when there is
+    /// something to submit already. Both outside of the borrow: either may call back.
+    pub(crate) fn set_waker(&mut self, waker: Waker) -> (Option<Waker>, Option<Waker>) {
+        let woken = self.is_signalled.then(|| waker.clone());
+        (self.waker.replace(waker), woken)
     }
 
     /// Notes that there is something to submit; the waker to wake, the first time after a turn.
@@ -90,6 +95,11 @@ impl State {
             if completed == 0 || (!is_instant && self.log.is_idle()) {
                 break;
             }
+        }
+        if self.port.has_unsubmitted() {
+            // The kernel was short of something: nothing in flight need bring the next turn.
+            self.is_signalled = true;
+            self.woken.extend(self.waker.clone());
         }
         result
     }
@@ -169,12 +179,12 @@ impl State {
     }
 
     /// Gives a read to the disk.
-    pub(crate) fn read(&mut self, file: &str, offset: u64, length: usize) -> Rc<ReadAnswer> {
+    pub(crate) fn read(&mut self, part: ReadPart) -> Rc<ReadAnswer> {
         let token = self.next_read;
         self.next_read += 1;
         let answer = ReadAnswer::new();
         self.reads.insert(token, answer.clone());
-        self.port.read(token, file, offset, length);
+        self.port.read(token, part);
         answer
     }
 
@@ -188,6 +198,11 @@ impl State {
 
     pub(crate) fn fresh_bytes(&self) -> usize {
         self.partitions.iter().map(Partition::fresh_bytes).sum()
+    }
+
+    /// Whole segments between where a replay would begin and where the log is written.
+    pub(crate) fn replay_segments(&self) -> u32 {
+        self.log.segment() - self.replay_from.segment()
     }
 
     /// Freezes what is fresh; where the log stands with it, and the work to be done.
@@ -204,7 +219,9 @@ impl State {
             }
             work.push(Work::new(shard + index as u16 * self.shards, partition));
         }
-        Some((self.log.replay_from(), work))
+        let replay = self.log.replay_from();
+        self.frozen_at = replay.end;
+        Some((replay, work))
     }
 
     /// Swaps in new runs, or takes a failed checkpoint back; the runs that were replaced.
@@ -226,6 +243,7 @@ impl State {
             partition.frozen = None;
         }
         self.counters.checkpoints += 1;
+        self.replay_from = self.frozen_at;
         replaced
     }
 

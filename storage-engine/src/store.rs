@@ -118,7 +118,8 @@ fn opened_file(journal: u16) -> String {
 pub(crate) fn read_opened(disk: &Disk, store: &Store, journal: u16) -> Result<Option<LogStart>, Error> {
     let name = opened_file(journal);
     let Some(bytes) = disk.read_from(&name, 0)? else { return Ok(None) };
-    let corrupt = |expected| Error::Corrupt { what: "opened", file: name.as_str().into(), offset: 0, expected };
+    let corrupt =
+        |expected| Error::Corrupt { what: "opened", file: name.as_str().into(), offset: 0, expected };
     let (file, _) = OpenedFile::read_from_prefix(&bytes).map_err(|_| corrupt("64 bytes"))?;
     if file.magic != OPENED_MAGIC || file.crc != crc32c::crc32c(&file.as_bytes()[CRC_FROM..]) {
         return Err(corrupt("a right checksum"));

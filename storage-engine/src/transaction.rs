@@ -17,6 +17,9 @@ pub type Body = Arc<Vec<u8>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewBody(u32);
 
+/// The journal of a body that has no place yet; its offset then says which of the transaction's it is.
+const UNPLACED: u16 = u16::MAX;
+
 /// What a row's content is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowBody {
@@ -65,7 +68,8 @@ impl Transaction {
     }
 
     /// The live row with everything proposed before and this transaction's own writes. The body of a row written
-    /// here with a new body has its lengths and checksum, but no place yet (`BodyRef::is_none`).
+    /// here with a new body has its lengths and checksum but no place yet: it can be put into other rows of this
+    /// transaction, and means nothing elsewhere.
     pub fn row(&self, account: u64, collection: u32, item: u32) -> Option<Row> {
         if let Some(index) = self.rows.get(&(account, collection, item))
             && let OpKind::Row(row) = &self.ops[*index].kind
@@ -101,6 +105,8 @@ impl Transaction {
     /// name it. Costs one checksum over it.
     pub fn add_body(&mut self, meta: Vec<u8>, body: Body) -> NewBody {
         self.body_refs.push(BodyRef {
+            journal: UNPLACED,
+            offset: self.body_refs.len() as u32,
             meta_length: meta.len() as u32,
             length: body.len() as u32,
             crc: crc32c::crc32c(&body),
@@ -122,6 +128,7 @@ impl Transaction {
     ) {
         let (body, link) = match body {
             RowBody::None => (BodyRef::NONE, None),
+            RowBody::Stored(body) if body.journal == UNPLACED => (body, Some(NewBody(body.offset))),
             RowBody::Stored(body) => (body, None),
             RowBody::New(new) => (self.body_refs[new.0 as usize], Some(new)),
         };

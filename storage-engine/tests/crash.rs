@@ -1,10 +1,8 @@
 //! Crashes at every write, flush and change of a name: every acknowledged transaction is there, the others wholly
 //! or not at all, and only as a suffix; after a second crash on top of the first too.
 
-mod support;
-
+use crate::support::{Model, Plan, Random, plans_in, poll};
 use storage_engine::{Commit, Disk, Engine, Options, Simulated, check, prepare};
-use support::{Model, Plan, Random, plans_in, poll};
 
 fn options() -> Options {
     Options {
@@ -128,7 +126,9 @@ fn survived_again(
     let Some(again) = copy.crash_image() else { return before };
     let counted = second.acknowledged.iter().enumerate();
     let acknowledged_again = counted
-        .filter(|(index, events)| if *index < before { offset <= second_event } else { **events <= second_event })
+        .filter(
+            |(index, events)| if *index < before { offset <= second_event } else { **events <= second_event },
+        )
         .count();
     recover(&again, &second.plans, acknowledged_again.max(acknowledged)).len()
 }
@@ -137,8 +137,8 @@ fn survived_again(
 fn nothing_acknowledged_is_lost_and_nothing_is_half_there() {
     let seeds: u64 = std::env::var("CRASH_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(3);
     for seed in 1..=seeds {
-        let events = crash_everywhere(seed, 24);
-        assert!(events > 60, "the run has {events} events");
+        let events = crash_everywhere(seed, 30);
+        assert!(events > 40, "the run has {events} events");
     }
 }
 
@@ -159,5 +159,38 @@ fn a_disk_that_crashes_again_and_again_keeps_what_was_acknowledged() {
             plans = recover(&image, &ran.plans, acknowledged.max(plans.len()));
             simulated = image;
         }
+    }
+}
+
+/// The process is killed with writes in flight, another opens the store from what the cache has, and then the
+/// machine crashes: what the second process showed its readers must still be there.
+#[test]
+fn what_an_opening_has_shown_survives_a_crash_right_after() {
+    for seed in 0..60 {
+        let mut random = Random::new(seed);
+        let simulated = Simulated::new(seed);
+        let disk = Disk::simulated(&simulated);
+        let mut plans = Vec::new();
+        let killed = {
+            let _store = prepare(&disk, &options(), 1).expect("prepared");
+            let engine = Engine::open(&disk, &options(), 0, 1).expect("opened");
+            for number in 0..=random.below(20) {
+                let plan = Plan::random(&mut random, 2, number);
+                drop(plan.propose(&engine));
+                plans.push(plan);
+                engine.turn();
+            }
+            simulated.kill()
+        };
+        let shown = {
+            let disk = Disk::simulated(&killed);
+            let _store = prepare(&disk, &options(), 1).expect("prepared");
+            let engine = Engine::open(&disk, &options(), 0, 1).expect("opened after the kill");
+            let shown = plans_in(&engine);
+            Model::after(&plans[..shown]).assert_equal(&engine);
+            shown
+        };
+        let survived = recover(&killed.crash(), &plans, shown);
+        assert_eq!(survived.len(), shown, "nothing comes that was cut off before");
     }
 }

@@ -1,12 +1,8 @@
 //! Random transactions, checkpoints and reopenings against plain maps, on many seeds; and the same on a real
 //! folder.
 
-mod support;
-
-use std::path::PathBuf;
-
+use crate::support::{Folder, Model, Plan, Random, plans_in, settle, wait};
 use storage_engine::{Disk, Engine, Options, Simulated, check, prepare};
-use support::{Model, Plan, Random, plans_in, settle, wait};
 
 fn options() -> Options {
     Options {
@@ -83,27 +79,10 @@ fn an_instant_disk_answers_at_the_first_poll() {
     for number in 0..50 {
         let plan = Plan::random(&mut random, 3, number);
         let mut commit = plan.propose(&engine);
-        assert!(support::poll(&mut commit).expect("ready at once").is_ok());
+        assert!(crate::support::poll(&mut commit).expect("ready at once").is_ok());
         plans.push(plan);
     }
     Model::after(&plans).assert_equal(&engine);
-}
-
-/// A folder that is removed at the end, also after a failure.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("storage-engine-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! No commit resolves before the flush that covers it, and failures of the disk end the acknowledgements.
 
-mod support;
-
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
 
+use crate::support::{self, Random, poll, wait};
 use storage_engine::{Disk, Engine, Error, Event, Options, RowBody, Simulated, StoreInfo, prepare};
-use support::{Random, poll, wait};
 
 fn open(simulated: &Simulated) -> (StoreInfo, Engine) {
-    let options = Options { partitions: 2, segment_bytes: 64 << 10, batch_bytes_max: 8 << 10, ..Options::default() };
+    let options =
+        Options { partitions: 2, segment_bytes: 64 << 10, batch_bytes_max: 8 << 10, ..Options::default() };
     let disk = Disk::simulated(simulated);
     let store = prepare(&disk, &options, 1).expect("prepared");
     (store, Engine::open(&disk, &options, 0, 1).expect("opened"))
@@ -85,7 +86,11 @@ fn a_failed_write_or_flush_ends_all_acknowledgements() {
         let simulated = Simulated::new(3);
         let (_store, engine) = open(&simulated);
         wait(&engine, put(&engine, 1, 100)).expect("committed");
-        if fails_write { simulated.fail_writes(1) } else { simulated.fail_flushes(1) }
+        if fails_write {
+            simulated.fail_writes(1);
+        } else {
+            simulated.fail_flushes(1);
+        }
         let commits: Vec<_> = (2..6).map(|item| put(&engine, item, 100)).collect();
         for commit in commits {
             assert!(matches!(wait(&engine, commit), Err(Error::Io { .. })));
@@ -106,10 +111,12 @@ fn a_full_disk_refuses_without_ending_the_engine() {
     wait(&engine, put(&engine, 0, 100)).expect("committed");
     support::settle(&engine);
     simulated.set_full(true);
-    // What was zeroed ahead is there to be used; behind it commits are refused before they are proposed.
+    // What was zeroed or reserved ahead is there to be used; behind it commits are refused before they are proposed.
     let mut taken = 0;
     let refusal = loop {
-        match wait(&engine, put(&engine, taken + 1, 1500)) {
+        // Small ones, and some larger than the zeroes ahead.
+        let length = if taken % 3 == 2 { 12_000 } else { 1500 };
+        match wait(&engine, put(&engine, taken + 1, length)) {
             Ok(_) => taken += 1,
             Err(error) => break error,
         }
@@ -160,4 +167,91 @@ fn changed_resolves_when_the_number_moves_and_not_before() {
     assert_eq!(poll(&mut changed), Some(1));
     assert_eq!(poll(&mut other), None);
     assert_eq!(poll(&mut engine.changed(0, 1, 1)), None);
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn the_waker_is_woken_once_for_each_turn_that_has_something_to_submit() {
+    let (_store, engine) = open(&Simulated::new(8));
+    let count = Arc::new(Count::default());
+    let woken = || count.0.load(Ordering::Relaxed);
+    engine.set_waker(count.clone().into());
+    assert_eq!(woken(), 0);
+    let commits: Vec<_> = (0..3).map(|item| put(&engine, item, 10)).collect();
+    assert_eq!(woken(), 1);
+    // A pump that sets its waker anew before it has turned must not sleep over what is there.
+    engine.set_waker(count.clone().into());
+    assert_eq!(woken(), 2);
+    engine.turn();
+    engine.set_waker(count.clone().into());
+    assert_eq!(woken(), 2);
+    for commit in commits {
+        wait(&engine, commit).expect("committed");
+    }
+    support::settle(&engine);
+    assert_eq!(engine.turn(), storage_engine::TurnResult::default());
+    let row = engine.row(0, 1, 1, 1).expect("there");
+    let body = engine.body(&row.body);
+    assert_eq!(woken(), 2, "an async function does nothing before it is polled");
+    assert_eq!(wait(&engine, body).expect("read"), vec![1; 10]);
+    assert_eq!(woken(), 3);
+}
+
+#[test]
+fn counters_say_what_was_done() {
+    let (_store, engine) = open(&Simulated::instant());
+    for item in 0..5 {
+        wait(&engine, put(&engine, item, 10)).expect("committed");
+    }
+    let row = engine.row(0, 1, 1, 1).expect("there");
+    wait(&engine, engine.body(&row.body)).expect("read");
+    let job = engine.checkpoint().expect("there is something fresh");
+    assert!(engine.checkpoint().is_none(), "one is under way");
+    engine.install(job.run());
+    let stats = engine.stats();
+    assert_eq!((stats.commits, stats.batches, stats.flushes, stats.batch_commits_max), (5, 5, 5, 1));
+    assert_eq!((stats.bytes_written, stats.reads, stats.bytes_read), (5 * 4096, 1, 10));
+    assert_eq!((stats.checkpoints, stats.runs, stats.fresh_bytes, stats.pending), (1, 1, 0, 0));
+    assert!(engine.is_idle() && engine.checkpoint().is_none());
+}
+
+#[test]
+fn a_failed_checkpoint_loses_nothing_and_is_tried_again() {
+    let simulated = Simulated::new(6);
+    let (_store, engine) = open(&simulated);
+    for item in 0..4 {
+        wait(&engine, put(&engine, item, 10)).expect("committed");
+    }
+    let job = engine.checkpoint().expect("there is something fresh");
+    wait(&engine, put(&engine, 2, 20)).expect("committed while frozen");
+    support::settle(&engine);
+    simulated.fail_flushes(1);
+    let done = job.run();
+    assert!(matches!(done.error(), Some(Error::Io { operation: "flush", .. })));
+    engine.install(done);
+    let mut rows = Vec::new();
+    engine.rows(0, 1, 1, 0, 10, &mut rows);
+    assert_eq!(
+        rows.iter().map(|row| (row.item, row.change)).collect::<Vec<_>>(),
+        [(0, 1), (1, 2), (2, 5), (3, 4)]
+    );
+    let job = engine.checkpoint().expect("there is still something fresh");
+    let done = job.run();
+    assert_eq!(done.error(), None);
+    engine.install(done);
+    let mut again = Vec::new();
+    engine.rows(0, 1, 1, 0, 10, &mut again);
+    assert_eq!(again, rows);
+    let mut changes = Vec::new();
+    engine.changes(0, 1, 0, 10, &mut changes);
+    assert_eq!(changes.iter().map(|change| change.row.change).collect::<Vec<_>>(), [1, 2, 4, 5]);
 }

@@ -1,9 +1,7 @@
 //! The number of shards changes between starts: nothing moves but the index, and bodies stay where they are.
 
-mod support;
-
+use crate::support::{Model, Plan, Random, settle, wait};
 use storage_engine::{Disk, Engine, Options, Simulated, check, prepare};
-use support::{Model, Plan, Random, settle, wait};
 
 fn options() -> Options {
     Options { partitions: 5, segment_bytes: 64 << 10, batch_bytes_max: 8 << 10, ..Options::default() }
@@ -22,7 +20,9 @@ fn a_store_opens_with_any_number_of_shards() {
             let open = |shard| Engine::open(&disk, &options(), shard, shards).expect("opened");
             let engines: Vec<Engine> = (0..shards).map(open).collect();
             let model = Model::after(&plans);
-            engines.iter().for_each(|engine| model.assert_equal(engine));
+            for engine in &engines {
+                model.assert_equal(engine);
+            }
             for _ in 0..20 {
                 let plan = Plan::random(&mut random, 5, plans.len() as u64);
                 let engine = &engines[(plan.partition % shards) as usize];

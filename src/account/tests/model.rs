@@ -60,7 +60,7 @@ impl World {
 
     fn any_uids(&mut self, mailbox: MailboxId) -> Ranges {
         let next = self.boxes[&mailbox].next;
-        (0..1 + self.random.below(4)).map(|_| 1 + self.random.below(u64::from(next) + 2) as u32).collect()
+        (0..=self.random.below(4)).map(|_| 1 + self.random.below(u64::from(next) + 2) as u32).collect()
     }
 
     fn step(&mut self) {
@@ -75,7 +75,7 @@ impl World {
     }
 
     fn append(&mut self, mailbox: MailboxId) {
-        let new: Vec<NewMessage> = (0..1 + self.random.below(3))
+        let new: Vec<NewMessage> = (0..=self.random.below(3))
             .map(|_| NewMessage {
                 data: vec![b'x'; self.random.below(300) as usize + 1].into(),
                 flags: if self.random.one_in(3) { Flags::SEEN } else { Flags::NONE },

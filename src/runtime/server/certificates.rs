@@ -31,12 +31,11 @@ fn load(config: &Config) -> Result<Set, Failure> {
         named.extend(entry.names.iter().map(|name| (name.to_ascii_lowercase(), certificate.clone())));
         default.get_or_insert(certificate);
     }
-    let default = match default {
-        Some(certificate) => certificate,
-        None => {
-            let names = [config.server.hostname.clone(), "localhost".to_owned(), "127.0.0.1".to_owned()];
-            Certificate::self_signed(&config.server.data.join("tls"), &names).map_err(failed)?
-        }
+    let default = if let Some(certificate) = default {
+        certificate
+    } else {
+        let names = [config.server.hostname.clone(), "localhost".to_owned(), "127.0.0.1".to_owned()];
+        Certificate::self_signed(&config.server.data.join("tls"), &names).map_err(failed)?
     };
     Ok((default, named))
 }

@@ -1,6 +1,9 @@
 //! From an accepted socket to a session with its service, and from one shard to another.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use admin::{ControlService, ControlSession, Listen};
 use base::{Secret, Service, Session};
@@ -19,27 +22,29 @@ pub(super) struct Front {
     pub(super) tls: TlsAcceptor,
 }
 
+/// A connection's whole life as one future on the heap. Each `async fn` on the way that took the
+/// session by value would keep a copy of it for as long as the connection is idle.
+type Life = Pin<Box<dyn Future<Output = ()>>>;
+
 /// Serves one connection of a listener to its end, on this shard or wherever it moves.
-pub(super) async fn serve(shard: Rc<Shard>, conn: Conn, front: Front) {
+pub(super) fn serve(shard: Rc<Shard>, conn: Conn, front: Front) -> Life {
     let settings = shard.settings();
     match front.listen {
-        Listen::Smtp => smtp(shard, conn, front, settings.mx.clone()).await,
-        Listen::Submission | Listen::Submissions => {
-            smtp(shard, conn, front, settings.submission.clone()).await
-        }
-        Listen::Lmtp => smtp(shard, conn, front, settings.lmtp.clone()).await,
+        Listen::Smtp => smtp(shard, conn, front, &settings.mx),
+        Listen::Submission | Listen::Submissions => smtp(shard, conn, front, &settings.submission),
+        Listen::Lmtp => smtp(shard, conn, front, &settings.lmtp),
         Listen::Imap | Listen::Imaps => {
-            begin::<ImapService>(shard, conn, front, Imap::new(settings.imap.clone(), Secret::new(nonces())))
-                .await;
+            let session = Imap::new(Arc::clone(&settings.imap), Secret::new(nonces()));
+            begin::<ImapService>(shard, conn, front, session)
         }
         Listen::Pop3 | Listen::Pop3s => {
             let entropy = pop3::Entropy { nonces: Secret::new(nonces()) };
-            begin::<Pop3Service>(shard, conn, front, Pop3::new(settings.pop3.clone(), entropy)).await;
+            begin::<Pop3Service>(shard, conn, front, Pop3::new(Arc::clone(&settings.pop3), entropy))
         }
     }
 }
 
-async fn smtp(shard: Rc<Shard>, conn: Conn, front: Front, config: std::sync::Arc<smtp::Config>) {
+fn smtp(shard: Rc<Shard>, conn: Conn, front: Front, config: &Arc<smtp::Config>) -> Life {
     let peer = smtp::Peer {
         address: source(conn.peer()),
         // A Unix socket's permissions say who may use it.
@@ -48,7 +53,7 @@ async fn smtp(shard: Rc<Shard>, conn: Conn, front: Front, config: std::sync::Arc
     let mut ids = [0; 8];
     random(&mut ids);
     let entropy = smtp::Entropy { ids: u64::from_ne_bytes(ids), nonces: Secret::new(nonces()) };
-    begin::<SmtpService>(shard, conn, front, Smtp::new(config, peer, entropy)).await;
+    begin::<SmtpService>(shard, conn, front, Smtp::new(Arc::clone(config), peer, entropy))
 }
 
 /// A service that can be made where its connection is.
@@ -80,23 +85,21 @@ impl Stand<Pop3> for Pop3Service {
     }
 }
 
-async fn begin<V>(shard: Rc<Shard>, mut conn: Conn, front: Front, mut session: V::Session)
-where
-    V: Kind,
-{
-    let Some(local) = Local::current() else { return };
-    if front.listen.is_implicit_tls() {
-        let secured = secure(&mut conn, &mut session, &front.tls, local.timers()).await;
-        if let Err(error) = secured {
+fn begin<V: Kind>(shard: Rc<Shard>, conn: Conn, front: Front, session: V::Session) -> Life {
+    let Some(local) = Local::current() else { return Box::pin(std::future::ready(())) };
+    let mut stage = Stage { source: source(conn.peer()), conn, session, tls: front.tls };
+    let service = V::stand(&shard, stage.source.clone(), None);
+    if !front.listen.is_implicit_tls() {
+        return run(&local, shard, stage, service);
+    }
+    Box::pin(async move {
+        if let Err(error) = secure(&mut stage.conn, &mut stage.session, &stage.tls, local.timers()).await {
             tracing::debug!(event = "runtime.handshake_failed", %error);
             return;
         }
-    }
-    let source = source(conn.peer());
-    let service = V::stand(&shard, source.clone(), None);
-    let ctx = DriveContext { timers: local.timers().clone(), tls: Some(front.tls.clone()) };
-    let end = drive(conn, session, service, &ctx).await;
-    carry::<V>(&shard, end, source, front.tls).await;
+        // A task of its own, so that what the handshake needed is given back.
+        local.spawn_boxed_connection(Queue::Interactive, run(&local, shard, stage, service));
+    })
 }
 
 /// A service with the one session that it stands behind.
@@ -116,21 +119,32 @@ impl Kind for Pop3Service {
     type Session = Pop3;
 }
 
-/// Hands a connection that belongs elsewhere to its shard, which drives it on.
-async fn carry<V: Kind>(shard: &Rc<Shard>, end: End<V::Session>, source: String, tls: TlsAcceptor) {
-    let End::Move { conn, session, reply, shard: target } = end else { return };
-    let there = move |shard: Rc<Shard>| async move {
-        if let Some(local) = Local::current() {
-            let arrival = Arrival { conn, session, reply, source, tls };
-            local.spawn_connection(Queue::Interactive, Box::pin(arrive::<V>(shard, arrival)));
-        }
-    };
-    if shard.router.send(target, there).await.is_err() {
-        tracing::warn!(event = "runtime.move_failed", shard = target.0);
-    }
+/// What drives a session on: at its begin, or on the shard where it has arrived.
+struct Stage<S: Session> {
+    conn: Conn,
+    session: S,
+    source: String,
+    tls: TlsAcceptor,
 }
 
-struct Arrival<S: Session> {
+/// Drives a session with its service, and hands it to another shard when it belongs there.
+fn run<V: Kind>(local: &Local, shard: Rc<Shard>, stage: Stage<V::Session>, service: V) -> Life {
+    let Stage { conn, session, source, tls } = stage;
+    let ctx = DriveContext { timers: local.timers().clone(), tls: Some(tls.clone()) };
+    let driving = Box::pin(drive(conn, session, service, ctx));
+    Box::pin(async move {
+        let End::Move { conn, session, reply, shard: target } = driving.await else { return };
+        let there = move |shard: Rc<Shard>| async move {
+            arrive::<V>(shard, Moved { conn, session, reply, source, tls });
+        };
+        if shard.router.send(target, there).await.is_err() {
+            tracing::warn!(event = "runtime.move_failed", shard = target.0);
+        }
+    })
+}
+
+/// A connection on its way between shards.
+struct Moved<S: Session> {
     conn: DetachedConn,
     session: S,
     reply: S::Reply,
@@ -138,22 +152,20 @@ struct Arrival<S: Session> {
     tls: TlsAcceptor,
 }
 
-async fn arrive<V: Kind>(shard: Rc<Shard>, arrival: Arrival<V::Session>) {
+fn arrive<V: Kind>(shard: Rc<Shard>, moved: Moved<V::Session>) {
     let Some(local) = Local::current() else { return };
-    let Arrival { conn, mut session, reply, source, tls } = arrival;
+    let Moved { conn, mut session, reply, source, tls } = moved;
     let service = V::stand(&shard, source.clone(), Some(&reply));
     session.reply(reply);
-    let ctx = DriveContext { timers: local.timers().clone(), tls: Some(tls.clone()) };
-    let end = drive(Conn::attach(conn), session, service, &ctx).await;
-    // Boxed, for a connection may move more than once.
-    Box::pin(carry::<V>(&shard, end, source, tls)).await;
+    let stage = Stage { conn: Conn::attach(conn), session, source, tls };
+    local.spawn_boxed_connection(Queue::Interactive, run(&local, shard, stage, service));
 }
 
 /// Serves one control connection to its end.
 pub(super) async fn control(shard: Rc<Shard>, conn: Conn) {
     let Some(local) = Local::current() else { return };
     let ctx = DriveContext { timers: local.timers().clone(), tls: None };
-    drive(conn, ControlSession::new(clock::now()), ControlService(shard), &ctx).await;
+    drive(conn, ControlSession::new(clock::now()), ControlService(shard), ctx).await;
 }
 
 /// The peer as the throttle and the Received field name it.

@@ -31,10 +31,10 @@ pub(super) struct Plan {
 }
 
 /// Starts one shard on its own thread.
-pub(super) async fn start(plan: Arc<Plan>, setup: ShardSetup<Shard>) -> Result<Rc<Shard>, Failure> {
+pub(super) fn start(plan: &Plan, setup: ShardSetup<Shard>) -> Result<Rc<Shard>, Failure> {
     let ShardSetup { id, shards, router, local } = setup;
     let engine =
-        Engine::open(&plan.disk, &plan.options, id.0, shards).map_err(|error| store(&plan, &error))?;
+        Engine::open(&plan.disk, &plan.options, id.0, shards).map_err(|error| store(plan, &error))?;
     start_store(&local, &engine, &plan.blocking).map_err(|error| {
         Failure::new(Exit::System, format!("the store's ring cannot be watched: {error}"))
     })?;
@@ -42,7 +42,7 @@ pub(super) async fn start(plan: Arc<Plan>, setup: ShardSetup<Shard>) -> Result<R
     random(&mut process_key);
     let world = Rc::new(Here { blocking: plan.blocking.clone() });
     let shard = Shard::new(id, engine, router, Arc::clone(&plan.settings), world, process_key);
-    listen(&plan, id, &shard, &local);
+    listen(plan, id, &shard, &local);
     Ok(shard)
 }
 
@@ -60,7 +60,7 @@ fn listen(plan: &Plan, id: ShardId, shard: &Rc<Shard>, local: &Local) {
             let (shard, local) = (Rc::clone(shard), local.clone());
             move |conn| {
                 let serving = connections::serve(Rc::clone(&shard), conn, front.clone());
-                local.spawn_connection(Queue::Interactive, Box::pin(serving));
+                local.spawn_boxed_connection(Queue::Interactive, serving);
             }
         });
     }
@@ -69,7 +69,7 @@ fn listen(plan: &Plan, id: ShardId, shard: &Rc<Shard>, local: &Local) {
         spawn_accept(local, listener, &plan.gate, b"", {
             let (shard, local) = (Rc::clone(shard), local.clone());
             move |conn| {
-                local.spawn_connection(Queue::Interactive, connections::control(Rc::clone(&shard), conn))
+                local.spawn_connection(Queue::Interactive, connections::control(Rc::clone(&shard), conn));
             }
         });
     }

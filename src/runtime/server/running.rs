@@ -81,7 +81,7 @@ impl Running {
         let mut shards_config = ShardsConfig::new(count);
         // More shards than cores: let the kernel place them all.
         shards_config.cpus = if cpus.len() >= usize::from(count) { cpus } else { Vec::new() };
-        let make = move |setup| context::start(Arc::clone(&plan), setup);
+        let make = move |setup| std::future::ready(context::start(&plan, setup));
         let shards = Shards::start(&shards_config, make)
             .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
         let running = Self { shards, certificates, _store: store };

@@ -1,9 +1,11 @@
 //! Blocking operations on the files of a real folder, and the writer of whole files.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::folder_of;
 use super::simulated::Simulated;
@@ -11,6 +13,14 @@ use crate::error::Error;
 
 /// Bytes gathered before a write of a file that is being made.
 const WRITE_BYTES: usize = 256 << 10;
+
+/// How often, and how far apart, a lock that is held is asked for: half a second in all.
+const LOCK_TRIES: u32 = 25;
+const LOCK_WAIT: Duration = Duration::from_millis(20);
+
+/// Files and folders of a store are for its user alone.
+pub(super) const FILE_MODE: u32 = 0o600;
+const FOLDER_MODE: u32 = 0o700;
 
 /// Our error for the system's. Running out of room is its own answer, since it can be waited out.
 pub(super) fn io_error(operation: &'static str, file: &str, error: &io::Error) -> Error {
@@ -26,22 +36,37 @@ pub(super) fn error_of(operation: &'static str, file: &str, code: i32) -> Error 
 }
 
 pub(super) fn lock(root: &Path) -> Result<File, Error> {
-    fs::create_dir_all(root).map_err(|error| io_error("make", "the store's folder", &error))?;
+    make_private(root).map_err(|error| io_error("make", "the store's folder", &error))?;
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(FILE_MODE)
         .open(root.join("lock"))
         .map_err(|error| io_error("open", "lock", &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked),
-        Err(TryLockError::Error(error)) => Err(io_error("lock", "lock", &error)),
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // A process that was killed keeps the lock until its last write has ended.
+            Err(TryLockError::WouldBlock) => wait(),
+            Err(TryLockError::Error(error)) => return Err(io_error("lock", "lock", &error)),
+        }
     }
+    Err(Error::Locked)
+}
+
+#[allow(clippy::disallowed_methods, reason = "before any shard runs")]
+fn wait() {
+    std::thread::sleep(LOCK_WAIT);
 }
 
 pub(super) fn make_folder(root: &Path, name: &str) -> Result<(), Error> {
-    fs::create_dir_all(root.join(name)).map_err(|error| io_error("make", name, &error))
+    make_private(&root.join(name)).map_err(|error| io_error("make", name, &error))
+}
+
+/// Mail is its owner's: nobody else on the machine may look in.
+fn make_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)
 }
 
 pub(super) fn list(root: &Path, folder: &str) -> Result<Vec<String>, Error> {
@@ -104,8 +129,26 @@ pub(super) fn remove(root: &Path, name: &str) -> Result<(), Error> {
     }
 }
 
+pub(super) fn reserve(root: &Path, name: &str, end: u64) -> Result<(), Error> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(FILE_MODE);
+    let file = options.open(root.join(name)).map_err(|error| io_error("reserve", name, &error))?;
+    #[allow(unsafe_code)]
+    // SAFETY: takes a descriptor and numbers, no memory of ours.
+    let result =
+        unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, end.cast_signed()) };
+    let error = io::Error::last_os_error();
+    // A file system that cannot reserve finds out when it is written.
+    if result == 0 || error.raw_os_error() == Some(libc::EOPNOTSUPP) {
+        return Ok(());
+    }
+    Err(io_error("reserve", name, &error))
+}
+
 pub(super) fn flush(root: &Path, name: &str) -> Result<(), Error> {
-    File::open(root.join(name)).and_then(|file| file.sync_all()).map_err(|error| io_error("flush", name, &error))
+    File::open(root.join(name))
+        .and_then(|file| file.sync_all())
+        .map_err(|error| io_error("flush", name, &error))
 }
 
 pub(super) fn flush_folder(root: &Path, folder: &str) -> Result<(), Error> {
@@ -138,9 +181,18 @@ enum Target {
 
 impl FileWriter {
     pub(super) fn folder(root: &Path, name: &str) -> Result<Self, Error> {
-        let file =
-            File::create(root.join(format!("{name}.new"))).map_err(|error| io_error("make", name, &error))?;
-        Ok(Self { target: Target::Folder { root: root.into(), file }, name: name.into(), gathered: Vec::new() })
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(FILE_MODE)
+            .open(root.join(format!("{name}.new")))
+            .map_err(|error| io_error("make", name, &error))?;
+        Ok(Self {
+            target: Target::Folder { root: root.into(), file },
+            name: name.into(),
+            gathered: Vec::new(),
+        })
     }
 
     pub(super) fn simulated(disk: &Simulated, name: &str) -> Result<Self, Error> {

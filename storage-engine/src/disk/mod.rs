@@ -12,15 +12,17 @@ mod simulated;
 mod simulated_port;
 mod uring;
 
+use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::error::Error;
 
 pub(crate) use buffer::Buffer;
 pub(crate) use files::FileWriter;
 pub(crate) use map::Map;
-pub(crate) use port::{Completion, Done, Port, PortOptions};
+pub(crate) use port::{Completion, Done, Port, PortOptions, ReadPart};
 pub use simulated::{Event, Simulated};
 
 /// Where the store is: a folder driven by io_uring, or a simulated disk. A handle; clones name the same place.
@@ -29,18 +31,33 @@ pub struct Disk(Kind);
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Folder(Arc<PathBuf>),
+    Folder(Arc<Root>),
     Simulated(Simulated),
 }
 
-/// Keeps other processes out of the store until it is dropped.
+/// A folder, and its lock while somebody of this process holds it.
 #[derive(Debug)]
-pub struct StoreLock(#[allow(unused, reason = "held for its drop, which gives the lock back")] LockKind);
+struct Root {
+    path: PathBuf,
+    lock: Mutex<Weak<File>>,
+}
 
-#[derive(Debug)]
+/// Keeps other processes out of the store until it is dropped.
+pub struct StoreLock(LockKind);
+
 enum LockKind {
-    Folder(#[allow(unused, reason = "closing the descriptor unlocks")] std::fs::File),
+    /// Closing the last descriptor unlocks; rings hold one too.
+    Folder(Arc<File>),
     Simulated(Simulated),
+}
+
+impl fmt::Debug for StoreLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            LockKind::Folder(file) => write!(f, "StoreLock({file:?})"),
+            LockKind::Simulated(simulated) => write!(f, "StoreLock({simulated:?})"),
+        }
+    }
 }
 
 impl Drop for StoreLock {
@@ -54,7 +71,7 @@ impl Drop for StoreLock {
 impl Disk {
     /// A folder of the real file system; made by `prepare` when it is not there.
     pub fn folder(path: &Path) -> Disk {
-        Disk(Kind::Folder(Arc::new(path.to_path_buf())))
+        Disk(Kind::Folder(Arc::new(Root { path: path.to_path_buf(), lock: Mutex::default() })))
     }
 
     /// A simulated disk.
@@ -70,7 +87,11 @@ impl Disk {
     /// Makes the store's folder if needed and locks it; `Error::Locked` when somebody else has it.
     pub(crate) fn lock(&self) -> Result<StoreLock, Error> {
         match &self.0 {
-            Kind::Folder(root) => Ok(StoreLock(LockKind::Folder(files::lock(root)?))),
+            Kind::Folder(root) => {
+                let lock = Arc::new(files::lock(&root.path)?);
+                *root.lock.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&lock);
+                Ok(StoreLock(LockKind::Folder(lock)))
+            }
             Kind::Simulated(simulated) => {
                 if simulated.lock() {
                     return Ok(StoreLock(LockKind::Simulated(simulated.clone())));
@@ -83,7 +104,7 @@ impl Disk {
     /// Makes a folder if it is not there; `flush_folder` of its parent makes that durable.
     pub(crate) fn make_folder(&self, name: &str) -> Result<(), Error> {
         match &self.0 {
-            Kind::Folder(root) => files::make_folder(root, name),
+            Kind::Folder(root) => files::make_folder(&root.path, name),
             // The simulation keeps whole names, so folders need no record of their own.
             Kind::Simulated(_) => Ok(()),
         }
@@ -92,7 +113,7 @@ impl Disk {
     /// Names in a folder, without the folder's own; empty when it is not there.
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>, Error> {
         match &self.0 {
-            Kind::Folder(root) => files::list(root, folder),
+            Kind::Folder(root) => files::list(&root.path, folder),
             Kind::Simulated(simulated) => Ok(simulated.list(folder)),
         }
     }
@@ -100,7 +121,7 @@ impl Disk {
     /// The bytes from `offset` to the end; none when there is no such file.
     pub(crate) fn read_from(&self, name: &str, offset: u64) -> Result<Option<Vec<u8>>, Error> {
         match &self.0 {
-            Kind::Folder(root) => files::read_from(root, name, offset),
+            Kind::Folder(root) => files::read_from(&root.path, name, offset),
             Kind::Simulated(simulated) => Ok(simulated.read_from(name, offset)),
         }
     }
@@ -108,7 +129,7 @@ impl Disk {
     /// At most `length` bytes from `offset` on; fewer at the end of the file.
     pub(crate) fn read_at(&self, name: &str, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
         match &self.0 {
-            Kind::Folder(root) => files::read_at(root, name, offset, length),
+            Kind::Folder(root) => files::read_at(&root.path, name, offset, length),
             Kind::Simulated(simulated) => simulated.read_at(name, offset, length),
         }
     }
@@ -116,7 +137,7 @@ impl Disk {
     /// Bytes of a file; none when there is no such file.
     pub(crate) fn length(&self, name: &str) -> Result<Option<u64>, Error> {
         match &self.0 {
-            Kind::Folder(root) => files::length(root, name),
+            Kind::Folder(root) => files::length(&root.path, name),
             Kind::Simulated(simulated) => Ok(simulated.length(name)),
         }
     }
@@ -132,7 +153,7 @@ impl Disk {
     /// Begins a file that takes its name, whole and flushed, at `FileWriter::finish`.
     pub(crate) fn create(&self, name: &str) -> Result<FileWriter, Error> {
         match &self.0 {
-            Kind::Folder(root) => FileWriter::folder(root, name),
+            Kind::Folder(root) => FileWriter::folder(&root.path, name),
             Kind::Simulated(simulated) => FileWriter::simulated(simulated, name),
         }
     }
@@ -140,7 +161,7 @@ impl Disk {
     /// Maps a file that never changes again.
     pub(crate) fn map(&self, name: &str) -> Result<Map, Error> {
         match &self.0 {
-            Kind::Folder(root) => map::map_file(root, name),
+            Kind::Folder(root) => map::map_file(&root.path, name),
             Kind::Simulated(simulated) => {
                 let bytes = simulated.read_from(name, 0).ok_or_else(|| missing("map", name))?;
                 Ok(Map::memory(&bytes))
@@ -151,15 +172,27 @@ impl Disk {
     /// Removes a file; the next flush of its folder makes that durable.
     pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
         match &self.0 {
-            Kind::Folder(root) => files::remove(root, name),
-            Kind::Simulated(simulated) => simulated.remove(name),
+            Kind::Folder(root) => files::remove(&root.path, name),
+            Kind::Simulated(simulated) => {
+                simulated.remove(name);
+                Ok(())
+            }
+        }
+    }
+
+    /// Has the file system give a file blocks up to `end`, without changing what it says its length is; makes the
+    /// file if it is not there. `Full` when there is no room.
+    pub(crate) fn reserve(&self, name: &str, end: u64) -> Result<(), Error> {
+        match &self.0 {
+            Kind::Folder(root) => files::reserve(&root.path, name, end),
+            Kind::Simulated(simulated) => simulated.reserve(name, end),
         }
     }
 
     /// Makes a file's content durable.
     pub(crate) fn flush(&self, name: &str) -> Result<(), Error> {
         match &self.0 {
-            Kind::Folder(root) => files::flush(root, name),
+            Kind::Folder(root) => files::flush(&root.path, name),
             Kind::Simulated(simulated) => simulated.flush(name),
         }
     }
@@ -167,7 +200,7 @@ impl Disk {
     /// Makes a folder's names durable; the empty name is the store itself.
     pub(crate) fn flush_folder(&self, folder: &str) -> Result<(), Error> {
         match &self.0 {
-            Kind::Folder(root) => files::flush_folder(root, folder),
+            Kind::Folder(root) => files::flush_folder(&root.path, folder),
             Kind::Simulated(simulated) => simulated.flush_folder(folder),
         }
     }
@@ -183,7 +216,10 @@ impl Disk {
     /// Opens a shard's way to the disk.
     pub(crate) fn port(&self, options: &PortOptions) -> Result<Port, Error> {
         match &self.0 {
-            Kind::Folder(root) => Port::uring(root, options),
+            Kind::Folder(root) => {
+                let lock = root.lock.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+                Port::uring(&root.path, options, lock.as_deref())
+            }
             Kind::Simulated(simulated) => Ok(Port::simulated(simulated, options)),
         }
     }

@@ -1,5 +1,6 @@
 //! A shard's way to the disk: operations are given, submitted together, and their completions reaped.
 
+use std::fs::File;
 use std::os::fd::RawFd;
 use std::path::Path;
 
@@ -18,6 +19,15 @@ pub(crate) struct PortOptions {
     pub(crate) buffer_bytes: usize,
     /// Batch buffers.
     pub(crate) buffers: usize,
+}
+
+/// A part of a segment, to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadPart {
+    pub(crate) journal: u16,
+    pub(crate) segment: u32,
+    pub(crate) offset: u32,
+    pub(crate) length: usize,
 }
 
 /// An operation that ended.
@@ -53,12 +63,12 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    pub(super) fn uring(root: &Path, options: &PortOptions) -> Result<Self, Error> {
+    pub(super) fn uring(root: &Path, options: &PortOptions, lock: Option<&File>) -> Result<Self, Error> {
         let mut free = Vec::new();
         for index in 0..options.buffers {
             free.push(Buffer::new(options.buffer_bytes, Some(index as u16)));
         }
-        let uring = Uring::new(root, &options.folder, &free)?;
+        let uring = Uring::new(root, &options.folder, &free, lock)?;
         Ok(Self { kind: Kind::Uring(Box::new(uring)), free, buffer_bytes: options.buffer_bytes })
     }
 
@@ -101,7 +111,14 @@ impl Port {
     }
 
     /// Writes the buffer's `length` bytes and flushes the file, and after that the journal's folder if asked.
-    pub(crate) fn write(&mut self, token: u64, segment: u32, offset: u32, buffer: Buffer, flush_folder: bool) {
+    pub(crate) fn write(
+        &mut self,
+        token: u64,
+        segment: u32,
+        offset: u32,
+        buffer: Buffer,
+        flush_folder: bool,
+    ) {
         match &mut self.kind {
             Kind::Uring(uring) => uring.write(token, segment, offset, buffer, flush_folder),
             Kind::Simulated(port) => port.write(token, segment, offset, buffer, flush_folder),
@@ -116,11 +133,11 @@ impl Port {
         }
     }
 
-    /// Reads from any file of the store.
-    pub(crate) fn read(&mut self, token: u64, file: &str, offset: u64, length: usize) {
+    /// Reads a part of a segment of any journal.
+    pub(crate) fn read(&mut self, token: u64, part: ReadPart) {
         match &mut self.kind {
-            Kind::Uring(uring) => uring.read(token, file, offset, length),
-            Kind::Simulated(port) => port.read(token, file, offset, length),
+            Kind::Uring(uring) => uring.read(token, part),
+            Kind::Simulated(port) => port.read(token, part),
         }
     }
 
@@ -145,6 +162,14 @@ impl Port {
         match &self.kind {
             Kind::Uring(uring) => uring.in_flight(),
             Kind::Simulated(port) => port.in_flight(),
+        }
+    }
+
+    /// True when `submit` could not hand everything over.
+    pub(crate) fn has_unsubmitted(&mut self) -> bool {
+        match &mut self.kind {
+            Kind::Uring(uring) => uring.has_unsubmitted(),
+            Kind::Simulated(_) => false,
         }
     }
 

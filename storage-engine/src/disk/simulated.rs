@@ -83,6 +83,8 @@ struct File {
     seen: Vec<u8>,
     durable: Vec<u8>,
     unflushed: Vec<Write>,
+    /// Bytes that can be written whatever else fills the disk.
+    reserved: usize,
 }
 
 #[derive(Clone)]
@@ -127,9 +129,18 @@ impl Simulated {
     }
 
     /// What a crash at this moment leaves, by the seed. This disk goes on as if nothing had happened.
+    #[must_use]
     pub fn crash(&self) -> Simulated {
         let mut state = self.state();
         Self(Arc::new(Mutex::new(state.crashed())))
+    }
+
+    /// What is found when the process is killed at this moment and the machine goes on: everything that was written
+    /// is still readable, of what was in flight some, and nothing became durable by it.
+    #[must_use]
+    pub fn kill(&self) -> Simulated {
+        let mut state = self.state();
+        Self(Arc::new(Mutex::new(state.killed())))
     }
 
     /// Keeps what a crash would leave just before event `event` (counted from 0) happens.
@@ -193,7 +204,7 @@ impl Simulated {
     pub fn put(&self, file: &str, bytes: Vec<u8>) {
         let mut state = self.state();
         let index = state.files.len();
-        state.files.push(File { seen: bytes.clone(), durable: bytes, unflushed: Vec::new() });
+        state.files.push(File { seen: bytes.clone(), durable: bytes, ..File::default() });
         state.names.insert(file.into(), index);
         state.durable_names.insert(file.into(), index);
     }
@@ -267,13 +278,12 @@ impl Simulated {
         Ok(())
     }
 
-    pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
+    pub(super) fn remove(&self, name: &str) {
         let mut state = self.state();
         if state.names.contains_key(name) {
             state.event(Event::Remove { file: name.into() });
             state.rename_to(name, None);
         }
-        Ok(())
     }
 
     /// A write that has ended: readers see it, a crash may still lose it.
@@ -303,7 +313,8 @@ impl Simulated {
         };
         state.event(Event::Write { file: file.clone(), offset, length });
         let (index, write) = state.in_flight.remove(&write).expect("looked at above");
-        if state.full && state.files[index].seen.len() < offset as usize + write.bytes.len() {
+        let file_room = state.files[index].seen.len().max(state.files[index].reserved);
+        if state.full && file_room < offset as usize + write.bytes.len() {
             return Err(Error::Full);
         }
         if state.fail_writes > 0 {
@@ -315,6 +326,22 @@ impl Simulated {
         let file = &mut state.files[index];
         write.apply_to(&mut file.seen, |_| true);
         file.unflushed.push(write);
+        Ok(())
+    }
+
+    pub(super) fn reserve(&self, name: &str, end: u64) -> Result<(), Error> {
+        if self.length(name).is_none() {
+            self.create(name)?;
+        }
+        let mut state = self.state();
+        let index = *state.names.get(name).ok_or_else(|| missing("reserve", name))?;
+        let end = end as usize;
+        let is_full = state.full;
+        let file = &mut state.files[index];
+        if is_full && file.seen.len().max(file.reserved) < end {
+            return Err(Error::Full);
+        }
+        file.reserved = file.reserved.max(end);
         Ok(())
     }
 
@@ -392,8 +419,6 @@ impl State {
         let seed = self.random.next();
         let mut random = Random::new(seed);
         let mut left = self.clone();
-        left.crash_image = None;
-        left.crash_at = None;
         for (index, write) in std::mem::take(&mut left.in_flight).into_values() {
             left.files[index].unflushed.push(write);
         }
@@ -414,7 +439,7 @@ impl State {
             kept > 0
                 && changed.get(kept).is_some_and(|(_, index)| index.is_some())
                 && changed[kept - 1].1.is_none()
-                && changed[kept - 1].0.ends_with(".new")
+                && changed[kept - 1].0.strip_suffix(".new").is_some()
         };
         if splits_rename(kept) {
             kept -= 1;
@@ -423,13 +448,33 @@ impl State {
             left.keep_name(&name, index);
         }
         left.names = left.durable_names.clone();
-        left.locked = false;
-        left.fail_writes = 0;
-        left.fail_flushes = 0;
-        left.full = false;
-        left.events = Vec::new();
-        left.random = random;
-        left
+        left.restarted(random)
+    }
+
+    fn killed(&mut self) -> State {
+        let mut random = Random::new(self.random.next());
+        let mut left = self.clone();
+        for (index, write) in std::mem::take(&mut left.in_flight).into_values() {
+            if random.below(2) == 0 {
+                let file = &mut left.files[index];
+                write.apply_to(&mut file.seen, |_| true);
+                file.unflushed.push(write);
+            }
+        }
+        left.restarted(random)
+    }
+
+    /// The same disk under a new process: no lock, no faults, no events yet.
+    fn restarted(mut self, random: Random) -> State {
+        self.crash_image = None;
+        self.crash_at = None;
+        self.locked = false;
+        self.fail_writes = 0;
+        self.fail_flushes = 0;
+        self.full = false;
+        self.events = Vec::new();
+        self.random = random;
+        self
     }
 }
 

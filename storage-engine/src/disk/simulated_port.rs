@@ -4,10 +4,11 @@ use std::collections::{HashMap, VecDeque};
 
 use super::buffer::Buffer;
 use super::folder_of;
-use super::port::{Completion, Done};
+use super::port::{Completion, Done, ReadPart};
 use super::simulated::Simulated;
 use crate::error::Error;
 use crate::limits::BLOCK_BYTES;
+use crate::log::segment_file;
 
 /// One operation under way, and the step it waits for.
 #[derive(Debug)]
@@ -59,7 +60,14 @@ impl SimulatedPort {
         self.segments.remove(&segment);
     }
 
-    pub(super) fn write(&mut self, token: u64, segment: u32, offset: u32, buffer: Buffer, flush_folder: bool) {
+    pub(super) fn write(
+        &mut self,
+        token: u64,
+        segment: u32,
+        offset: u32,
+        buffer: Buffer,
+        flush_folder: bool,
+    ) {
         let bytes = &buffer.bytes()[..buffer.length];
         self.begin(token, segment, offset, bytes, flush_folder);
         if let Some(operation) = self.under_way.last_mut()
@@ -73,9 +81,10 @@ impl SimulatedPort {
         self.begin(token, segment, offset, &vec![0; length.next_multiple_of(BLOCK_BYTES)], false);
     }
 
-    pub(super) fn read(&mut self, token: u64, file: &str, offset: u64, length: usize) {
-        let step = Step::Read { offset, length };
-        self.push(Operation { token, file: file.to_owned(), step, buffer: None, flush_folder: false });
+    pub(super) fn read(&mut self, token: u64, part: ReadPart) {
+        let step = Step::Read { offset: part.offset as u64, length: part.length };
+        let file = segment_file(part.journal, part.segment);
+        self.push(Operation { token, file, step, buffer: None, flush_folder: false });
     }
 
     fn begin(&mut self, token: u64, segment: u32, offset: u32, bytes: &[u8], flush_folder: bool) {

@@ -16,10 +16,11 @@ use io_uring::squeue::{Entry, Flags};
 use io_uring::{IoUring, opcode, types};
 
 use super::buffer::Buffer;
-use super::files::{error_of, io_error, open_folder};
-use super::port::{Completion, Done};
+use super::files::{FILE_MODE, error_of, io_error, open_folder};
+use super::port::{Completion, Done, ReadPart};
 use crate::error::Error;
 use crate::limits::{BLOCK_BYTES, READ_FILES_MAX, READS_IN_FLIGHT_MAX, ZERO_WRITE_BYTES};
+use crate::log::segment_file;
 
 /// Submission entries: two for each batch in flight, the zeroing, and the reads.
 const ENTRIES: u32 = 512;
@@ -41,7 +42,7 @@ pub(super) struct Uring {
     vacant: Vec<usize>,
     waiting: VecDeque<Read>,
     reads_in_flight: usize,
-    read_files: HashMap<String, Rc<File>>,
+    read_files: HashMap<(u16, u32), Rc<ReadFile>>,
     ended: VecDeque<Completion>,
     zeroes: Option<Buffer>,
     buffers_registered: bool,
@@ -51,8 +52,13 @@ pub(super) struct Uring {
 struct Segment {
     slot: u32,
     name: Rc<str>,
-    #[allow(unused, reason = "held open for as long as it is registered")]
     file: File,
+}
+
+/// A segment open for reading.
+struct ReadFile {
+    file: File,
+    name: String,
 }
 
 struct Operation {
@@ -71,8 +77,7 @@ enum Kind {
 
 struct Read {
     token: u64,
-    file: Rc<File>,
-    name: Rc<str>,
+    file: Rc<ReadFile>,
     offset: u64,
     bytes: Vec<u8>,
     filled: usize,
@@ -86,13 +91,24 @@ impl std::fmt::Debug for Uring {
 
 impl Uring {
     /// Registers `buffers` when the memory-lock limit allows it; otherwise they are written unregistered.
-    pub(super) fn new(root: &Path, folder: &str, buffers: &[Buffer]) -> Result<Self, Error> {
+    ///
+    /// The store's lock is registered too: when the process is killed, the kernel drops registered files only after
+    /// the ring's last operation, so that the next process cannot lock the store, and read the end of the log,
+    /// while a write of this one is still on its way.
+    pub(super) fn new(
+        root: &Path,
+        folder: &str,
+        buffers: &[Buffer],
+        lock: Option<&File>,
+    ) -> Result<Self, Error> {
         let ring = new_ring().map_err(|error| io_error("set up", "io_uring", &error))?;
         let event = new_event().map_err(|error| io_error("make", "eventfd", &error))?;
         let submitter = ring.submitter();
+        let mut files = [-1; SEGMENTS_OPEN_MAX + 1];
+        files[SEGMENTS_OPEN_MAX] = lock.map_or(-1, AsRawFd::as_raw_fd);
         submitter
             .register_eventfd(event.as_raw_fd())
-            .and_then(|()| submitter.register_files(&[-1; SEGMENTS_OPEN_MAX]))
+            .and_then(|()| submitter.register_files(&files))
             .map_err(|error| io_error("register with", "io_uring", &error))?;
         let buffers_registered = register(&ring, buffers);
         Ok(Self {
@@ -122,10 +138,14 @@ impl Uring {
         self.operations.len() - self.vacant.len() + self.waiting.len() + self.ended.len()
     }
 
+    pub(super) fn has_unsubmitted(&mut self) -> bool {
+        !self.ring.submission().is_empty()
+    }
+
     pub(super) fn open_segment(&mut self, segment: u32, name: &str) -> Result<(), Error> {
         let path = self.root.join(name);
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
+        options.write(true).create(true).truncate(false).mode(FILE_MODE);
         let file = match options.custom_flags(libc::O_DIRECT).open(&path) {
             // A file system without direct I/O; the flush makes the write durable there too.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => options.custom_flags(0).open(&path),
@@ -133,12 +153,13 @@ impl Uring {
         };
         let file = file.map_err(|error| io_error("open", name, &error))?;
         let slot = self.slots.iter().position(|taken| !taken).expect("fewer batches than segment slots");
+        let opened = Segment { slot: slot as u32, name: name.into(), file };
         self.ring
             .submitter()
-            .register_files_update(slot as u32, &[file.as_raw_fd()])
+            .register_files_update(opened.slot, &[opened.file.as_raw_fd()])
             .map_err(|error| io_error("register", name, &error))?;
         self.slots[slot] = true;
-        self.segments.insert(segment, Segment { slot: slot as u32, name: name.into(), file });
+        self.segments.insert(segment, opened);
         Ok(())
     }
 
@@ -149,7 +170,14 @@ impl Uring {
         let _ = self.ring.submitter().register_files_update(closed.slot, &[-1]);
     }
 
-    pub(super) fn write(&mut self, token: u64, segment: u32, offset: u32, buffer: Buffer, flush_folder: bool) {
+    pub(super) fn write(
+        &mut self,
+        token: u64,
+        segment: u32,
+        offset: u32,
+        buffer: Buffer,
+        flush_folder: bool,
+    ) {
         let Segment { slot, name, .. } = &self.segments[&segment];
         let (file, name) = (types::Fixed(*slot), name.clone());
         let (address, length) = (buffer.address(), buffer.length as u32);
@@ -192,11 +220,11 @@ impl Uring {
         self.push(id, PART_FLUSH, &opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build());
     }
 
-    pub(super) fn read(&mut self, token: u64, name: &str, offset: u64, length: usize) {
-        match self.read_file(name) {
+    pub(super) fn read(&mut self, token: u64, part: ReadPart) {
+        match self.read_file(part.journal, part.segment) {
             Ok(file) => {
-                let bytes = vec![0; length];
-                self.waiting.push_back(Read { token, file, name: name.into(), offset, bytes, filled: 0 });
+                let bytes = vec![0; part.length];
+                self.waiting.push_back(Read { token, file, offset: part.offset as u64, bytes, filled: 0 });
                 self.start_reads();
             }
             Err(error) => self.ended.push_back(Completion { token, result: Err(error) }),
@@ -234,13 +262,13 @@ impl Uring {
         let operation = self.operations[id].as_mut().expect("an operation stays until its last entry ended");
         operation.entries -= 1;
         if let Kind::Read(read) = &mut operation.kind {
-            if result > 0 && read.filled + (result as usize) < read.bytes.len() {
-                read.filled += result as usize;
+            let count = usize::try_from(result).unwrap_or(0);
+            read.filled += count;
+            if count > 0 && read.filled < read.bytes.len() {
                 operation.entries = 1;
                 self.push_read(id);
                 return;
             }
-            read.filled += result.max(0) as usize;
         }
         if let Some(error) = operation.error_of(part, result) {
             // The entry that broke the chain says more than those cancelled behind it, and ends before them.
@@ -284,7 +312,8 @@ impl Uring {
         let Some(Operation { kind: Kind::Read(read), .. }) = &mut self.operations[id] else { return };
         let rest = &mut read.bytes[read.filled..];
         let offset = read.offset + read.filled as u64;
-        let entry = opcode::Read::new(types::Fd(read.file.as_raw_fd()), rest.as_mut_ptr(), rest.len() as u32);
+        let entry =
+            opcode::Read::new(types::Fd(read.file.file.as_raw_fd()), rest.as_mut_ptr(), rest.len() as u32);
         let entry = entry.offset(offset).build();
         self.reserve(1);
         self.push(id, 0, &entry);
@@ -329,25 +358,30 @@ impl Uring {
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The kernel is short of memory or of completion space: what is queued goes with a later turn.
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY)) => return Ok(()),
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY)) => {
+                    return Ok(());
+                }
                 Err(error) => return Err(io_error("submit to", "io_uring", &error)),
             }
         }
     }
 
-    fn read_file(&mut self, name: &str) -> Result<Rc<File>, Error> {
-        if let Some(file) = self.read_files.get(name) {
+    /// A segment opened for reading, kept open for the reads to come.
+    fn read_file(&mut self, journal: u16, segment: u32) -> Result<Rc<ReadFile>, Error> {
+        if let Some(file) = self.read_files.get(&(journal, segment)) {
             return Ok(file.clone());
         }
-        let file = File::open(self.root.join(name)).map_err(|error| io_error("open", name, &error))?;
+        let name = segment_file(journal, segment);
+        let file = File::open(self.root.join(&name)).map_err(|error| io_error("open", &name, &error))?;
         advise_random(&file);
         if self.read_files.len() >= READ_FILES_MAX
-            && let Some(other) = self.read_files.keys().next().cloned()
+            && let Some(other) = self.read_files.keys().next().copied()
         {
+            // Reads under way keep their file.
             self.read_files.remove(&other);
         }
-        let file = Rc::new(file);
-        self.read_files.insert(name.into(), file.clone());
+        let file = Rc::new(ReadFile { file, name });
+        self.read_files.insert((journal, segment), file.clone());
         Ok(file)
     }
 }
@@ -355,19 +389,19 @@ impl Uring {
 impl Operation {
     fn error_of(&self, part: u64, result: i32) -> Option<Error> {
         let (operation, name, expected) = match &self.kind {
-            Kind::Read(read) => ("read", &read.name, None),
-            Kind::Write { name, .. } | Kind::Zero { name, .. } if part >= PART_FLUSH => ("flush", name, None),
-            Kind::Write { buffer, name } => ("write", name, Some(buffer.length)),
+            Kind::Read(read) => ("read", read.file.name.as_str(), None),
+            Kind::Write { name, .. } | Kind::Zero { name, .. } if part >= PART_FLUSH => {
+                ("flush", &**name, None)
+            }
+            Kind::Write { buffer, name } => ("write", &**name, Some(buffer.length)),
             Kind::Zero { length, name } => {
                 let start = part as usize * ZERO_WRITE_BYTES;
-                ("write", name, Some(ZERO_WRITE_BYTES.min(length - start)))
+                ("write", &**name, Some(ZERO_WRITE_BYTES.min(length - start)))
             }
         };
-        if result < 0 {
-            return Some(error_of(operation, name, -result));
-        }
+        let Ok(count) = usize::try_from(result) else { return Some(error_of(operation, name, -result)) };
         // A short write is a failed one: what stands on the disk is not known.
-        let is_short = expected.is_some_and(|expected| expected != result as usize);
+        let is_short = expected.is_some_and(|expected| expected != count);
         is_short.then(|| error_of(operation, name, libc::EIO))
     }
 }
@@ -438,4 +472,65 @@ fn advise_random(file: &File) {
     #[allow(unsafe_code)]
     // SAFETY: takes a descriptor and numbers, no memory of ours. Advice: a refusal changes nothing.
     let _ = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Waits like a shard that sleeps in the kernel, for a second at most, and clears the event.
+    #[allow(unsafe_code)]
+    fn is_readable(fd: RawFd) -> bool {
+        let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        let mut count = [0u8; 8];
+        // SAFETY: one initialised `pollfd`, as the count says.
+        let ready = unsafe { libc::poll(&raw mut poll, 1, 1000) };
+        // SAFETY: as many bytes as the array has.
+        let read = unsafe { libc::read(fd, count.as_mut_ptr().cast(), count.len()) };
+        ready == 1 && read == 8
+    }
+
+    #[test]
+    fn the_event_becomes_readable_when_an_operation_has_ended() {
+        let root = std::env::temp_dir().join(format!("storage-engine-uring-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("journal-00")).expect("made");
+        let buffers = [Buffer::new(4096, Some(0))];
+        let mut uring = Uring::new(&root, "journal-00", &buffers, None).expect("set up");
+        let [mut buffer] = buffers;
+        let name = segment_file(0, 1);
+        uring.open_segment(1, &name).expect("opened");
+        for round in 0..3u8 {
+            buffer.bytes_mut().fill(round);
+            buffer.length = 4096;
+            uring.write(7, 1, round as u32 * 4096, buffer, round == 0);
+            assert_eq!(uring.submit().expect("submitted"), 2 + usize::from(round == 0));
+            buffer = loop {
+                assert!(is_readable(uring.event_fd()), "nothing ended within a second");
+                let Some(Completion { token, result }) = uring.complete() else { continue };
+                assert_eq!(token, 7);
+                let Ok(Done::Written(buffer)) = result else { panic!("{result:?}") };
+                break buffer;
+            };
+            assert_eq!(uring.in_flight(), 0);
+        }
+        uring.zero(8, 1, 3 * 4096, 2 << 20);
+        uring.read(9, ReadPart { journal: 0, segment: 1, offset: 4096, length: 10 });
+        uring.read(10, ReadPart { journal: 0, segment: 2, offset: 0, length: 10 });
+        uring.submit().expect("submitted");
+        let mut ended = Vec::new();
+        loop {
+            ended.extend(std::iter::from_fn(|| uring.complete()));
+            if ended.len() == 3 {
+                break;
+            }
+            assert!(is_readable(uring.event_fd()), "nothing ended within a second");
+        }
+        ended.sort_by_key(|completion| completion.token);
+        assert!(matches!(ended[0].result, Ok(Done::Zeroed)));
+        assert!(matches!(&ended[1].result, Ok(Done::Read(bytes)) if *bytes == [1; 10]));
+        assert!(matches!(&ended[2].result, Err(Error::Io { operation: "open", .. })));
+        assert_eq!(std::fs::metadata(root.join(&name)).expect("there").len(), 3 * 4096 + (2 << 20));
+        drop(uring);
+        std::fs::remove_dir_all(&root).expect("removed");
+    }
 }

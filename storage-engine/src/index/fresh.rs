@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use super::Stored;
 use crate::log::{Op, OpKind};
 use crate::row::StoredRow;
 
@@ -87,9 +88,9 @@ impl Fresh {
         self.accounts.get(&account)?.rows.get(&(collection, item))
     }
 
-    /// None: not here. Some(None): deleted here.
-    pub(crate) fn value(&self, account: u64, key: &[u8]) -> Option<Option<&[u8]>> {
-        Some(self.accounts.get(&account)?.values.get(key)?.as_deref())
+    /// What this part says of a key; none when it knows nothing of it.
+    pub(crate) fn value(&self, account: u64, key: &[u8]) -> Option<Stored<'_>> {
+        Some(Stored::new(self.accounts.get(&account)?.values.get(key)?.as_deref()))
     }
 }
 

@@ -106,7 +106,8 @@ impl Manifest {
     /// Reads the manifest of a shard of a layout.
     pub(crate) fn read(disk: &Disk, store: &[u8; 16], layout: u64, shard: u16) -> Result<Self, Error> {
         let name = manifest_file(layout, shard);
-        let corrupt = |expected| Error::Corrupt { what: "manifest", file: name.as_str().into(), offset: 0, expected };
+        let corrupt =
+            |expected| Error::Corrupt { what: "manifest", file: name.as_str().into(), offset: 0, expected };
         let bytes = disk.read_from(&name, 0)?.ok_or_else(|| corrupt("a manifest for every shard"))?;
         let (header, rest) = Header::read_from_prefix(&bytes).map_err(|_| corrupt("at least 72 bytes"))?;
         if header.magic != MAGIC || header.version != VERSION {

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::fresh::Fresh;
-use super::read::{RowCursor, merge_rows};
+use super::read::{RowCursor, Values, merge_rows};
 use super::run::Run;
 use super::run_writer::{RunName, RunWriter};
 use crate::disk::Disk;
@@ -26,8 +26,6 @@ pub(crate) struct MergeInput<'a> {
     /// Nothing older is left, so that deletions of values have nothing to hide.
     pub(crate) is_whole: bool,
 }
-
-type ValueIterator<'a> = Box<dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + 'a>;
 
 /// How many of the newest runs join a merge with `fresh_bytes` of new data: those that are not much larger than
 /// what is merged already, so that a byte is rewritten a logarithmic number of times; and as many as keep the
@@ -60,12 +58,8 @@ pub(crate) fn merge(disk: &Disk, input: &MergeInput<'_>) -> Result<(), Error> {
         let highest = accounts.entry(entry.account).or_default();
         *highest = (*highest).max(entry.highest_change);
     }
-    let name = RunName {
-        store: input.store,
-        partition: input.partition,
-        run: input.run,
-        covered: input.covered,
-    };
+    let name =
+        RunName { store: input.store, partition: input.partition, run: input.run, covered: input.covered };
     let mut writer = RunWriter::new(disk, name)?;
     for (account, highest) in &accounts {
         writer.begin_account(*account, *highest);
@@ -100,8 +94,8 @@ fn row_cursors<'a>(input: &MergeInput<'a>, account: u64) -> Vec<RowCursor<'a>> {
     cursors
 }
 
-fn value_cursors<'a>(input: &MergeInput<'a>, account: u64) -> Vec<ValueIterator<'a>> {
-    let mut cursors = Vec::<ValueIterator<'a>>::with_capacity(input.runs.len() + 1);
+fn value_cursors<'a>(input: &MergeInput<'a>, account: u64) -> Vec<Values<'a>> {
+    let mut cursors = Vec::<Values<'a>>::with_capacity(input.runs.len() + 1);
     if let Some(fresh) = input.frozen.accounts.get(&account) {
         cursors.push(Box::new(fresh.values_from(&[])));
     }
@@ -115,10 +109,10 @@ fn value_cursors<'a>(input: &MergeInput<'a>, account: u64) -> Vec<ValueIterator<
 
 /// Visits keys ascending, each with the value of the first (newest) cursor that has it.
 fn merge_values<'a>(
-    cursors: Vec<ValueIterator<'a>>,
+    cursors: Vec<Values<'a>>,
     mut visit: impl FnMut(&[u8], Option<&[u8]>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let mut cursors: Vec<Peekable<ValueIterator<'a>>> = cursors.into_iter().map(Iterator::peekable).collect();
+    let mut cursors: Vec<Peekable<Values<'a>>> = cursors.into_iter().map(Iterator::peekable).collect();
     while let Some(key) = cursors.iter_mut().filter_map(|cursor| Some(cursor.peek()?.0)).min() {
         let mut newest = None;
         for cursor in &mut cursors {
@@ -129,4 +123,55 @@ fn merge_values<'a>(
         visit(key, newest.expect("some cursor had the least key"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Simulated;
+    use crate::log::{Op, OpKind};
+    use crate::row::{BodyRef, Row, StoredRow};
+
+    fn fresh(changes: std::ops::Range<u64>) -> Fresh {
+        let mut fresh = Fresh::default();
+        for change in changes {
+            let row = Row { collection: 1, item: change as u32, change, body: BodyRef::NONE, data: [0; 40] };
+            fresh.apply(Op { account: 1, change, kind: OpKind::Row(StoredRow::live(row)) });
+        }
+        fresh
+    }
+
+    /// Checkpoints of equal size: how many bytes were written in all, and the most runs there ever were.
+    #[test]
+    fn merges_write_a_byte_a_logarithmic_number_of_times() {
+        let disk = Disk::simulated(&Simulated::instant());
+        let mut runs: Vec<Arc<Run>> = Vec::new();
+        let (mut written, mut most) = (0, 0);
+        let (count, rows) = (64, 50);
+        for number in 0..count {
+            let frozen = fresh(number * rows + 1..(number + 1) * rows + 1);
+            let merged = choose(&runs, frozen.bytes() as u64);
+            let is_whole = merged == runs.len();
+            let input = MergeInput {
+                store: [0; 16],
+                partition: 0,
+                run: number,
+                covered: number,
+                frozen: &frozen,
+                runs: &runs[..merged],
+                is_whole,
+            };
+            merge(&disk, &input).expect("merged");
+            let run = Arc::new(Run::open(&disk, &[0; 16], 0, number).expect("opened"));
+            run.verify().expect("good");
+            written += run.bytes();
+            runs.splice(..merged, [run]);
+            most = most.max(runs.len());
+        }
+        let live: u64 = runs.iter().map(|run| run.bytes()).sum();
+        let all_rows: usize = runs.iter().map(|run| run.rows(&run.accounts()[0]).len()).sum();
+        assert_eq!(all_rows as u64, count * rows);
+        assert!(most <= RUNS_MAX, "{most} runs");
+        assert!(written < live * 8, "{written} bytes written for {live}");
+    }
 }

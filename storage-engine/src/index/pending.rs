@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::Stored;
 use crate::log::{Op, OpKind};
 use crate::row::StoredRow;
 
@@ -53,8 +54,8 @@ impl Pending {
         self.rows.get(&(account, collection, item)).map(|(_, row)| row)
     }
 
-    /// None: nothing proposed. Some(None): its deletion is.
-    pub(crate) fn value(&self, account: u64, key: &[u8]) -> Option<Option<&[u8]>> {
-        self.values.get(&account)?.get(key).map(|(_, value)| value.as_deref())
+    /// What is proposed for a key; none when nothing is.
+    pub(crate) fn value(&self, account: u64, key: &[u8]) -> Option<Stored<'_>> {
+        self.values.get(&account)?.get(key).map(|(_, value)| Stored::new(value.as_deref()))
     }
 }

@@ -30,7 +30,8 @@ pub(super) enum RowCursor<'a> {
     Tree(Peekable<btree_map::Range<'a, (u32, u32), StoredRow>>),
 }
 
-type ValueCursor<'a> = Peekable<Box<dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + 'a>>;
+/// Keys ascending with their values; none for a deletion.
+pub(super) type Values<'a> = Box<dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + 'a>;
 
 impl<'a> Layers<'a> {
     /// The newest version of a row, a tombstone included.
@@ -52,11 +53,17 @@ impl<'a> Layers<'a> {
             .value(account, key)
             .or_else(|| frozen?.value(account, key))
             .or_else(|| runs.iter().find_map(|run| run.value(account, key)));
-        found?.map(<[u8]>::to_vec)
+        found?.live().map(<[u8]>::to_vec)
     }
 
     /// Appends live rows of a collection from an item on, at most `limit`.
-    pub(crate) fn rows(&self, account: u64, (collection, from): (u32, u32), limit: usize, out: &mut Vec<Row>) {
+    pub(crate) fn rows(
+        &self,
+        account: u64,
+        (collection, from): (u32, u32),
+        limit: usize,
+        out: &mut Vec<Row>,
+    ) {
         let mut cursors: Vec<RowCursor<'a>> =
             self.of(account).filter_map(|layer| layer.cursor(collection, from)).collect();
         if limit == 0 {
@@ -67,7 +74,7 @@ impl<'a> Layers<'a> {
             out.extend(live.take(limit));
             return;
         }
-        let full = out.len() + limit;
+        let full = out.len().saturating_add(limit);
         merge_rows(&mut cursors, |row| {
             out.extend(row.live_row());
             if out.len() < full { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -80,7 +87,7 @@ impl<'a> Layers<'a> {
     /// one another; an entry counts when no younger layer knows its row.
     pub(crate) fn changes(&self, account: u64, after: u64, limit: usize, out: &mut Vec<Change>) {
         let layers: Vec<Layer<'a>> = self.of(account).collect();
-        let full = out.len() + limit;
+        let full = out.len().saturating_add(limit);
         for (index, layer) in layers.iter().enumerate().rev() {
             let younger = &layers[..index];
             layer.changes_after(after, &mut |row| {
@@ -104,7 +111,7 @@ impl<'a> Layers<'a> {
         limit: usize,
     ) -> Vec<(Vec<u8>, Vec<u8>)> {
         let from = after.map_or(prefix, |after| after.max(prefix));
-        let mut cursors: Vec<ValueCursor<'a>> =
+        let mut cursors: Vec<Peekable<Values<'a>>> =
             self.of(account).map(|layer| layer.values_from(from).peekable()).collect();
         let mut found = Vec::new();
         while found.len() < limit {
@@ -175,7 +182,7 @@ impl<'a> Layer<'a> {
         }
     }
 
-    fn values_from(self, from: &[u8]) -> Box<dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + 'a> {
+    fn values_from(self, from: &[u8]) -> Values<'a> {
         match self {
             Layer::Fresh(account) => Box::new(account.values_from(from)),
             Layer::Run(run, entry) => Box::new(run.values_from(entry, from)),
@@ -211,14 +218,19 @@ impl<'a> RowCursor<'a> {
 ///
 /// The cursor with the least row runs until the least row of the others, so that a long stretch in one layer costs
 /// one comparison a row.
-pub(super) fn merge_rows<'a>(cursors: &mut [RowCursor<'a>], mut visit: impl FnMut(&'a StoredRow) -> ControlFlow<()>) {
+pub(super) fn merge_rows<'a>(
+    cursors: &mut [RowCursor<'a>],
+    mut visit: impl FnMut(&'a StoredRow) -> ControlFlow<()>,
+) {
     loop {
         let mut least: Option<(usize, (u32, u32))> = None;
         let mut second: Option<(u32, u32)> = None;
         for (index, cursor) in cursors.iter_mut().enumerate() {
             let Some(key) = cursor.peek() else { continue };
             match least {
-                Some((_, other)) if key >= other => second = Some(second.map_or(key, |second| second.min(key))),
+                Some((_, other)) if key >= other => {
+                    second = Some(second.map_or(key, |second| second.min(key)));
+                }
                 _ => {
                     second = least.map(|(_, other)| other);
                     least = Some((index, key));

@@ -2,6 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::Stored;
 use crate::disk::{Disk, Map};
 use crate::error::Error;
 use crate::limits::RUN_BLOCK_BYTES;
@@ -95,30 +96,39 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Maps a run and verifies its two ends; `verify` reads the rest.
+    /// Maps a run and verifies its two ends and that its accounts are within it; `verify` reads the rest.
     pub(crate) fn open(disk: &Disk, store: &[u8; 16], partition: u16, run: u64) -> Result<Self, Error> {
         let name = run_file(partition, run);
         let map = disk.map(&name)?;
-        let corrupt = |offset: u64, expected| corrupt(&name, offset, expected);
+        let damaged = |offset: u64, expected| corrupt(&name, offset, expected);
         let (preamble, _) =
-            Preamble::read_from_prefix(&map).map_err(|_| corrupt(0, "the 64 bytes a run begins with"))?;
+            Preamble::read_from_prefix(&map).map_err(|_| damaged(0, "the 64 bytes a run begins with"))?;
         if preamble.magic != PREAMBLE_MAGIC || preamble.version != RUN_VERSION {
-            return Err(corrupt(0, "a run of version 1"));
+            return Err(damaged(0, "a run of version 1"));
         }
         if preamble.store != *store || preamble.partition != partition as u32 || preamble.run != run {
-            return Err(corrupt(12, "this store's, partition's and run's numbers"));
+            return Err(damaged(12, "this store's, partition's and run's numbers"));
         }
         let (_, footer) =
-            Footer::read_from_suffix(&map).map_err(|_| corrupt(0, "the 128 bytes a run ends with"))?;
+            Footer::read_from_suffix(&map).map_err(|_| damaged(0, "the 128 bytes a run ends with"))?;
         let at = (map.len() - FOOTER_BYTES) as u64;
         let crc = crc32c::crc32c(&footer.as_bytes()[..FOOTER_BYTES - 4]);
         if footer.magic != FOOTER_MAGIC || footer.crc != crc {
-            return Err(corrupt(at, "a footer with a right checksum"));
+            return Err(damaged(at, "a footer with a right checksum"));
         }
         if footer.length != map.len() as u64 || footer.run != run || !footer.is_ordered() {
-            return Err(corrupt(at, "a footer that describes this file"));
+            return Err(damaged(at, "a footer that describes this file"));
         }
-        Ok(Self { map, name, footer })
+        let run = Self { map, name, footer };
+        let is_within = |entry: &AccountEntry| {
+            let rows = entry.rows.saturating_add(entry.row_count as u64);
+            let values = entry.values.saturating_add(entry.value_count as u64);
+            rows <= footer.row_count && values <= footer.value_count
+        };
+        if !run.accounts().iter().all(is_within) {
+            return Err(corrupt(&run.name, footer.accounts, "accounts within the run"));
+        }
+        Ok(run)
     }
 
     /// Recomputes every block's checksum and follows every reference.
@@ -131,10 +141,25 @@ impl Run {
                 return Err(corrupt(&self.name, offset, "a block with the checksum written for it"));
             }
         }
+        let end = self.footer.checksums as usize + checksums.len() * 4;
+        if self.map[end..self.map.len() - FOOTER_BYTES].iter().any(|byte| *byte != 0) {
+            return Err(corrupt(&self.name, end as u64, "zeroes up to the footer"));
+        }
+        let heap_bytes = self.footer.changes - self.footer.heap;
         for entry in self.accounts() {
-            let (rows, values) = (self.footer.row_count, self.footer.value_count);
-            if entry.rows + entry.row_count as u64 > rows || entry.values + entry.value_count as u64 > values {
-                return Err(corrupt(&self.name, self.footer.accounts, "an account within the run"));
+            let (rows, changes) = (self.rows(entry), self.changes(entry));
+            let by_change =
+                changes.iter().filter_map(|index| rows.get(*index as usize)).map(StoredRow::change);
+            if !rows.is_sorted_by(|one, next| one.key() < next.key()) {
+                return Err(corrupt(&self.name, self.footer.rows, "rows by collection and item"));
+            }
+            if by_change.clone().count() != rows.len() || !by_change.is_sorted() {
+                return Err(corrupt(&self.name, self.footer.changes, "every row by its change"));
+            }
+            let is_within =
+                |value: &ValueEntry| value.heap + value.key_length as u64 + value.length as u64 <= heap_bytes;
+            if !self.value_entries(entry).iter().all(is_within) {
+                return Err(corrupt(&self.name, self.footer.values, "values within the heap"));
             }
         }
         Ok(())
@@ -186,11 +211,11 @@ impl Run {
         rows.get(index)
     }
 
-    /// None: not here. Some(None): deleted here.
-    pub(crate) fn value(&self, account: u64, key: &[u8]) -> Option<Option<&[u8]>> {
+    /// What this run says of a key; none when it knows nothing of it.
+    pub(crate) fn value(&self, account: u64, key: &[u8]) -> Option<Stored<'_>> {
         let entries = self.value_entries(self.account(account)?);
         let index = entries.binary_search_by(|entry| self.key_of(entry).cmp(key)).ok()?;
-        Some(self.value_of(&entries[index]))
+        Some(Stored::new(self.value_of(&entries[index])))
     }
 
     /// Values of the account whose key is at or above `from`.

@@ -3,8 +3,8 @@
 use zerocopy::IntoBytes;
 
 use super::run::{
-    AccountEntry, FOOTER_BYTES, FOOTER_MAGIC, Footer, PREAMBLE_BYTES, PREAMBLE_MAGIC, Preamble, RUN_VERSION, ValueEntry,
-    run_file,
+    AccountEntry, FOOTER_BYTES, FOOTER_MAGIC, Footer, PREAMBLE_BYTES, PREAMBLE_MAGIC, Preamble, RUN_VERSION,
+    ValueEntry, run_file,
 };
 use crate::disk::{Disk, FileWriter};
 use crate::error::Error;
@@ -67,7 +67,12 @@ impl RunWriter {
     }
 
     pub(super) fn begin_account(&mut self, account: u64, highest_change: u64) {
-        self.accounts.push(AccountEntry { account, highest_change, rows: self.row_count, ..Default::default() });
+        self.accounts.push(AccountEntry {
+            account,
+            highest_change,
+            rows: self.row_count,
+            ..Default::default()
+        });
     }
 
     pub(super) fn row(&mut self, row: &StoredRow) -> Result<(), Error> {

@@ -105,7 +105,7 @@ impl Log {
     }
 
     /// Where a frame of `length` bytes would stand; `TooLarge` when no segment can hold it, `Full` when the disk
-    /// has shown that it has no room there. Changes nothing unless `push` follows.
+    /// has no room there. Takes that room, and nothing else unless `push` follows.
     pub(crate) fn place(&mut self, length: usize) -> Result<Position, Error> {
         let padded = length.next_multiple_of(BLOCK_BYTES);
         if padded > self.options.segment_bytes as usize {
@@ -115,11 +115,8 @@ impl Log {
         // The batch is padded to a block, so that is what must fit.
         let block = place.offset() - place.offset() % BLOCK_BYTES as u32;
         let bytes = (place.offset() - block + length as u32).next_multiple_of(BLOCK_BYTES as u32);
-        if self.segments.has_room(Position::new(place.segment(), block), bytes) {
-            return Ok(place);
-        }
-        self.segments.try_again();
-        Err(Error::Full)
+        self.segments.reserve(Position::new(place.segment(), block), bytes)?;
+        Ok(place)
     }
 
     fn next_place(&self, length: usize) -> Position {

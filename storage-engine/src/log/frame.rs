@@ -147,3 +147,82 @@ impl FrameHeader {
         Position::new(self.segment, self.offset + self.length.next_multiple_of(8))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commit::Slot;
+    use crate::log::{Op, OpKind, ops_bytes, parse_ops};
+    use crate::row::{BodyRef, Row, StoredRow};
+
+    fn ops() -> Vec<Op> {
+        let row = Row { collection: 1, item: 2, change: 3, body: BodyRef::NONE, data: [4; 40] };
+        let value = |value| OpKind::Value { key: b"key".to_vec(), value };
+        vec![
+            Op { account: 9, change: 3, kind: OpKind::Row(StoredRow::live(row)) },
+            Op { account: 9, change: 3, kind: OpKind::Row(StoredRow::tombstone(row)) },
+            Op { account: 8, change: 1, kind: value(Some(b"value".to_vec())) },
+            Op { account: 8, change: 1, kind: value(None) },
+            Op { account: 9, change: 3, kind: value(Some(Vec::new())) },
+        ]
+    }
+
+    fn frame() -> (Vec<u8>, Position) {
+        let position = Position::new(7, 4096);
+        let op_bytes = ops_bytes(&ops());
+        let planned = Planned {
+            partition: 5,
+            sequence: 11,
+            number: 12,
+            position,
+            length: frame_bytes(op_bytes, 8) as u32,
+            op_bytes: op_bytes as u32,
+            previous: Position::new(6, 64),
+            ops: ops(),
+            bodies: vec![(b"meta".to_vec(), std::sync::Arc::new(b"body".to_vec()))],
+            slot: Slot::new(),
+        };
+        let context = FrameContext { seed: 1, segment: 7, generation: 2, watermark: Position::START };
+        let mut bytes = vec![0; planned.length as usize];
+        encode(&planned, &context, &mut bytes);
+        (bytes, position)
+    }
+
+    #[test]
+    fn a_frame_is_read_as_it_was_written() {
+        let (bytes, position) = frame();
+        let frame = parse(&bytes, 4096, position, 1).expect("good");
+        assert_eq!(parse_ops(frame.ops), Some(ops()));
+        assert_eq!((frame.header.number(), frame.header.sequence(), frame.header.partition()), (12, 11, 5));
+        assert_eq!(frame.header.previous(), Position::new(6, 64));
+        assert_eq!(frame.header.end().0, position.0 + bytes.len().next_multiple_of(8) as u64);
+        assert!(bytes.ends_with(b"metabody"));
+    }
+
+    #[test]
+    fn a_frame_with_any_byte_changed_cut_off_or_elsewhere_is_none() {
+        let (bytes, position) = frame();
+        for index in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[index] ^= 0x10;
+            assert!(parse(&changed, 4096, position, 1).is_none(), "byte {index}");
+            assert!(parse(&bytes[..index], 4096, position, 1).is_none(), "cut at {index}");
+        }
+        assert!(parse(&bytes, 0, Position::new(7, 0), 1).is_none());
+        assert!(parse(&bytes, 4096, Position::new(8, 4096), 1).is_none());
+        assert!(parse(&bytes, 4096, position, 2).is_none(), "another store's");
+    }
+
+    #[test]
+    fn ops_that_are_not_well_formed_are_none() {
+        let (bytes, _) = frame();
+        let ops = &bytes[FRAME_HEADER_BYTES..bytes.len() - 8];
+        let whole = parse_ops(ops).expect("good").len();
+        for cut in 0..ops.len() {
+            assert!(parse_ops(&ops[..cut]).is_none_or(|ops| ops.len() < whole));
+        }
+        // A row before any account.
+        assert_eq!(parse_ops(&ops[24..]), None);
+        assert_eq!(parse_ops(&[77, 0, 0, 0, 0, 0, 0, 0]), None);
+    }
+}

@@ -61,40 +61,48 @@ pub(crate) fn ops_bytes(ops: &[Op]) -> usize {
 }
 
 /// Writes the ops into exactly `ops_bytes` bytes.
-pub(super) fn encode_ops(ops: &[Op], mut out: &mut [u8]) {
+pub(super) fn encode_ops(ops: &[Op], out: &mut [u8]) {
     let mut account = None;
+    let mut out = Filler { rest: out };
     for op in ops {
         if account.replace(op.account) != Some(op.account) {
-            put_header(&mut out, ACCOUNT, 0, ACCOUNT_BYTES);
-            put(&mut out, &op.account.to_le_bytes());
-            put(&mut out, &op.change.to_le_bytes());
+            out.put_header(ACCOUNT, 0, ACCOUNT_BYTES);
+            out.put(&op.account.to_le_bytes());
+            out.put(&op.change.to_le_bytes());
         }
         match &op.kind {
             OpKind::Row(row) => {
-                put_header(&mut out, ROW, 0, ROW_BYTES);
-                put(&mut out, row.as_bytes());
+                out.put_header(ROW, 0, ROW_BYTES);
+                out.put(row.as_bytes());
             }
             OpKind::Value { key, value } => {
                 let kind = if value.is_some() { PUT_VALUE } else { DELETE_VALUE };
                 let value = value.as_deref().unwrap_or_default();
-                put_header(&mut out, kind, key.len(), value.len());
-                put(&mut out, key);
-                put(&mut out, value);
+                out.put_header(kind, key.len(), value.len());
+                out.put(key);
+                out.put(value);
             }
         }
     }
-    assert!(out.is_empty(), "the ops fill what was counted for them");
+    assert!(out.rest.is_empty(), "the ops fill what was counted for them");
 }
 
-fn put_header(out: &mut &mut [u8], kind: u8, key_length: usize, length: usize) {
-    let length = (length as u32).to_le_bytes();
-    put(out, OpHeader { kind, key_length: key_length as u8, zero: [0; 2], length }.as_bytes());
+/// Bytes that are filled from the front.
+struct Filler<'a> {
+    rest: &'a mut [u8],
 }
 
-fn put(out: &mut &mut [u8], bytes: &[u8]) {
-    let (head, rest) = std::mem::take(out).split_at_mut(bytes.len());
-    head.copy_from_slice(bytes);
-    *out = rest;
+impl Filler<'_> {
+    fn put_header(&mut self, kind: u8, key_length: usize, length: usize) {
+        let length = (length as u32).to_le_bytes();
+        self.put(OpHeader { kind, key_length: key_length as u8, zero: [0; 2], length }.as_bytes());
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        let (head, rest) = std::mem::take(&mut self.rest).split_at_mut(bytes.len());
+        head.copy_from_slice(bytes);
+        self.rest = rest;
+    }
 }
 
 /// Reads the ops of a frame; none when they are not well-formed.

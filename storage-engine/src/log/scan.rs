@@ -12,7 +12,7 @@ pub(crate) struct Journal<'a> {
     pub(crate) disk: &'a Disk,
     /// From `checksum_seed`.
     pub(crate) seed: u32,
-    pub(crate) journal: u16,
+    pub(crate) number: u16,
 }
 
 /// The bytes of a segment from `base` on.
@@ -32,7 +32,8 @@ impl Journal<'_> {
     ) -> Result<LogStart, Error> {
         let mut at = start;
         let mut loaded = self.load(start.end.segment(), start.end.offset())?;
-        if loaded.is_none() && start.end.offset() > 0 {
+        let length = self.disk.length(&segment_file(self.number, start.end.segment()))?;
+        if length.unwrap_or(0) < start.end.offset() as u64 {
             return Err(self.corrupt(start.end, "the segment that was written up to here"));
         }
         while let Some(segment) = loaded.take() {
@@ -51,7 +52,7 @@ impl Journal<'_> {
     /// Refuses to cut at `end` when a frame behind it was written after something behind `end` had been flushed.
     fn judge_tail(&self, end: Position, current: &Loaded) -> Result<(), Error> {
         self.judge(end, current)?;
-        for name in self.disk.list(&journal_folder(self.journal))? {
+        for name in self.disk.list(&journal_folder(self.number))? {
             let number = name.strip_suffix(".log").and_then(|stem| u32::from_str_radix(stem, 16).ok());
             let Some(number) = number.filter(|number| *number > current.segment) else { continue };
             if let Some(later) = self.load(number, 0)? {
@@ -78,12 +79,12 @@ impl Journal<'_> {
     }
 
     fn load(&self, segment: u32, base: u32) -> Result<Option<Loaded>, Error> {
-        let bytes = self.disk.read_from(&segment_file(self.journal, segment), base as u64)?;
+        let bytes = self.disk.read_from(&segment_file(self.number, segment), base as u64)?;
         Ok(bytes.map(|bytes| Loaded { segment, base, bytes }))
     }
 
     pub(crate) fn corrupt(&self, at: Position, expected: &'static str) -> Error {
-        let file = segment_file(self.journal, at.segment()).as_str().into();
+        let file = segment_file(self.number, at.segment()).as_str().into();
         Error::Corrupt { what: "frame", file, offset: at.offset() as u64, expected }
     }
 }

@@ -1,24 +1,28 @@
 //! Segments open for writing, and the zeroes written ahead of the write position.
 //!
 //! A block that was written once costs no journal entry of the file system when it is written again
-//! (runtime research 4.4: 3 times the commits), so zeroes go ahead of the data. They are also the reserve that
-//! lets a full disk be noticed before a transaction depends on it.
+//! (measured: three times the commits), so zeroes go ahead of the data. They are also a reserve of room: a full disk
+//! is noticed before a transaction depends on it.
 
 use std::collections::BTreeMap;
 
 use super::{Position, segment_file};
 use crate::disk::{Disk, Port};
 use crate::error::Error;
-use crate::limits::{BLOCK_BYTES, ZERO_AHEAD_BYTES};
+use crate::limits::{BLOCK_BYTES, RESERVE_BYTES, ZERO_AHEAD_BYTES};
 
 #[derive(Debug)]
 struct Segment {
     /// Bytes from the start that were written at least once; zeroing goes on from here.
     written: u32,
+    /// Bytes from the start that the file system has given blocks for.
+    reserved: u32,
     /// The end of the zeroing under way.
     zeroing: Option<u32>,
     /// The file is new and its name not yet durable: the first batch flushes the folder.
     is_new: bool,
+    /// Open in the port.
+    is_open: bool,
 }
 
 #[derive(Debug)]
@@ -26,50 +30,74 @@ pub(crate) struct Segments {
     disk: Disk,
     journal: u16,
     segment_bytes: u32,
-    open: BTreeMap<u32, Segment>,
-    /// Zeroing met a full disk; only what is zeroed already may be used.
+    known: BTreeMap<u32, Segment>,
+    /// Zeroing met a full disk; it goes on when a reservation has found room again.
     is_full: bool,
 }
 
 impl Segments {
     pub(crate) fn new(disk: &Disk, journal: u16, segment_bytes: u32) -> Self {
-        Self { disk: disk.clone(), journal, segment_bytes, open: BTreeMap::new(), is_full: false }
+        Self { disk: disk.clone(), journal, segment_bytes, known: BTreeMap::new(), is_full: false }
     }
 
-    /// True when a batch can be promised room: there is no known shortage, or it fits what is zeroed.
-    pub(super) fn has_room(&self, start: Position, bytes: u32) -> bool {
-        if !self.is_full {
-            return true;
-        }
+    /// Makes sure of room on the disk for a batch before anything depends on it. Free where zeroes went ahead;
+    /// otherwise the blocks are taken from the file system now, and `Full` says that it has none.
+    pub(super) fn reserve(&mut self, start: Position, bytes: u32) -> Result<(), Error> {
         let end = start.offset() + bytes;
-        self.open.get(&start.segment()).is_some_and(|segment| end <= segment.written)
+        self.find(start.segment())?;
+        let segment = self.known.get_mut(&start.segment()).expect("found above");
+        if end <= segment.written.max(segment.reserved) {
+            return Ok(());
+        }
+        let step = end.next_multiple_of(RESERVE_BYTES).min(self.segment_bytes);
+        self.disk.reserve(&segment_file(self.journal, start.segment()), step as u64)?;
+        segment.reserved = step;
+        self.is_full = false;
+        Ok(())
     }
 
     /// Whether a batch may be written now: never into a range that zeroes are on their way to.
     pub(super) fn may_write(&self, start: Position, bytes: u32) -> bool {
-        let Some(segment) = self.open.get(&start.segment()) else { return true };
+        let Some(segment) = self.known.get(&start.segment()) else { return true };
         segment.zeroing.is_none() || start.offset() + bytes <= segment.written
     }
 
     /// Opens the batch's segment if needed and notes what the batch will have written. True when the folder must
     /// be flushed with it.
-    pub(super) fn begin_write(&mut self, port: &mut Port, start: Position, bytes: u32) -> Result<bool, Error> {
+    pub(super) fn begin_write(
+        &mut self,
+        port: &mut Port,
+        start: Position,
+        bytes: u32,
+    ) -> Result<bool, Error> {
         self.open(port, start.segment())?;
-        let segment = self.open.get_mut(&start.segment()).expect("opened above");
+        let segment = self.known.get_mut(&start.segment()).expect("opened above");
         segment.written = segment.written.max(start.offset() + bytes);
         Ok(std::mem::take(&mut segment.is_new))
     }
 
+    /// Opens a segment for writing, once.
     fn open(&mut self, port: &mut Port, number: u32) -> Result<(), Error> {
-        if self.open.contains_key(&number) {
+        self.find(number)?;
+        let segment = self.known.get_mut(&number).expect("found above");
+        if !segment.is_open {
+            port.open_segment(number, &segment_file(self.journal, number))?;
+            segment.is_open = true;
+        }
+        Ok(())
+    }
+
+    /// Looks a segment up on the disk, once. What waits to be written may stand in any number of segments, so this
+    /// opens none.
+    fn find(&mut self, number: u32) -> Result<(), Error> {
+        if self.known.contains_key(&number) {
             return Ok(());
         }
-        let name = segment_file(self.journal, number);
-        let length = self.disk.length(&name)?;
-        port.open_segment(number, &name)?;
+        let length = self.disk.length(&segment_file(self.journal, number))?;
         let written = length.unwrap_or(0).min(self.segment_bytes as u64) as u32;
         let written = written - written % BLOCK_BYTES as u32;
-        self.open.insert(number, Segment { written, zeroing: None, is_new: length.is_none() });
+        let is_new = length.is_none();
+        self.known.insert(number, Segment { written, reserved: 0, zeroing: None, is_new, is_open: false });
         Ok(())
     }
 
@@ -87,15 +115,18 @@ impl Segments {
         self.open(port, head.segment())?;
         self.zero(port, head.segment(), head.offset(), &token_of);
         if self.segment_bytes - head.offset() < self.ahead() {
-            self.open(port, head.segment() + 1)?;
-            self.zero(port, head.segment() + 1, 0, &token_of);
+            match self.open(port, head.segment() + 1) {
+                Ok(()) => self.zero(port, head.segment() + 1, 0, &token_of),
+                Err(Error::Full) => self.is_full = true,
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
 
     fn zero(&mut self, port: &mut Port, number: u32, from: u32, token_of: &impl Fn(u32) -> u64) {
         let ahead = self.ahead();
-        let segment = self.open.get_mut(&number).expect("opened by the caller");
+        let segment = self.known.get_mut(&number).expect("opened by the caller");
         // Half of the reserve is used up before more is written, so that zeroing comes in large steps.
         let enough = (from + ahead / 2).min(self.segment_bytes);
         if segment.zeroing.is_some() || segment.written >= enough {
@@ -114,7 +145,7 @@ impl Segments {
 
     /// A zeroing ended. A full disk is not a failure yet: nothing depends on those blocks.
     pub(super) fn zeroed(&mut self, number: u32, result: Result<(), Error>) -> Result<(), Error> {
-        let Some(segment) = self.open.get_mut(&number) else { return Ok(()) };
+        let Some(segment) = self.known.get_mut(&number) else { return Ok(()) };
         let end = segment.zeroing.take().unwrap_or(segment.written);
         match result {
             Ok(()) => segment.written = segment.written.max(end),
@@ -124,19 +155,16 @@ impl Segments {
         Ok(())
     }
 
-    /// Somebody was refused for lack of room: the next turn asks the disk again.
-    pub(super) fn try_again(&mut self) {
-        self.is_full = false;
-    }
-
     /// Closes what is behind the oldest segment still needed.
     pub(super) fn close_before(&mut self, port: &mut Port, needed: u32) {
-        while let Some((&number, segment)) = self.open.first_key_value() {
+        while let Some((&number, segment)) = self.known.first_key_value() {
             if number >= needed || segment.zeroing.is_some() {
                 return;
             }
-            port.close_segment(number);
-            self.open.remove(&number);
+            if segment.is_open {
+                port.close_segment(number);
+            }
+            self.known.remove(&number);
         }
     }
 }

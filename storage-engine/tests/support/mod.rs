@@ -1,6 +1,7 @@
 //! What the tests share: chance by a seed, waiting without an executor, and a plain-map model of the store.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -51,6 +52,23 @@ pub(crate) fn settle(engine: &Engine) {
     while !engine.is_idle() {
         engine.turn();
         std::thread::yield_now();
+    }
+}
+
+/// A folder that is removed at the end, also after a failure.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("storage-engine-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -148,7 +166,6 @@ fn propose_action(transaction: &mut Transaction, action: &Action) {
             transaction.put_row(*account, *collection, *item, body, [*data; ROW_DATA_BYTES]);
         }
         Action::Copy { account, collection, from, to } => {
-            // A row of this same transaction has a body without a place, which cannot be referred to.
             if let Some(row) = transaction.row(*account, *collection, *from)
                 && !row.body.is_none()
             {
@@ -180,7 +197,9 @@ pub(crate) struct Model {
 impl Model {
     pub(crate) fn after(plans: &[Plan]) -> Self {
         let mut model = Self::default();
-        plans.iter().for_each(|plan| model.apply(plan));
+        for plan in plans {
+            model.apply(plan);
+        }
         model
     }
 
@@ -193,17 +212,11 @@ impl Model {
             written.insert((partition, account), change);
             change
         };
-        // Rows put with a body by this transaction have no place yet, so `Copy` passes over them.
-        let mut fresh = Vec::new();
         for action in &plan.actions {
             match action {
                 Action::Put { account, collection, item, body, data } => {
                     let key = (partition, *account, *collection, *item);
                     let row = ModelRow { change: change(*account), live: true, data: *data, body: *body };
-                    fresh.retain(|other| *other != key);
-                    if body.is_some() {
-                        fresh.push(key);
-                    }
                     self.rows.insert(key, row);
                 }
                 Action::Copy { account, collection, from, to } => {
@@ -211,12 +224,8 @@ impl Model {
                     let Some(row) = self.rows.get(&from).filter(|row| row.live && row.body.is_some()) else {
                         continue;
                     };
-                    if fresh.contains(&from) {
-                        continue;
-                    }
                     let row = ModelRow { change: change(*account), ..row.clone() };
                     let to = (partition, *account, *collection, *to);
-                    fresh.retain(|other| *other != to);
                     self.rows.insert(to, row);
                 }
                 Action::Delete { account, collection, item } => {
@@ -260,7 +269,8 @@ impl Model {
     fn assert_rows(&self, engine: &Engine, partition: u16, account: u64) {
         for collection in 0..4 {
             for from in [0, 5] {
-                let range = (partition, account, collection, from)..=(partition, account, collection, u32::MAX);
+                let range =
+                    (partition, account, collection, from)..=(partition, account, collection, u32::MAX);
                 let live: Vec<_> = self.rows.range(range).filter(|(_, row)| row.live).collect();
                 let mut rows = Vec::new();
                 engine.rows(partition, account, collection, from, usize::MAX >> 1, &mut rows);
@@ -280,8 +290,7 @@ impl Model {
     fn assert_changes(&self, engine: &Engine, partition: u16, account: u64, highest: u64) {
         for after in [0, highest / 2, highest.saturating_sub(1), highest] {
             let range = (partition, account, 0, 0)..=(partition, account, u32::MAX, u32::MAX);
-            let mut expected: Vec<_> =
-                self.rows.range(range).filter(|(_, row)| row.change > after).collect();
+            let mut expected: Vec<_> = self.rows.range(range).filter(|(_, row)| row.change > after).collect();
             expected.sort_by_key(|(key, row)| (row.change, key.2, key.3));
             let mut changes: Vec<Change> = Vec::new();
             engine.changes(partition, account, after, usize::MAX >> 1, &mut changes);
@@ -307,7 +316,8 @@ impl Model {
         }
         let of_prefix: Vec<_> = all.iter().filter(|(key, _)| key.starts_with(b"b/")).cloned().collect();
         assert_eq!(engine.values(partition, account, b"b/", None, usize::MAX), of_prefix);
-        let after: Vec<_> = of_prefix.iter().filter(|(key, _)| key.as_slice() > b"b/3").take(2).cloned().collect();
+        let after: Vec<_> =
+            of_prefix.iter().filter(|(key, _)| key.as_slice() > b"b/3").take(2).cloned().collect();
         assert_eq!(engine.values(partition, account, b"b/", Some(b"b/3"), 2), after);
     }
 }
@@ -330,6 +340,7 @@ fn assert_row(engine: &Engine, row: &Row, model: &ModelRow) {
 pub(crate) fn plans_in(engine: &Engine) -> usize {
     let partitions = (0..engine.partitions()).filter(|partition| engine.owns(*partition));
     let numbers = partitions.filter_map(|partition| engine.value(partition, NUMBER_ACCOUNT, b"number"));
-    let numbers = numbers.map(|value| u64::from_le_bytes(value.try_into().expect("eight bytes")) as usize + 1);
+    let numbers =
+        numbers.map(|value| u64::from_le_bytes(value.try_into().expect("eight bytes")) as usize + 1);
     numbers.max().unwrap_or(0)
 }

@@ -225,7 +225,7 @@ pub struct Context {
 impl Context {
     pub async fn serve(self: Rc<Self>, conn: Conn, session: Echo) {
         let handlers = Handlers { context: Rc::clone(&self), is_changed: false };
-        match drive(conn, session, handlers, &self.drive).await {
+        match drive(conn, session, handlers, self.drive.clone()).await {
             End::Closed => {
                 self.shared.ended.fetch_add(1, Ordering::Relaxed);
             }

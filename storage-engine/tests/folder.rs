@@ -1,0 +1,131 @@
+//! The real file system: large bodies, several shards on their own threads, engines dropped in mid-flight.
+
+use std::sync::Arc;
+
+use storage_engine::{
+    CheckpointDone, CheckpointJob, Commit, Disk, Engine, Error, Options, RowBody, check, prepare,
+};
+
+use crate::support::{Folder, Model, Plan, Random, plans_in, settle, wait};
+
+fn put(engine: &Engine, item: u32, body: Vec<u8>) -> Commit {
+    let mut transaction = engine.transaction(0);
+    let body = transaction.add_body(b"meta".to_vec(), Arc::new(body));
+    transaction.put_row(1, 1, item, RowBody::New(body), [0; 40]);
+    transaction.commit()
+}
+
+#[test]
+fn a_body_larger_than_every_buffer_comes_back() {
+    let folder = Folder::new("large");
+    let disk = Disk::folder(&folder.0);
+    let _store = prepare(&disk, &Options::default(), 1).expect("prepared");
+    let engine = Engine::open(&disk, &Options::default(), 0, 1).expect("opened");
+    let large: Vec<u8> = (0..40_000_000u32).map(|index| (index / 251) as u8).collect();
+    let commits =
+        [put(&engine, 1, vec![1; 100]), put(&engine, 2, large.clone()), put(&engine, 3, large.clone())];
+    for commit in commits {
+        wait(&engine, commit).expect("committed");
+    }
+    for item in [2, 3] {
+        let row = engine.row(0, 1, 1, item).expect("there");
+        assert_eq!(wait(&engine, engine.body(&row.body)).expect("read"), large);
+        let range = wait(&engine, engine.body_range(&row.body, 39_999_000, 4096)).expect("read");
+        assert_eq!(range, large[39_999_000..]);
+        assert_eq!(wait(&engine, engine.meta(&row.body)).expect("read"), b"meta");
+    }
+    assert_eq!(wait(&engine, put(&engine, 4, vec![0; 64 << 20])), Err(Error::TooLarge));
+}
+
+#[test]
+fn shards_run_on_threads_of_their_own_and_their_number_changes() {
+    let folder = Folder::new("threads");
+    let options =
+        Options { partitions: 6, segment_bytes: 1 << 20, batch_bytes_max: 16 << 10, ..Options::default() };
+    let disk = Disk::folder(&folder.0);
+    let plan = |number: u64| Plan::random(&mut Random::new(number), 6, number);
+    let mut done = 0;
+    for shards in [2u16, 3, 1] {
+        let _store = prepare(&disk, &options, shards).expect("prepared");
+        let numbers = done..done + 200;
+        let model = Model::after(&(0..numbers.end).map(plan).collect::<Vec<_>>());
+        std::thread::scope(|scope| {
+            for shard in 0..shards {
+                let (disk, options, numbers, model) = (&disk, &options, numbers.clone(), &model);
+                scope.spawn(move || {
+                    let engine = Engine::open(disk, options, shard, shards).expect("opened");
+                    let own = numbers.map(plan).filter(|plan| engine.owns(plan.partition));
+                    let commits: Vec<Commit> = own.map(|plan| plan.propose(&engine)).collect();
+                    for commit in commits {
+                        wait(&engine, commit).expect("committed");
+                    }
+                    model.assert_equal(&engine);
+                    settle(&engine);
+                });
+            }
+        });
+        done += 200;
+    }
+    let report = check(&disk, &mut |_| {}).expect("checked");
+    assert_eq!(report.problems, []);
+    assert_eq!(report.frames, done);
+}
+
+#[test]
+fn an_engine_dropped_in_mid_flight_leaves_a_prefix() {
+    let folder = Folder::new("dropped");
+    let options =
+        Options { partitions: 2, segment_bytes: 1 << 20, batch_bytes_max: 8 << 10, ..Options::default() };
+    let disk = Disk::folder(&folder.0);
+    let mut plans: Vec<Plan> = Vec::new();
+    let mut random = Random::new(4);
+    for _ in 0..10 {
+        let _store = prepare(&disk, &options, 1).expect("prepared");
+        let engine = Engine::open(&disk, &options, 0, 1).expect("opened");
+        plans.truncate(plans_in(&engine));
+        Model::after(&plans).assert_equal(&engine);
+        let mut commits = Vec::new();
+        for _ in 0..30 {
+            let plan = Plan::random(&mut random, 2, plans.len() as u64);
+            commits.push(plan.propose(&engine));
+            plans.push(plan);
+        }
+        engine.turn();
+        // A read whose future is gone before it ends.
+        if let Some(row) = engine.row(0, 1, 1, 1).filter(|row| !row.body.is_none()) {
+            let mut read = Box::pin(engine.body(&row.body));
+            assert!(crate::support::poll(&mut read).is_none());
+            drop(read);
+            engine.turn();
+        }
+    }
+}
+
+#[test]
+fn more_waits_than_segments_can_be_open() {
+    let folder = Folder::new("backlog");
+    let options =
+        Options { partitions: 1, segment_bytes: 64 << 10, batch_bytes_max: 8 << 10, ..Options::default() };
+    let disk = Disk::folder(&folder.0);
+    let _store = prepare(&disk, &options, 1).expect("prepared");
+    let engine = Engine::open(&disk, &options, 0, 1).expect("opened");
+    // Each fills a segment, and none is submitted before all are proposed.
+    let commits: Vec<Commit> = (0..200).map(|item| put(&engine, item, vec![item as u8; 60_000])).collect();
+    assert_eq!(engine.stats().pending, 200);
+    for commit in commits {
+        wait(&engine, commit).expect("committed");
+    }
+    for item in [0, 100, 199] {
+        let row = engine.row(0, 1, 1, item).expect("there");
+        assert_eq!(wait(&engine, engine.body(&row.body)).expect("read"), vec![item as u8; 60_000]);
+    }
+}
+
+#[test]
+fn jobs_and_disks_may_change_threads() {
+    fn is_send<T: Send>() {}
+    is_send::<Disk>();
+    is_send::<CheckpointJob>();
+    is_send::<CheckpointDone>();
+    is_send::<storage_engine::StoreInfo>();
+}
