@@ -268,11 +268,8 @@ fn words(info: &DemoInfo, folder: &Path, is_temporary: bool) -> String {
     let logins: String = info.accounts.iter().map(login).collect();
     let (address, password) =
         info.accounts.first().map_or(("", ""), |account| (&account.address, &account.password));
-    let data = if is_temporary {
-        "and goes when the server ends; --data DIR keeps it."
-    } else {
-        "and stays."
-    };
+    let data =
+        if is_temporary { "and goes when the server ends; --data DIR keeps it." } else { "and stays." };
     let folder = folder.display();
     format!(
         "Angarium is serving on loopback. Log in with:

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use account::{Account, Flags, MailboxName, Message, NewMessage};
 use base::{MailboxId, Timestamp, Uid};
-use directory::{AccountEntry, Directory};
+use directory::AccountEntry;
 use serde_json::{Value, json};
 use shard::{DIRECTORY_PARTITION, Shard};
 
+use crate::failures::{failed, gone};
 use crate::limits::EXPORT_BYTES_MAX;
 use crate::{Exit, Failure, ImportMessage, Request, Response, people};
 
@@ -81,25 +82,6 @@ where
     }
     let owner = shard.router.partition_shard(partition);
     shard.router.on(owner, run).await.map_err(|_| gone())?
-}
-
-pub(crate) fn gone() -> Failure {
-    Failure::new(Exit::Unavailable, "a shard did not answer; the server's log says why")
-}
-
-pub(crate) fn failed(error: &account::Error) -> Failure {
-    let exit = match error {
-        account::Error::NotFound => Exit::NotFound,
-        account::Error::Exists => Exit::Exists,
-        account::Error::Unavailable => Exit::Unavailable,
-        account::Error::Corrupt => Exit::Internal,
-        account::Error::Denied
-        | account::Error::OverQuota
-        | account::Error::LimitReached
-        | account::Error::InvalidName(_)
-        | account::Error::TooLarge => Exit::Data,
-    };
-    Failure::new(exit, error.to_string())
 }
 
 struct Batch {
@@ -229,9 +211,4 @@ async fn show(shard: &Rc<Shard>, address: &str) -> Result<Response, Failure> {
         Ok(done(json))
     })
     .await
-}
-
-/// The directory, which the caller has made sure is on this shard.
-pub(crate) fn own(shard: &Shard) -> Result<&Directory, Failure> {
-    shard.people.own().ok_or_else(gone)
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{Format, ImportArgs};
 use crate::limits::{IMPORT_BYTES_MAX, IMPORT_MESSAGES_MAX};
-use crate::run::progress_bar;
+use crate::print::progress_bar;
 use crate::{Control, Exit, Failure, ImportMessage, Request};
 
 /// A message read from somewhere.

@@ -16,6 +16,7 @@ mod demo;
 mod execute;
 mod exit;
 mod export;
+mod failures;
 mod host;
 mod import;
 mod limits;

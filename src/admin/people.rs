@@ -8,7 +8,7 @@ use directory::{AccountEntry, AliasEntry, Credential, Directory, EmailAddress, N
 use serde_json::{Value, json};
 use shard::{People, SCRAM_ITERATIONS, Shard};
 
-use crate::execute::{failed, gone, own};
+use crate::failures::{failed, gone};
 use crate::limits::LIST_ENTRIES_MAX;
 use crate::{Exit, Failure, Request};
 
@@ -199,4 +199,9 @@ pub(crate) fn account_json(entry: &AccountEntry) -> Value {
         "id": entry.id.0,
         "partition": entry.partition.0,
     })
+}
+
+/// The directory, which the caller has made sure is on this shard.
+fn own(shard: &Shard) -> Result<&Directory, Failure> {
+    shard.people.own().ok_or_else(gone)
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 /// A line on standard output. Whoever reads it may have gone (`| head`): that is no error.
@@ -35,6 +36,13 @@ pub(crate) fn answer(value: &Value, is_json: bool) {
         }
         other => say!("{}", plain(other)),
     }
+}
+
+/// The bar of long work; drawn on standard error, and only where that is a terminal.
+pub(crate) fn progress_bar() -> ProgressBar {
+    let form = "{bar:40} {percent:>3}%  {msg}  {elapsed} (left: {eta})";
+    let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(0).with_style(style)
 }
 
 /// Prints text as it is.

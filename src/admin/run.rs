@@ -3,7 +3,6 @@
 use std::io::{BufRead, Write};
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::cli::{
@@ -177,19 +176,12 @@ fn init(args: &InitArgs, file: &Path, host: &dyn Host, is_json: bool) -> Result<
     Ok(Exit::Done)
 }
 
-/// The bar of long work; drawn on standard error, and only where that is a terminal.
-pub(crate) fn progress_bar() -> ProgressBar {
-    let form = "{bar:40} {percent:>3}%  {msg}  {elapsed} (left: {eta})";
-    let style = ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style)
-}
-
 fn check(args: &CheckArgs, file: &Path, host: &dyn Host, is_json: bool) -> Result<Exit, Failure> {
     let data = match &args.data {
         Some(data) => data.clone(),
         None => Config::read(file)?.server.data,
     };
-    let bar = progress_bar();
+    let bar = print::progress_bar();
     let report = host.check(&data, &mut |step| {
         bar.set_length(step.total);
         bar.set_position(step.done);

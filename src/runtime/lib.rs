@@ -21,7 +21,6 @@ mod limits;
 mod local;
 mod net;
 mod preflight;
-mod serve;
 mod server;
 mod sidecar;
 mod signals;
@@ -41,7 +40,6 @@ pub use net::{
     bind_all,
 };
 pub use preflight::{Unready, cores, preflight};
-pub use serve::{ServeConfig, ServeError, serve};
 pub use server::Machine;
 pub use sidecar::Sidecar;
 pub use signals::{Signal, Signals};

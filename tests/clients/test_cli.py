@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import signal
+import smtplib
 import socket
 import subprocess
 import sys
@@ -139,6 +140,27 @@ class CommandLine(unittest.TestCase):
             server.send_signal(signal.SIGTERM)
             self.assertEqual(server.wait(30), 0)
         self.assertEqual(self.angarium("check")["is"], "clean")
+
+    def test_lmtp_over_a_unix_socket(self):
+        self.init()
+        path = self.folder / "lmtp.sock"
+        self.config.write_text(self.config.read_text().replace("smtp = []", f'smtp = []\nlmtp = ["unix:{path}"]'))
+        self.angarium("account", "add", "ann@example.org", "--password", "secret")
+        server = subprocess.Popen([str(BINARY), "--config", str(self.config), "serve", "--shards", "2"],
+                                  stderr=open(self.folder / "log", "ab"))
+        try:
+            for _ in range(100):
+                if path.exists():
+                    break
+                time.sleep(0.1)
+            for i in range(20):
+                with smtplib.LMTP(str(path)) as lmtp:
+                    lmtp.sendmail("a@example.net", ["ann+detail@example.org"], f"Subject: by socket {i}\r\n\r\nx\r\n")
+            shown = self.angarium("account", "show", "ann@example.org")
+            self.assertEqual(shown["mailboxes"][0]["messages"], 20)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            self.assertEqual(server.wait(30), 0)
 
     def test_faults_of_the_configuration_are_named(self):
         self.config.write_text('[server]\nhostname = "x"\n\n[listen]\nimap = ["nowhere"]\n')
