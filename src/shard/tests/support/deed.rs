@@ -23,7 +23,7 @@ pub(crate) struct Deed {
     prepare: fn(&Rig),
     before: Vec<String>,
     pub(crate) command: String,
-    /// None of these may be said before the change is durable. The first is said at the end.
+    /// None of these may be said before the change is durable.
     pub(crate) acknowledgements: &'static [&'static str],
     pub(crate) refusal: &'static str,
     /// Transactions, that is, partitions concerned.

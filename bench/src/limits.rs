@@ -1,0 +1,56 @@
+//! Every bound of this crate.
+
+use std::time::Duration;
+
+/// Connections that may be between connect and ready at a time: more would measure the backlog.
+pub(crate) const OPENING_MAX: usize = 64;
+
+/// No answer to anything for this long fails the run.
+pub(crate) const STALL: Duration = Duration::from_mins(1);
+
+/// The longest wait of an event loop; also how soon a stall is seen.
+pub(crate) const TURN: Duration = Duration::from_millis(100);
+
+/// How long connections are given to say goodbye before they are dropped.
+pub(crate) const GOODBYE: Duration = Duration::from_secs(5);
+
+/// How long acknowledged messages may take to show up in their mailboxes.
+pub(crate) const HELD: Duration = Duration::from_mins(1);
+
+/// The pause between two counts of the mailboxes.
+pub(crate) const HELD_POLL: Duration = Duration::from_millis(50);
+
+/// How long idle connections are left alone before the server's memory is read.
+pub(crate) const SETTLE: Duration = Duration::from_secs(2);
+
+/// Submission queue entries of a ring.
+pub(crate) const RING_ENTRIES: u32 = 4096;
+
+/// Receive buffers of a ring: a power of two, and the bytes of each.
+pub(crate) const BUFFERS: u16 = 256;
+/// See [`BUFFERS`].
+pub(crate) const BUFFER_BYTES: usize = 32 * 1024;
+
+/// Connections from one source address on loopback, so that ports and a server's limit suffice.
+pub(crate) const CONNECTIONS_A_SOURCE: usize = 100;
+
+/// Where each operation opens a connection, source addresses are as for so many connections.
+pub(crate) const OPENING_SPREAD: usize = 32 * CONNECTIONS_A_SOURCE;
+
+/// Longest response line or literal a server may send, in bytes.
+pub(crate) const RESPONSE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Longest latency that is told apart, in nanoseconds.
+pub(crate) const LATENCY_NS_MAX: u64 = 600_000_000_000;
+
+/// Messages in one APPEND where the server takes several (RFC 3502).
+pub(crate) const APPEND_BATCH: usize = 32;
+
+/// The smallest message: its header fields must fit.
+pub(crate) const MESSAGE_BYTES_MIN: usize = 512;
+
+/// The block of a direct write, in bytes.
+pub(crate) const BLOCK_BYTES: usize = 4096;
+
+/// Bytes of the file that direct writes go round in.
+pub(crate) const RAW_FILE_BYTES: usize = 64 * 1024 * 1024;

@@ -1,0 +1,69 @@
+//! A connection as the loop sees it.
+
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::time::Instant;
+
+use socket2::Socket;
+
+use crate::tls::Tls;
+
+/// How far the socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Link {
+    Closed,
+    Connecting,
+    Open,
+    /// Both sides have said goodbye; the server is to close first, so that TIME-WAIT does not use up our
+    /// ports.
+    Closing,
+    /// The server has closed; something may still be in flight on our side.
+    Dropped,
+}
+
+/// How far the conversation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Opening,
+    Ready,
+    Busy,
+}
+
+pub(super) struct Connection {
+    socket: Option<Socket>,
+    pub(super) tls: Option<Tls>,
+    pub(super) link: Link,
+    pub(super) standing: Standing,
+    /// When the operation was to begin.
+    pub(super) due: Instant,
+    pub(super) is_receiving: bool,
+    pub(super) is_sending: bool,
+}
+
+impl Connection {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self {
+            socket: None,
+            tls: None,
+            link: Link::Closed,
+            standing: Standing::Opening,
+            due: now,
+            is_receiving: false,
+            is_sending: false,
+        }
+    }
+
+    pub(super) fn opened(&mut self, socket: Socket) {
+        self.socket = Some(socket);
+        self.link = Link::Connecting;
+    }
+
+    pub(super) fn close(&mut self) {
+        self.socket = None;
+        self.tls = None;
+        self.link = Link::Closed;
+    }
+
+    pub(super) fn descriptor(&self) -> RawFd {
+        self.socket.as_ref().expect("nothing is in flight without a socket").as_raw_fd()
+    }
+}

@@ -1,0 +1,144 @@
+//! What a run found: one line of JSON, or a table.
+
+use std::io::Write as _;
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::{Map, Value, json};
+
+use crate::cli::Options;
+use crate::machine;
+use crate::measured::Measured;
+use crate::server::Usage;
+use crate::wrong::Wrong;
+
+/// The figures of a scenario.
+pub(crate) struct Report {
+    scenario: &'static str,
+    measured: Option<Measured>,
+    /// In the order of the table.
+    figures: Vec<(String, Value)>,
+}
+
+/// What was used between the first operation and the last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Used {
+    pub(crate) before: Usage,
+    pub(crate) after: Usage,
+    /// Processor time of the load generator, nanoseconds.
+    pub(crate) generator_cpu_ns: u64,
+    /// Processor time of the whole machine, nanoseconds, to a hundredth of a second.
+    pub(crate) machine_cpu_ns: u64,
+    /// From the first operation until all was checked, seconds.
+    pub(crate) seconds: f64,
+    /// Whether server figures were read at all.
+    pub(crate) has_server: bool,
+}
+
+impl Report {
+    pub(crate) fn new(scenario: &'static str) -> Self {
+        Self { scenario, measured: None, figures: Vec::new() }
+    }
+
+    /// A figure of this scenario alone.
+    pub(crate) fn figure(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.figures.push((name.into(), value.into()));
+        self
+    }
+
+    /// Latencies and rates.
+    pub(crate) fn measured(mut self, measured: Measured) -> Self {
+        let seconds = measured.time.as_secs_f64().max(1e-9);
+        let figures = &mut self.figures;
+        figures.push(("operations".into(), measured.operations.into()));
+        figures.push(("unstarted".into(), measured.unstarted.into()));
+        figures.push(("seconds".into(), rounded(seconds, 3)));
+        figures.push(("rate_per_s".into(), rounded(measured.operations as f64 / seconds, 1)));
+        figures.push(("latency_us".into(), measured.latency_us()));
+        figures.push(("per_second".into(), measured.per_second().into()));
+        self.measured = Some(measured);
+        self
+    }
+
+    /// Processor time and bytes by operation; `payload_bytes` are those that the server took or gave.
+    pub(crate) fn used(mut self, used: &Used, payload_bytes: u64) -> Self {
+        let operations = self.measured.as_ref().map_or(1, |measured| measured.operations).max(1) as f64;
+        let us_each = |ns: u64| rounded(ns as f64 / 1000.0 / operations, 2);
+        let share = |ns: u64| rounded(ns as f64 / 1e9 / used.seconds.max(1e-9), 3);
+        let figures = &mut self.figures;
+        figures.push(("payload_bytes".into(), payload_bytes.into()));
+        figures.push(("generator_cpu_us_each".into(), us_each(used.generator_cpu_ns)));
+        figures.push(("generator_cores".into(), share(used.generator_cpu_ns)));
+        let mut others = used.machine_cpu_ns.saturating_sub(used.generator_cpu_ns);
+        if used.has_server {
+            let cpu_ns = used.after.cpu_ns.saturating_sub(used.before.cpu_ns);
+            let written = used.after.written_bytes.saturating_sub(used.before.written_bytes);
+            others = others.saturating_sub(cpu_ns);
+            figures.push(("server_cpu_us_each".into(), us_each(cpu_ns)));
+            figures.push(("server_cores".into(), share(cpu_ns)));
+            figures.push(("server_rss_kib".into(), used.after.rss_kib.into()));
+            figures.push(("server_written_bytes".into(), written.into()));
+            if payload_bytes > 0 {
+                figures.push(("written_per_byte".into(), rounded(written as f64 / payload_bytes as f64, 3)));
+            }
+        }
+        figures.push(("others_cores".into(), share(others)));
+        self
+    }
+
+    /// Prints, and writes the distribution where it was asked for.
+    pub(crate) fn print(&self, options: &Options) -> Result<(), Wrong> {
+        if let (Some(file), Some(measured)) = (&options.histogram, &self.measured) {
+            std::fs::write(file, measured.distribution())
+                .map_err(|error| Wrong::io(file.display(), &error))?;
+        }
+        let text = if options.is_json { self.line(options) } else { self.table(options) };
+        writeln!(std::io::stdout(), "{text}").map_err(|error| Wrong::io("standard output", &error))
+    }
+
+    fn line(&self, options: &Options) -> String {
+        json!({
+            "scenario": self.scenario,
+            "label": options.label,
+            "bench_version": env!("CARGO_PKG_VERSION"),
+            "at_ms": crate::clock::unix_ms(),
+            "machine": machine::machine(),
+            "connections": options.connections,
+            "users": options.users,
+            "size": options.size,
+            "rate_intended": options.rate,
+            "is_tls": options.is_tls,
+            "load_cpus": options.cpus,
+            "figures": self.figures.iter().cloned().collect::<Map<_, _>>(),
+        })
+        .to_string()
+    }
+
+    fn table(&self, options: &Options) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::UTF8_BORDERS_ONLY);
+        let heading = format!("{} connections, {} bytes", options.connections, options.size);
+        table.set_header([self.scenario, &heading]);
+        for (name, value) in &self.figures {
+            match value {
+                Value::Object(parts) => {
+                    for (part, value) in parts {
+                        table.add_row([format!("{name} {part}"), value.to_string()]);
+                    }
+                }
+                // For programs.
+                Value::Array(_) => {}
+                _ => drop(table.add_row([name.clone(), value.to_string()])),
+            }
+        }
+        if let Some(values) = table.column_mut(1) {
+            values.set_cell_alignment(CellAlignment::Right);
+        }
+        table.to_string()
+    }
+}
+
+/// To so many decimal places.
+pub(crate) fn rounded(value: f64, places: i32) -> Value {
+    let factor = 10_f64.powi(places);
+    ((value * factor).round() / factor).into()
+}

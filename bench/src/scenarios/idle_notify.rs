@@ -1,0 +1,158 @@
+//! `idle-notify`: as many couriers as idling connections. An operation is one message to one idler's user;
+//! its latency counts from the delivery's `250` to the `EXISTS`, and is nothing where `EXISTS` came first;
+//! a second figure counts from MAIL.
+
+use std::time::Instant;
+
+use super::deliver::{Courier, News, Via};
+use super::{Share, login_command, measure_on};
+use crate::cli::Options;
+use crate::clock;
+use crate::load::{Io, Scenario, Target};
+use crate::measured::Measured;
+use crate::message::Messages;
+use crate::report::Report;
+use crate::wire::{Event, Imap};
+use crate::wrong::Wrong;
+
+pub(super) fn run(options: &Options) -> Result<Report, Wrong> {
+    super::require_own_users(options)?;
+    // Couriers and idlers belong together: one thread has both.
+    let share = Share { thread: 0, first: 0, connections: 2 * options.connections };
+    let outcome = measure_on(options, &[share], |_| Notify::new(options), super::nothing_to_count)?;
+    let bytes = outcome.measured.operations * options.size as u64;
+    let mut report = Report::new("idle-notify");
+    for notify in &outcome.scenarios {
+        report = report
+            .figure("exists_before_250", notify.early)
+            .figure("since_mail_us", notify.since_mail.latency_us());
+    }
+    Ok(report.measured(outcome.measured).used(&outcome.used, bytes))
+}
+
+/// Connection `i` below the number of pairs delivers to the user whose idler is `i + pairs`.
+struct Notify<'a> {
+    options: &'a Options,
+    pairs: Vec<Pair>,
+    messages: Messages,
+    message: Vec<u8>,
+    /// Notifications that were there before the `250`.
+    early: u64,
+    /// From MAIL written to EXISTS read.
+    since_mail: Measured,
+}
+
+struct Pair {
+    courier: Courier,
+    idler: Imap,
+    /// What EXISTS will say after the message in hand.
+    expected: u32,
+    begun: Instant,
+    accepted: Option<Instant>,
+    is_notified: bool,
+}
+
+impl<'a> Notify<'a> {
+    fn new(options: &'a Options) -> Self {
+        let pair = |user| Pair {
+            courier: Courier::new(Via::Lmtp),
+            idler: Imap::new([login_command(options, user), "SELECT INBOX".into()]),
+            expected: 0,
+            begun: clock::now(),
+            accepted: None,
+            is_notified: false,
+        };
+        Self {
+            options,
+            pairs: (0..options.connections).map(pair).collect(),
+            messages: Messages::new(options.size, 0),
+            message: Vec::new(),
+            early: 0,
+            since_mail: Measured::new(),
+        }
+    }
+
+    fn courier_input(&mut self, id: usize, bytes: &[u8], io: &mut Io) -> Result<(), Wrong> {
+        let pair = &mut self.pairs[id];
+        match pair.courier.input(bytes, io.output(id))? {
+            None => {}
+            Some(News::Ready) => io.ready(id),
+            Some(News::Delivered) => {
+                pair.accepted = Some(io.now);
+                if pair.is_notified {
+                    self.early += 1;
+                    io.done_since(id, io.now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn idler_input(&mut self, number: usize, bytes: &[u8], io: &mut Io) -> Result<(), Wrong> {
+        let count = self.pairs.len();
+        let pair = &mut self.pairs[number];
+        pair.idler.input(bytes);
+        while let Some(event) = pair.idler.next(io.output(number + count))? {
+            match event {
+                Event::Prepared => pair.idler.command(io.output(number + count), "IDLE"),
+                Event::Continue => io.listening(number + count),
+                Event::Untagged(line) if line.ends_with(b" EXISTS") => {
+                    if pair.is_notified || pair.idler.facts.exists != Some(pair.expected) {
+                        let expected = format!("one EXISTS of {}", pair.expected);
+                        return Err(Wrong::Answer(format!(
+                            "expected {expected}, have {:?}",
+                            pair.idler.facts.exists
+                        )));
+                    }
+                    pair.is_notified = true;
+                    let taken = io.now.saturating_duration_since(pair.begun);
+                    self.since_mail.complete(taken, pair.begun, io.now);
+                    if let Some(accepted) = pair.accepted {
+                        io.done_since(number, accepted);
+                    }
+                }
+                Event::Untagged(_) | Event::LoggedOut | Event::Tagged { is_ok: true, .. } => {}
+                Event::Tagged { text, .. } => return Err(Wrong::answer("OK to IDLE", text)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Scenario for Notify<'_> {
+    fn target(&self, id: usize) -> Target {
+        if id < self.pairs.len() { self.options.lmtp } else { self.options.imap }
+    }
+
+    fn opened(&mut self, _id: usize) {}
+
+    fn input(&mut self, id: usize, bytes: &[u8], io: &mut Io) -> Result<(), Wrong> {
+        match id.checked_sub(self.pairs.len()) {
+            None => self.courier_input(id, bytes, io),
+            Some(number) => self.idler_input(number, bytes, io),
+        }
+    }
+
+    fn begin(&mut self, id: usize, io: &mut Io) -> Result<(), Wrong> {
+        let pair = &mut self.pairs[id];
+        pair.expected = pair.idler.facts.exists.unwrap_or(0) + 1;
+        pair.begun = clock::now();
+        pair.accepted = None;
+        pair.is_notified = false;
+        let user = self.options.user(id);
+        self.message.clear();
+        self.messages.write(&user, &mut self.message);
+        pair.courier.send(&self.message, vec![user], io.output(id));
+        Ok(())
+    }
+
+    fn finish(&mut self, id: usize, io: &mut Io) {
+        match id.checked_sub(self.pairs.len()) {
+            None => self.pairs[id].courier.quit(io.output(id)),
+            Some(number) => {
+                io.output(id).extend_from_slice(b"DONE\r\n");
+                self.pairs[number].idler.log_out(io.output(id));
+            }
+        }
+    }
+}
