@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# The figures of docs/performance.md: each scenario on a fresh demo server on loopback, load generator
+# and server on the same machine. One JSON line a scenario goes to the file named (results.jsonl unless
+# told), a table to the terminal. Both programs are built by `cargo build --release` before.
+#   perf-scripts/measure.sh [FILE]
+#   SHARDS=1 SECONDS_EACH=3 perf-scripts/measure.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+results="${1:-results.jsonl}"
+shards="${SHARDS:-1}"
+seconds="${SECONDS_EACH:-3}"
+release="${CARGO_TARGET_DIR:-target}/release"
+angarium="${ANGARIUM:-$release/angarium}"
+bench="${BENCH:-$release/angarium-bench}"
+ulimit -n "$(ulimit -Hn)"
+commit="$(git describe --always --dirty)"
+folder="$(mktemp -d)"
+server=""
+
+stop() {
+    if [[ -n $server ]] && kill -0 "$server" 2>/dev/null; then
+        kill -TERM "$server"
+        wait "$server" || true
+    fi
+    server=""
+    rm -rf "$folder/data"
+}
+trap 'stop; rm -rf "$folder"' EXIT
+
+# measure NAME SCENARIO [OPTION...]
+measure() {
+    local name="$1"
+    shift
+    "$angarium" demo --json --data "$folder/data" --shards "$shards" --accounts 64 --password benchmark \
+        >"$folder/demo.json" 2>"$folder/demo.log" &
+    server=$!
+    for _ in $(seq 300); do
+        [[ -s $folder/demo.json ]] && break
+        sleep 0.1
+    done
+    printf '%s: %s\n' "$name" "$*"
+    "$bench" --demo "$folder/demo.json" --label "$commit $name shards=$shards" --json "$@" | tee -a "$results" |
+        python3 -c '
+import json, sys
+for line in sys.stdin:
+    for key, value in json.loads(line)["figures"].items():
+        print(f"    {key:<32} {value}")'
+    stop
+    : >"$folder/demo.json"
+}
+
+measure idle-10000-plain idle-connections --connections 10000
+measure idle-10000-tls idle-connections --connections 10000 --tls
+measure list-flags-100000 imap-list --messages 100000 --items flags --count 10
+measure list-envelope-100000 imap-list --messages 100000 --items envelope --count 5
+measure raw-write-4k raw-write --duration "$seconds" --folder "$folder"
+measure smtp-4k-1 smtp-deliver --duration "$seconds" --connections 1
+measure smtp-4k-32 smtp-deliver --duration "$seconds" --connections 32
+measure smtp-64k-32 smtp-deliver --duration "$seconds" --connections 32 --size 64K
+measure lmtp-4k-32 lmtp-deliver --duration "$seconds" --connections 32
+measure append-4k-32 imap-append --duration "$seconds" --connections 32
+measure store-32 imap-store --duration "$seconds" --connections 32
+measure login-8 login --duration "$seconds" --connections 8
+measure idle-notify idle-notify --duration "$seconds" --connections 8
+measure pop3-4k-8 pop3-retr --duration "$seconds" --connections 8
