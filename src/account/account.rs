@@ -76,6 +76,12 @@ impl Account {
 
     /// The mailbox of that name.
     pub fn mailbox(&self, name: &MailboxName) -> Result<Mailbox, Error> {
+        if name.is_inbox()
+            && let Ok(first) = self.mailbox_by_id(record::FIRST_MAILBOX)
+            && first.name.is_inbox()
+        {
+            return Ok(first);
+        }
         let records = self.values(record::MAILBOXES);
         let found = records.iter().find_map(|(key, value)| {
             let record = MailboxRecord::decode(value).filter(|record| record.name == *name)?;
@@ -124,9 +130,9 @@ impl Account {
         self.value(&record::bookmark_key(name)).and_then(|bytes| String::from_utf8(bytes).ok())
     }
 
-    /// Whether the account has its mailboxes already.
+    /// Whether the account has its INBOX, and so whatever [`Account::provision`] gives.
     pub fn is_provisioned(&self) -> bool {
-        self.value(record::ACCOUNT).is_some()
+        self.mailbox(&MailboxName::inbox()).is_ok()
     }
 
     pub(crate) fn account_record(&self) -> AccountRecord {

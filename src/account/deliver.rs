@@ -31,8 +31,8 @@ pub struct Delivered {
 }
 
 /// Stores `data` for all `recipients`, whose partition `engine` owns. Answers for each, in their
-/// order, when it is durable. Those over quota or without an INBOX do not keep the others from
-/// getting theirs.
+/// order, when it is durable. Those over quota do not keep the others from getting theirs. An account
+/// that has no INBOX yet is given one: its entry in the directory is made first, and mail may come in between.
 pub async fn deliver(
     engine: &Engine,
     partition: PartitionId,
@@ -48,13 +48,14 @@ pub async fn deliver(
     let mut outcomes = Vec::with_capacity(recipients.len());
     for recipient in recipients {
         let account = Account::new(engine.clone(), partition, recipient.account, recipient.quota_bytes);
-        let target = recipient.mailbox.as_ref().and_then(|name| account.mailbox(name).ok());
-        let target = match target {
-            Some(mailbox) => Ok(mailbox),
-            None => account.mailbox(&MailboxName::inbox()),
+        // Looked up in the transaction: what is being deleted is not there, what is being made is.
+        let named = recipient.mailbox.as_ref().and_then(|name| account.find(&transaction, name));
+        let target = match named {
+            Some((mailbox, _)) => Ok(mailbox),
+            None => account.provide_inbox(&mut transaction, now),
         };
         let outcome = target.and_then(|mailbox| {
-            let mut counting = Counting::new(&account, &mut transaction, mailbox.id)?;
+            let mut counting = Counting::new(&account, &mut transaction, mailbox)?;
             let after = counting.used_bytes().saturating_add(u64::from(size));
             if recipient.quota_bytes.is_some_and(|quota| after > quota) {
                 return Err(Error::OverQuota);
@@ -68,7 +69,7 @@ pub async fn deliver(
             };
             let uid = counting.add(size, &data, RowBody::New(body))?;
             counting.finish();
-            Ok(Delivered { mailbox: mailbox.id, uid })
+            Ok(Delivered { mailbox, uid })
         });
         outcomes.push(outcome);
     }

@@ -19,6 +19,8 @@ pub enum Error {
     InvalidName(crate::NameError),
     /// The message is larger than the store takes.
     TooLarge,
+    /// The disk is full; reading goes on.
+    NoSpace,
     /// The store cannot take it now; a later try may succeed.
     Unavailable,
     /// Stored bytes do not match their checksum. Nothing was changed.
@@ -28,7 +30,7 @@ pub enum Error {
 impl Error {
     /// Whether the same request may succeed later without anybody changing anything.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable)
+        matches!(self, Self::NoSpace | Self::Unavailable)
     }
 }
 
@@ -42,6 +44,7 @@ impl fmt::Display for Error {
             Self::LimitReached => f.write_str("a limit of the account was reached"),
             Self::InvalidName(why) => why.fmt(f),
             Self::TooLarge => f.write_str("the message is too large"),
+            Self::NoSpace => f.write_str("the disk that holds the store is full"),
             Self::Unavailable => f.write_str("the store cannot take it now, try again later"),
             Self::Corrupt => f.write_str("stored data is damaged"),
         }
@@ -55,6 +58,7 @@ impl From<storage_engine::Error> for Error {
         use storage_engine::Error as Store;
         match error {
             Store::TooLarge => Self::TooLarge,
+            Store::Full => Self::NoSpace,
             Store::Corrupt { .. } => Self::Corrupt,
             _ => Self::Unavailable,
         }

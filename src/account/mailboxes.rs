@@ -1,29 +1,56 @@
-//! Changes to mailboxes themselves. Each is one transaction, answered when it is durable.
+//! Changes to mailboxes themselves. Each is one transaction (several where very many messages have to go),
+//! answered when it is durable.
 
-use base::{MailboxId, Timestamp, UidValidity};
+use std::collections::HashSet;
+
+use base::{MailboxId, Ranges, Timestamp, Uid, UidValidity, give_way};
 use storage_engine::Transaction;
 
-use crate::limits::MAILBOXES_MAX;
+use crate::limits::{MAILBOXES_MAX, ROWS_PER_TRANSACTION_MAX};
+use crate::message::Message;
 use crate::record::{self, AccountRecord, MailboxRecord};
-use crate::{Account, Error, Mailbox, MailboxName, SpecialUse, Status};
+use crate::writes::{Counting, chunks};
+use crate::{Account, Error, Flags, Mailbox, MailboxName, SpecialUse, Status};
 
 impl Account {
-    /// Gives a new account INBOX and the usual special mailboxes, subscribed. Does nothing when
-    /// the account has mailboxes already.
+    /// Gives an account INBOX and the usual special mailboxes, subscribed, when it has no INBOX. Cheap when it
+    /// has one: call it wherever an account is met, for its entry in the directory is made before.
     pub async fn provision(&self, now: Timestamp) -> Result<(), Error> {
-        let mut transaction = self.engine.transaction(self.partition.0);
-        if self.read_account(&transaction).next_mailbox != 0 {
+        if self.is_provisioned() {
             return Ok(());
         }
-        self.add_mailbox(&mut transaction, MailboxName::inbox(), None, now)?;
-        for (use_, name) in SpecialUse::PROVISIONED {
-            let name = MailboxName::new(name).map_err(Error::InvalidName)?;
-            transaction.put_value(self.id.0, &record::subscription_key(&name), &[]);
-            self.add_mailbox(&mut transaction, name, Some(use_), now)?;
-        }
-        transaction.put_value(self.id.0, &record::subscription_key(&MailboxName::inbox()), &[]);
+        let mut transaction = self.engine.transaction(self.partition.0);
+        self.provide_inbox(&mut transaction, now)?;
+        // With nothing to write it waits for whoever is giving them just now.
         transaction.commit().await?;
         Ok(())
+    }
+
+    /// INBOX, as it will be when everything proposed before is applied; given first when it is missing.
+    pub(crate) fn provide_inbox(
+        &self,
+        transaction: &mut Transaction,
+        now: Timestamp,
+    ) -> Result<MailboxId, Error> {
+        let first = self.read_mailbox(transaction, record::FIRST_MAILBOX);
+        if first.is_ok_and(|record| record.name.is_inbox()) {
+            return Ok(record::FIRST_MAILBOX);
+        }
+        let inbox = MailboxName::inbox();
+        if let Some((id, _)) = self.find(transaction, &inbox) {
+            return Ok(id);
+        }
+        let mut names = self.names(transaction);
+        transaction.put_value(self.id.0, &record::subscription_key(&inbox), &[]);
+        let id = self.add_mailbox(transaction, &mut names, (inbox, None), now)?;
+        for (use_, name) in SpecialUse::PROVISIONED {
+            let name = MailboxName::new(name).map_err(Error::InvalidName)?;
+            if !names.contains(&name) {
+                transaction.put_value(self.id.0, &record::subscription_key(&name), &[]);
+                self.add_mailbox(transaction, &mut names, (name, Some(use_)), now)?;
+            }
+        }
+        Ok(id)
     }
 
     /// Makes a mailbox, and those above it that are missing (RFC 9051 §6.3.4).
@@ -34,36 +61,43 @@ impl Account {
         now: Timestamp,
     ) -> Result<Mailbox, Error> {
         let mut transaction = self.engine.transaction(self.partition.0);
-        if self.find(&transaction, name).is_some() {
+        let mut names = self.names(&transaction);
+        if names.contains(name) {
             return Err(Error::Exists);
         }
-        self.add_parents(&mut transaction, name, now)?;
-        let id = self.add_mailbox(&mut transaction, name.clone(), special_use, now)?;
+        self.add_parents(&mut transaction, &mut names, name, now)?;
+        let id = self.add_mailbox(&mut transaction, &mut names, (name.clone(), special_use), now)?;
         transaction.commit().await?;
         self.mailbox_by_id(id)
     }
 
-    /// Removes a mailbox and its messages; those below it stay (RFC 9051 §6.3.5). INBOX stays.
+    /// Removes a mailbox and its messages; those below it stay (RFC 9051 §6.3.5). INBOX stays. A very large
+    /// one loses its messages in several transactions first: cut short, it is there with fewer of them, and
+    /// the same call removes the rest.
     pub async fn delete_mailbox(&self, name: &MailboxName) -> Result<(), Error> {
         if name.is_inbox() {
             return Err(Error::Denied);
         }
-        let mut transaction = self.engine.transaction(self.partition.0);
-        let (id, _) = self.find(&transaction, name).ok_or(Error::NotFound)?;
-        let mut account = self.read_account(&transaction);
-        let uids = self.uids(id);
-        for uid in uids.iter() {
-            if let Some(row) = transaction.row(self.id.0, id.0, uid) {
-                account.used_bytes = account.used_bytes.saturating_sub(u64::from(row.body.length));
-                account.messages = account.messages.saturating_sub(1);
-                transaction.delete_row(self.id.0, id.0, uid);
+        loop {
+            let mut transaction = self.engine.transaction(self.partition.0);
+            let (id, _) = self.find(&transaction, name).ok_or(Error::NotFound)?;
+            let uids = self.proposed_uids(&transaction, id);
+            if uids.len() > ROWS_PER_TRANSACTION_MAX {
+                self.remove(id, &uids, Flags::NONE).await?;
+                continue;
             }
+            let mut counting = Counting::new(self, &mut transaction, id)?;
+            for uid in uids.iter() {
+                if let Some(row) = counting.transaction.row(self.id.0, id.0, uid) {
+                    counting.remove(&Message::from_row(&row));
+                }
+            }
+            counting.finish();
+            transaction.delete_value(self.id.0, &record::mailbox_key(id));
+            transaction.delete_value(self.id.0, &record::status_key(id));
+            transaction.commit().await?;
+            return Ok(());
         }
-        transaction.delete_value(self.id.0, &record::mailbox_key(id));
-        transaction.delete_value(self.id.0, &record::status_key(id));
-        transaction.put_value(self.id.0, record::ACCOUNT, &account.encode());
-        transaction.commit().await?;
-        Ok(())
     }
 
     /// Renames a mailbox and all below it (RFC 9051 §6.3.6). Renaming INBOX moves its messages
@@ -78,18 +112,24 @@ impl Account {
             return self.rename_inbox(to, now).await;
         }
         let mut transaction = self.engine.transaction(self.partition.0);
-        let all = self.records(&transaction);
-        if !all.iter().any(|(_, record)| record.name == *from || record.name.is_below(from)) {
+        let is_meant = |name: &MailboxName| name == from || name.is_below(from);
+        let (meant, others): (Vec<_>, Vec<_>) =
+            self.records(&transaction).into_iter().partition(|(_, record)| is_meant(&record.name));
+        if meant.is_empty() {
             return Err(Error::NotFound);
         }
         if to.is_below(from) {
             return Err(Error::Denied);
         }
-        self.add_parents(&mut transaction, to, now)?;
-        for (id, record) in all {
+        if to == from {
+            return Err(Error::Exists);
+        }
+        let mut names: HashSet<MailboxName> = others.into_iter().map(|(_, record)| record.name).collect();
+        self.add_parents(&mut transaction, &mut names, to, now)?;
+        for (id, record) in meant {
             let Some(name) = record.name.rebased(from, to) else { continue };
             let name = name.map_err(Error::InvalidName)?;
-            if self.find(&transaction, &name).is_some() {
+            if names.contains(&name) {
                 return Err(Error::Exists);
             }
             let record = MailboxRecord { name, ..record };
@@ -99,11 +139,36 @@ impl Account {
         Ok(())
     }
 
+    /// In one transaction, or in several when INBOX is very large. The mailbox that such a renaming has made is
+    /// remembered until all messages are in it, so that the same request goes on where it was cut short.
     async fn rename_inbox(&self, to: &MailboxName, now: Timestamp) -> Result<(), Error> {
-        let inbox = self.mailbox(&MailboxName::inbox())?;
-        let target = self.create_mailbox(to, None, now).await?;
-        self.move_messages(inbox.id, &self.uids(inbox.id), target.id, now).await?;
-        Ok(())
+        let mut transaction = self.engine.transaction(self.partition.0);
+        let inbox = self.provide_inbox(&mut transaction, now)?;
+        let begun = transaction.value(self.id.0, record::INBOX_RENAME);
+        let begun = begun.and_then(|bytes| record::decode_mailbox(&bytes));
+        let target = match self.find(&transaction, to) {
+            Some((id, _)) if begun == Some(id) => id,
+            Some(_) => return Err(Error::Exists),
+            None => {
+                let mut names = self.names(&transaction);
+                self.add_parents(&mut transaction, &mut names, to, now)?;
+                self.add_mailbox(&mut transaction, &mut names, (to.clone(), None), now)?
+            }
+        };
+        let mut pieces = chunks(&self.proposed_uids(&transaction, inbox)).peekable();
+        loop {
+            let piece = pieces.next().unwrap_or_default();
+            self.add_moves(&mut transaction, inbox, &piece, target, now)?;
+            if pieces.peek().is_none() {
+                transaction.delete_value(self.id.0, record::INBOX_RENAME);
+                transaction.commit().await?;
+                return Ok(());
+            }
+            transaction.put_value(self.id.0, record::INBOX_RENAME, &record::encode_mailbox(target));
+            transaction.commit().await?;
+            give_way().await;
+            transaction = self.engine.transaction(self.partition.0);
+        }
     }
 
     /// Subscribes a name or takes that back (RFC 9051 §6.3.7, §6.3.8).
@@ -111,7 +176,7 @@ impl Account {
         let key = record::subscription_key(name);
         let mut transaction = self.engine.transaction(self.partition.0);
         if transaction.value(self.id.0, &key).is_some() == is_subscribed {
-            return Ok(());
+            return self.settled().await;
         }
         if is_subscribed {
             transaction.put_value(self.id.0, &key, &[]);
@@ -127,50 +192,75 @@ impl Account {
         value.and_then(|bytes| AccountRecord::decode(&bytes)).unwrap_or_default()
     }
 
-    /// All mailbox records as they will be when everything proposed before is applied. Mailbox ids
-    /// are given in order, so those of mailboxes in the making are below `next_mailbox` too.
+    /// All mailbox records as they will be when everything proposed before is applied. Mailbox ids are given in
+    /// order, so those in the making lie between the applied account's last and the proposed one's.
     fn records(&self, transaction: &Transaction) -> Vec<(MailboxId, MailboxRecord)> {
         let known = self.values(record::MAILBOXES);
-        let newest =
-            known.iter().filter_map(|(key, _)| record::mailbox_of_key(key)).map(|id| id.0).max().unwrap_or(0);
-        let fresh = newest + 1..=self.read_account(transaction).next_mailbox;
-        let ids = known.iter().filter_map(|(key, _)| record::mailbox_of_key(key)).chain(fresh.map(MailboxId));
-        ids.filter_map(|id| {
-            let value = transaction.value(self.id.0, &record::mailbox_key(id))?;
-            Some((id, MailboxRecord::decode(&value)?))
-        })
-        .collect()
+        let known = known.iter().filter_map(|(key, _)| record::mailbox_of_key(key));
+        let fresh = self.account_record().next_mailbox + 1..=self.read_account(transaction).next_mailbox;
+        known
+            .chain(fresh.map(MailboxId))
+            .filter_map(|id| {
+                let value = transaction.value(self.id.0, &record::mailbox_key(id))?;
+                Some((id, MailboxRecord::decode(&value)?))
+            })
+            .collect()
     }
 
-    fn find(&self, transaction: &Transaction, name: &MailboxName) -> Option<(MailboxId, MailboxRecord)> {
+    fn names(&self, transaction: &Transaction) -> HashSet<MailboxName> {
+        self.records(transaction).into_iter().map(|(_, record)| record.name).collect()
+    }
+
+    pub(crate) fn find(
+        &self,
+        transaction: &Transaction,
+        name: &MailboxName,
+    ) -> Option<(MailboxId, MailboxRecord)> {
         self.records(transaction).into_iter().find(|(_, record)| record.name == *name)
+    }
+
+    /// UIDs of a mailbox, those of messages included that are proposed and not applied: UIDs are given in
+    /// order, so these lie between the applied UIDNEXT and the proposed one. Some may name no message.
+    fn proposed_uids(&self, transaction: &Transaction, id: MailboxId) -> Ranges {
+        let key = record::status_key(id);
+        let next = |value: Option<Vec<u8>>| {
+            value.and_then(|bytes| Status::decode(&bytes)).map_or(Uid(1), |status| status.uid_next).0
+        };
+        let (applied, proposed) = (next(self.value(&key)), next(transaction.value(self.id.0, &key)));
+        let mut uids = self.uids(id);
+        // UIDNEXT is 0 when all UIDs are used up, and one less is then the last of them.
+        let last = proposed.wrapping_sub(1);
+        if applied != proposed && (1..=last).contains(&applied) {
+            uids.insert_range(applied, last);
+        }
+        uids
     }
 
     fn add_parents(
         &self,
         transaction: &mut Transaction,
+        names: &mut HashSet<MailboxName>,
         name: &MailboxName,
         now: Timestamp,
     ) -> Result<(), Error> {
-        let Some(parent) = name.parent() else { return Ok(()) };
-        if self.find(transaction, &parent).is_some() {
-            return Ok(());
-        }
-        self.add_parents(transaction, &parent, now)?;
-        self.add_mailbox(transaction, parent, None, now).map(|_| ())
+        let Some(parent) = name.parent().filter(|parent| !names.contains(parent)) else { return Ok(()) };
+        self.add_parents(transaction, names, &parent, now)?;
+        self.add_mailbox(transaction, names, (parent, None), now).map(|_| ())
     }
 
+    /// Adds a mailbox, and its name to `names`, which are all of the account's.
     fn add_mailbox(
         &self,
         transaction: &mut Transaction,
-        name: MailboxName,
-        special_use: Option<SpecialUse>,
+        names: &mut HashSet<MailboxName>,
+        (name, special_use): (MailboxName, Option<SpecialUse>),
         now: Timestamp,
     ) -> Result<MailboxId, Error> {
         let mut account = self.read_account(transaction);
-        if self.records(transaction).len() >= MAILBOXES_MAX {
+        if names.len() >= MAILBOXES_MAX {
             return Err(Error::LimitReached);
         }
+        names.insert(name.clone());
         account.next_mailbox += 1;
         // Ascending within the account and following the clock: a mailbox made again under an old
         // name gets a UIDVALIDITY that no client has seen (RFC 9051 §2.3.1.1).

@@ -7,6 +7,7 @@
 //! | `c` mailbox (u32, big-endian) | its counters |
 //! | `k` | names of keywords, each ended by NUL |
 //! | `s` name | the name is subscribed |
+//! | `r` | the mailbox (u32) that INBOX is being renamed to, while that takes several transactions |
 //! | `i` name | an import's bookmark: the position after the last message taken from it |
 
 use base::{ChangeNumber, MailboxId, Uid, UidValidity};
@@ -24,6 +25,11 @@ pub(crate) const KEYWORDS: &[u8] = b"k";
 pub(crate) const MAILBOXES: &[u8] = b"m";
 /// Prefix of the subscriptions.
 pub(crate) const SUBSCRIPTIONS: &[u8] = b"s";
+
+/// Key of a renaming of INBOX that is under way.
+pub(crate) const INBOX_RENAME: &[u8] = b"r";
+/// The first mailbox an account is given: its INBOX.
+pub(crate) const FIRST_MAILBOX: MailboxId = MailboxId(1);
 
 /// Key of a mailbox record.
 pub(crate) fn mailbox_key(id: MailboxId) -> [u8; 5] {
@@ -49,6 +55,18 @@ pub(crate) fn bookmark_key(name: &str) -> Vec<u8> {
 /// The mailbox that a key of prefix `m` or `c` is about.
 pub(crate) fn mailbox_of_key(key: &[u8]) -> Option<MailboxId> {
     Some(MailboxId(u32::from_be_bytes(key.get(1..)?.try_into().ok()?)))
+}
+
+/// The value under [`INBOX_RENAME`].
+pub(crate) fn encode_mailbox(id: MailboxId) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    out.extend(id.0.to_le_bytes());
+    out
+}
+
+/// The mailbox in a value under [`INBOX_RENAME`].
+pub(crate) fn decode_mailbox(bytes: &[u8]) -> Option<MailboxId> {
+    Reader::new(bytes)?.u32().map(MailboxId)
 }
 
 fn keyed(kind: u8, id: MailboxId) -> [u8; 5] {

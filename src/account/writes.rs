@@ -1,8 +1,8 @@
 //! Changes to messages. Each is a transaction (very large ones several, [`ROWS_PER_TRANSACTION_MAX`]
-//! rows each), answered when it is durable. What a change needs to know it reads inside its
+//! messages each), answered when it is durable. What a change needs to know it reads inside its
 //! transaction, which sees everything proposed before it.
 
-use base::{ChangeNumber, MailboxId, MessageId, Ranges, Timestamp, Uid, UidValidity};
+use base::{ChangeNumber, MailboxId, MessageId, Ranges, Timestamp, Uid, UidValidity, give_way};
 use storage_engine::{RowBody, Transaction};
 
 use crate::limits::{KEYWORD_BYTES_MAX, KEYWORDS_MAX, ROWS_PER_TRANSACTION_MAX};
@@ -84,7 +84,7 @@ impl<'a> Counting<'a> {
         Ok(uid)
     }
 
-    fn remove(&mut self, message: &Message) {
+    pub(crate) fn remove(&mut self, message: &Message) {
         self.count(message.size, message.flags, -1);
         self.transaction.delete_row(self.owner, self.mailbox.0, message.uid.0);
     }
@@ -186,7 +186,10 @@ impl Account {
         unchanged_since: Option<ChangeNumber>,
     ) -> Result<Stored, Error> {
         let mut stored = Stored::default();
-        for chunk in chunks(uids) {
+        for (at, chunk) in chunks(uids).enumerate() {
+            if at > 0 {
+                give_way().await;
+            }
             let mut transaction = self.engine.transaction(self.partition.0);
             let named = self.keyword_bits(&mut transaction, &change.keywords, change.mode)?;
             let mut counting = Counting::new(self, &mut transaction, mailbox)?;
@@ -211,6 +214,8 @@ impl Account {
             if is_changed {
                 counting.finish();
                 transaction.commit().await?;
+            } else {
+                self.settled().await?;
             }
         }
         Ok(stored)
@@ -233,9 +238,17 @@ impl Account {
         self.remove(mailbox, uids, Flags::NONE).await
     }
 
-    async fn remove(&self, mailbox: MailboxId, uids: &Ranges, with: Flags) -> Result<Ranges, Error> {
+    pub(crate) async fn remove(
+        &self,
+        mailbox: MailboxId,
+        uids: &Ranges,
+        with: Flags,
+    ) -> Result<Ranges, Error> {
         let mut removed = Ranges::new();
-        for chunk in chunks(uids) {
+        for (at, chunk) in chunks(uids).enumerate() {
+            if at > 0 {
+                give_way().await;
+            }
             let mut transaction = self.engine.transaction(self.partition.0);
             let mut counting = Counting::new(self, &mut transaction, mailbox)?;
             let before = removed.len();
@@ -250,6 +263,8 @@ impl Account {
             if removed.len() > before {
                 counting.finish();
                 transaction.commit().await?;
+            } else {
+                self.settled().await?;
             }
         }
         Ok(removed)
@@ -269,13 +284,16 @@ impl Account {
         if self.quota_bytes.is_some_and(|quota| self.read_account(&transaction).used_bytes > quota) {
             return Err(Error::OverQuota);
         }
-        if !copied.sources.is_empty() {
+        if copied.sources.is_empty() {
+            self.settled().await?;
+        } else {
             transaction.commit().await?;
         }
         Ok(copied)
     }
 
-    /// Moves messages into another mailbox of the account, each in one step (RFC 6851).
+    /// Moves messages into another mailbox of the account, each in one step (RFC 6851 §3.3): when it ends in
+    /// an error, each is where it was or where it was to go, and the same call moves the rest.
     pub async fn move_messages(
         &self,
         from: MailboxId,
@@ -283,19 +301,54 @@ impl Account {
         to: MailboxId,
         now: Timestamp,
     ) -> Result<Copied, Error> {
-        let mut transaction = self.engine.transaction(self.partition.0);
-        let copied = self.add_copies(&mut transaction, from, uids, to, now)?;
-        let mut counting = Counting::new(self, &mut transaction, from)?;
+        let before = self.engine.transaction(self.partition.0);
+        self.read_mailbox(&before, from)?;
+        let uid_validity = self.read_mailbox(&before, to)?.uid_validity;
+        let mut moved = Copied { uid_validity, sources: Ranges::new(), targets: Ranges::new() };
+        let known = (uids.len() > ROWS_PER_TRANSACTION_MAX).then(|| uids.intersection(&self.uids(from)));
+        for (at, piece) in chunks(known.as_ref().unwrap_or(uids)).enumerate() {
+            if at > 0 {
+                give_way().await;
+            }
+            let mut transaction = self.engine.transaction(self.partition.0);
+            let part = self.add_moves(&mut transaction, from, &piece, to, now)?;
+            transaction.commit().await?;
+            moved.sources.extend_from(&part.sources);
+            moved.targets.extend_from(&part.targets);
+        }
+        if moved.sources.is_empty() {
+            self.settled().await?;
+        }
+        Ok(moved)
+    }
+
+    /// Puts the moving of `uids` into a transaction. At most [`ROWS_PER_TRANSACTION_MAX`] of them.
+    pub(crate) fn add_moves(
+        &self,
+        transaction: &mut Transaction,
+        from: MailboxId,
+        uids: &Ranges,
+        to: MailboxId,
+        now: Timestamp,
+    ) -> Result<Copied, Error> {
+        let copied = self.add_copies(transaction, from, uids, to, now)?;
+        if copied.sources.is_empty() {
+            return Ok(copied);
+        }
+        let mut counting = Counting::new(self, transaction, from)?;
         for uid in copied.sources.iter() {
             if let Some(row) = counting.transaction.row(self.id.0, from.0, uid) {
                 counting.remove(&Message::from_row(&row));
             }
         }
-        if !copied.sources.is_empty() {
-            counting.finish();
-            transaction.commit().await?;
-        }
+        counting.finish();
         Ok(copied)
+    }
+
+    /// For an answer that says "it is so already": waits until all that was proposed for the partition is durable.
+    pub(crate) async fn settled(&self) -> Result<(), Error> {
+        self.engine.transaction(self.partition.0).commit().await?;
+        Ok(())
     }
 
     fn add_copies(
@@ -370,7 +423,7 @@ impl Account {
 }
 
 /// A set in pieces of at most [`ROWS_PER_TRANSACTION_MAX`] numbers.
-fn chunks(uids: &Ranges) -> impl Iterator<Item = Ranges> {
+pub(crate) fn chunks(uids: &Ranges) -> impl Iterator<Item = Ranges> + use<> {
     let mut pieces = vec![];
     let mut piece = Ranges::new();
     let mut room = ROWS_PER_TRANSACTION_MAX as u64;
@@ -402,11 +455,11 @@ mod tests {
     #[test]
     fn a_large_set_is_cut_into_pieces_that_add_up() {
         let mut set = Ranges::new();
-        set.insert_range(5, 250_004);
+        set.insert_range(5, 10_004);
         set.insert(400_000);
         let pieces: Vec<Ranges> = chunks(&set).collect();
-        assert_eq!(pieces.iter().map(Ranges::len).collect::<Vec<_>>(), [100_000, 100_000, 50_001]);
-        assert_eq!(pieces.first().and_then(Ranges::last), Some(100_004));
-        assert_eq!(pieces.last().map(ToString::to_string).as_deref(), Some("200005:250004,400000"));
+        assert_eq!(pieces.iter().map(Ranges::len).collect::<Vec<_>>(), [4_096, 4_096, 1_809]);
+        assert_eq!(pieces.first().and_then(Ranges::last), Some(4_100));
+        assert_eq!(pieces.last().map(ToString::to_string).as_deref(), Some("8197:10004,400000"));
     }
 }

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::Password;
+use crate::config::parse_cpus;
+
 /// A mail, calendar and collaboration server: fast, and never losing a letter.
 #[derive(Debug, Parser)]
 #[command(name = "angarium", version, about, max_term_width = 100)]
@@ -30,7 +33,7 @@ pub(crate) enum Command {
     /// Accounts: add, remove, set, show, list.
     #[command(subcommand)]
     Account(AccountCommand),
-    /// Domains to take mail for: add, remove, list.
+    /// Domains to take mail for: add, remove, set, show, list.
     #[command(subcommand)]
     Domain(DomainCommand),
     /// Addresses that stand for others: set, remove, list.
@@ -56,14 +59,14 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N")]
     pub(crate) shards: Option<u16>,
     /// Cores to use, such as 0-3,6.
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", value_parser = cpus)]
     pub(crate) cpus: Option<String>,
     /// Add accounts u000, u001, ... for load tools.
     #[arg(long, value_name = "N", requires = "password")]
     pub(crate) accounts: Option<u32>,
-    /// The password of the added accounts.
+    /// The password of the added accounts, also of those that an earlier start has added.
     #[arg(long, value_name = "PASSWORD")]
-    pub(crate) password: Option<String>,
+    pub(crate) password: Option<Password>,
 }
 
 #[derive(Debug, Args)]
@@ -88,7 +91,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N")]
     pub(crate) shards: Option<u16>,
     /// Cores to use, such as 0-3,6.
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", value_parser = cpus)]
     pub(crate) cpus: Option<String>,
 }
 
@@ -103,7 +106,7 @@ pub(crate) enum AccountCommand {
         name: String,
         #[command(flatten)]
         password: PasswordArgs,
-        /// Bytes it may hold.
+        /// Bytes it may hold; 0 for no limit.
         #[arg(long, value_name = "BYTES")]
         quota: Option<u64>,
     },
@@ -144,7 +147,7 @@ pub(crate) struct PasswordArgs {
     pub(crate) password_file: Option<PathBuf>,
     /// The password itself; other users of this machine can see it while the command runs.
     #[arg(long, value_name = "PASSWORD", conflicts_with = "password_file")]
-    pub(crate) password: Option<String>,
+    pub(crate) password: Option<Password>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -156,6 +159,22 @@ pub(crate) enum DomainCommand {
     },
     /// Take no more mail for a domain that nothing uses.
     Remove {
+        /// The domain.
+        name: String,
+    },
+    /// Say who gets mail to addresses of a domain that nobody has.
+    Set {
+        /// The domain.
+        name: String,
+        /// An account or an alias of this server.
+        #[arg(long, value_name = "ADDRESS", required_unless_present = "no_catch_all")]
+        catch_all: Option<String>,
+        /// Nobody: such mail is refused.
+        #[arg(long, conflicts_with = "catch_all")]
+        no_catch_all: bool,
+    },
+    /// A domain and its catch-all address.
+    Show {
         /// The domain.
         name: String,
     },
@@ -235,4 +254,9 @@ pub(crate) struct CheckArgs {
 pub(crate) enum ConfigCommand {
     /// Check the file without doing anything.
     Check,
+}
+
+/// A list of cores, checked where it is given.
+fn cpus(list: &str) -> Result<String, String> {
+    parse_cpus(list).map(|_| list.to_owned())
 }

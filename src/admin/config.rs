@@ -1,6 +1,8 @@
 //! The configuration file: one TOML document, read whole and checked before anything starts.
 //! Every error names the line and the way out. `docs/operate/configure.md` lists the settings.
 
+mod check;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -11,8 +13,10 @@ use serde::Deserialize;
 use shard::Settings;
 use toml::Spanned;
 
+pub(crate) use self::check::parse_cpus;
+use self::check::{parse_address, parse_mode};
 use crate::Exit;
-use crate::limits::FRAME_ROOM_BYTES;
+use crate::limits::{CONTENT_BYTES_DEFAULT, FRAME_ROOM_BYTES};
 
 /// Everything an operator can set. A table or key that is not there has its usual value.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -33,6 +37,18 @@ pub struct Config {
     /// Where it was read from: a reload reads it again.
     #[serde(skip)]
     pub file: Option<PathBuf>,
+    /// What the command line said instead of the file.
+    #[serde(skip)]
+    pub overrides: Overrides,
+}
+
+/// Settings of the command line that win over the file's, also when that is read again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// In place of `server.shards`.
+    pub shards: Option<u16>,
+    /// In place of `server.cpus`.
+    pub cpus: Option<String>,
 }
 
 /// `[server]`
@@ -108,6 +124,8 @@ pub struct Listeners {
     pub pop3: Vec<Spanned<String>>,
     /// Port 995, TLS from the start.
     pub pop3s: Vec<Spanned<String>>,
+    /// The mode of Unix sockets in octal: who may write to one may connect.
+    pub unix_socket_mode: String,
 }
 
 impl Default for Listeners {
@@ -123,6 +141,7 @@ impl Default for Listeners {
             imaps: all(993),
             pop3: all(110),
             pop3s: all(995),
+            unix_socket_mode: "0660".to_owned(),
         }
     }
 }
@@ -134,6 +153,8 @@ impl Default for Listeners {
 pub struct Limits {
     /// The largest message, in bytes.
     pub message_bytes_max: Spanned<usize>,
+    /// Bytes of messages that one shard holds while they come in and are stored.
+    pub content_bytes_max: usize,
     /// Recipients of one message.
     pub recipients_max: usize,
     /// Messages a minute on one SMTP connection.
@@ -149,6 +170,7 @@ impl Default for Limits {
         let smtp = smtp::Limits::default();
         Self {
             message_bytes_max: Spanned::new(0..0, smtp.message_bytes_max),
+            content_bytes_max: CONTENT_BYTES_DEFAULT,
             recipients_max: smtp.recipients_max,
             messages_per_minute_max: smtp.messages_per_minute_max,
             connections_max: 50_000,
@@ -268,47 +290,61 @@ impl Config {
 
     /// Reads and checks a text; `file` is for the errors.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
-        let at = |span: Range<usize>, message: String| ConfigError {
+        let line = |span: Range<usize>| text.get(..span.start).map(|before| before.matches('\n').count() + 1);
+        let at = |span: Option<Range<usize>>, message: String| ConfigError {
             file: file.to_owned(),
-            line: text.get(..span.start).map_or(0, |before| before.matches('\n').count() + 1),
+            line: span.and_then(line).unwrap_or(0),
             message,
         };
-        let mut config: Self = toml::from_str(text)
-            .map_err(|error| at(error.span().unwrap_or(0..0), error.message().to_owned()))?;
-        if let Some((span, message)) = config.fault() {
+        let mut config: Self =
+            toml::from_str(text).map_err(|error| at(error.span(), error.message().to_owned()))?;
+        if let Some((span, message)) = config.fault(text) {
             return Err(at(span, message));
         }
         config.file = Some(file.to_owned());
         Ok(config)
     }
 
-    /// The first thing that is wrong beyond the grammar.
-    fn fault(&self) -> Option<(Range<usize>, String)> {
-        for (_, address) in self.spanned_addresses() {
-            if let Err(message) = parse_address(address.get_ref()) {
-                return Some((address.span(), message));
-            }
+    /// With what the command line says instead of the file.
+    #[must_use]
+    pub fn overridden(mut self, overrides: Overrides) -> Self {
+        self.server.shards = overrides.shards.unwrap_or(self.server.shards);
+        self.server.cpus = overrides.cpus.clone().unwrap_or(self.server.cpus);
+        self.overrides = overrides;
+        self
+    }
+
+    /// What the file says now; a configuration that came from no file stays as it is.
+    pub fn read_again(&self) -> Result<Self, ConfigError> {
+        match &self.file {
+            Some(file) => Self::read(file).map(|config| config.overridden(self.overrides.clone())),
+            None => Ok(self.clone()),
         }
-        let partitions = &self.store.partitions;
-        if !(16..=1024).contains(partitions.get_ref()) {
-            return Some((partitions.span(), "store.partitions must be from 16 to 1024".to_owned()));
-        }
-        let message = &self.limits.message_bytes_max;
-        // A message is one frame of the log, with its rows, and a frame fits a segment.
-        let largest = (*self.store.segment_bytes.get_ref() as usize).saturating_sub(FRAME_ROOM_BYTES);
-        if *message.get_ref() > largest {
-            let words = format!(
-                "limits.message_bytes_max must be at most {largest}, what a segment has room for: lower it, or raise store.segment_bytes"
-            );
-            return Some((message.span(), words));
-        }
-        if self.server.hostname.is_empty() || self.server.hostname.contains(char::is_whitespace) {
-            return Some((0..0, "server.hostname must be the server's name in DNS".to_owned()));
-        }
-        if let Err(message) = parse_cpus(&self.server.cpus) {
-            return Some((0..0, message));
-        }
-        None
+    }
+
+    /// The settings that `new` has otherwise and that a reload does not take.
+    pub fn waits_for_restart(&self, new: &Self) -> Vec<&'static str> {
+        let (old, limits, store) = (&self.server, &self.limits, self.store_options());
+        let listens = |config: &Self| (config.addresses(), config.unix_socket_mode());
+        let changed = [
+            ("server.data", old.data != new.server.data),
+            ("server.shards", old.shards != new.server.shards),
+            ("server.cpus", old.cpus != new.server.cpus),
+            ("server.default_domain", old.default_domain != new.server.default_domain),
+            ("listen", listens(self) != listens(new)),
+            ("limits.connections_max", limits.connections_max != new.limits.connections_max),
+            (
+                "limits.connections_per_source_max",
+                limits.connections_per_source_max != new.limits.connections_per_source_max,
+            ),
+            ("store", store != new.store_options()),
+        ];
+        changed.into_iter().filter(|(_, is_changed)| *is_changed).map(|(setting, _)| setting).collect()
+    }
+
+    /// The mode of Unix sockets.
+    pub fn unix_socket_mode(&self) -> u32 {
+        parse_mode(&self.listen.unix_socket_mode).unwrap_or(0o600)
     }
 
     fn spanned_addresses(&self) -> impl Iterator<Item = (Listen, &Spanned<String>)> {
@@ -375,6 +411,7 @@ impl Config {
         Arc::new(Settings {
             hostname: self.server.hostname.clone(),
             default_domain: Some(self.server.default_domain.clone()).filter(|domain| !domain.is_empty()),
+            content_bytes_max: self.limits.content_bytes_max,
             mx: smtp(smtp::Mode::Mx),
             submission: smtp(smtp::Mode::Submission),
             lmtp: smtp(smtp::Mode::Lmtp),
@@ -384,41 +421,9 @@ impl Config {
     }
 }
 
-fn parse_address(text: &str) -> Result<ListenAddress, String> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        if path.starts_with('/') {
-            return Ok(ListenAddress::Unix(PathBuf::from(path)));
-        }
-        return Err(format!("{text:?}: the path of a Unix socket begins with /"));
-    }
-    text.parse().map(ListenAddress::Tcp).map_err(|_| {
-        format!("{text:?} is no address to listen on; write IP:PORT, such as \"0.0.0.0:25\", \"[::]:25\" or \"unix:/run/angarium/lmtp.sock\"")
-    })
-}
-
-/// `0-3,6` to numbers.
-fn parse_cpus(list: &str) -> Result<Vec<usize>, String> {
-    let wrong = || format!("server.cpus {list:?} is no list of cores; write such as \"0-3,6\"");
-    let mut cpus = Vec::new();
-    for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (usize, usize) =
-            (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
-        if first > last || last > 4095 {
-            return Err(wrong());
-        }
-        cpus.extend(first..=last);
-    }
-    Ok(cpus)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn fault(text: &str) -> String {
-        Config::parse(Path::new("a.toml"), text).map(|_| ()).unwrap_err().to_string()
-    }
 
     #[test]
     fn an_empty_file_is_a_whole_configuration() {
@@ -428,25 +433,27 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_line_and_the_remedy() {
-        assert!(fault("[server]\nhostnam = \"x\"\n").starts_with("a.toml:2: unknown field"));
-        let said = fault("[listen]\n\nimap = [\"127.0.0.1:143\", \"localhost\"]\n");
-        assert!(
-            said.starts_with("a.toml:3: \"localhost\" is no address") && said.contains("0.0.0.0:25"),
-            "{said}"
+    fn a_reload_says_what_it_does_not_take() {
+        let parse = |text| Config::parse(Path::new("a.toml"), text).unwrap();
+        let before = parse("");
+        assert_eq!(before.waits_for_restart(&parse("[server]\nhostname = \"x\"\n")), [""; 0]);
+        let after = parse(
+            "[server]\ndefault_domain = \"example.org\"\n[listen]\npop3 = []\n[limits]\nconnections_max = 3\n[store]\npartitions = 16\n",
         );
-        assert_eq!(fault("[store]\npartitions = 7\n"), "a.toml:2: store.partitions must be from 16 to 1024");
-        assert!(
-            fault("[limits]\nmessage_bytes_max = 500000000\n")
-                .starts_with("a.toml:2: limits.message_bytes_max")
-        );
-        assert!(fault("[server]\ncpus = \"3-1\"\n").contains("no list of cores"));
-        assert!(fault("[server\n").starts_with("a.toml:1:"));
+        let waiting = ["server.default_domain", "listen", "limits.connections_max", "store"];
+        assert_eq!(before.waits_for_restart(&after), waiting);
     }
 
     #[test]
-    fn core_lists_are_read() {
-        assert_eq!(parse_cpus("0-2, 5"), Ok(vec![0, 1, 2, 5]));
-        assert_eq!(parse_cpus(""), Ok(vec![]));
+    fn what_the_command_line_overrides_stays_overridden_at_a_reload() {
+        let file = std::env::temp_dir().join(format!("angarium-config-{}.toml", std::process::id()));
+        std::fs::write(&file, "[server]\nshards = 1\ncpus = \"0\"\n").unwrap();
+        let overrides = Overrides { shards: Some(2), cpus: None };
+        let config = Config::read(&file).unwrap().overridden(overrides);
+        assert_eq!((config.server.shards, config.server.cpus.as_str()), (2, "0"));
+        let again = config.read_again().unwrap();
+        assert_eq!(again.server.shards, 2);
+        assert_eq!(config.waits_for_restart(&again), [""; 0]);
+        std::fs::remove_file(file).unwrap();
     }
 }

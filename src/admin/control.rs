@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Exit;
+use crate::{Exit, Password};
 
 /// What can be asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,18 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// Changes a domain.
+    DomainSet {
+        /// Its name.
+        name: String,
+        /// Who gets mail to addresses of it that nobody has; `None` is nobody.
+        catch_all: Option<String>,
+    },
+    /// One domain.
+    DomainShow {
+        /// Its name.
+        name: String,
+    },
     /// Lists domains.
     DomainList,
     /// Makes an account with its usual mailboxes.
@@ -30,10 +42,10 @@ pub enum Request {
         /// Its address, which is also its login name.
         address: String,
         /// Its password; `None` makes an account that cannot log in yet.
-        password: Option<String>,
+        password: Option<Password>,
         /// For people.
         display_name: String,
-        /// Bytes it may hold.
+        /// Bytes it may hold; 0 is no limit, as is `None`.
         quota_bytes: Option<u64>,
     },
     /// Makes many accounts with one password, for load tools.
@@ -42,8 +54,8 @@ pub enum Request {
         domain: String,
         /// `u000`, `u001`, ... up to this many.
         count: u32,
-        /// The password of all of them.
-        password: String,
+        /// The password of all of them, those included that are there already.
+        password: Password,
     },
     /// Removes an account's entry; its mail stays in the store until retention lets it go.
     AccountRemove {
@@ -55,7 +67,7 @@ pub enum Request {
         /// Its address.
         address: String,
         /// A new password.
-        password: Option<String>,
+        password: Option<Password>,
         /// For people.
         display_name: Option<String>,
         /// Bytes it may hold; 0 takes the limit away.
@@ -215,4 +227,23 @@ fn exit_of(code: u8) -> Exit {
     let known =
         [Exit::Failed, Exit::Usage, Exit::Data, Exit::NotFound, Exit::Unavailable, Exit::Exists, Exit::Io];
     known.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Exit::Internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_cross_the_socket_and_never_print() {
+        let request = Request::AccountAdd {
+            address: "ann@example.org".to_owned(),
+            password: Some("pencil".to_owned().into()),
+            display_name: String::new(),
+            quota_bytes: None,
+        };
+        assert!(!format!("{request:?}").contains("pencil"));
+        let json = serde_json::to_string(&request).unwrap();
+        assert!(json.contains(r#""password":"pencil""#), "{json}");
+        assert_eq!(serde_json::from_str::<Request>(&json).unwrap(), request);
+    }
 }

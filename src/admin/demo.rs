@@ -1,5 +1,8 @@
 //! `angarium demo`: a whole server on loopback with sample accounts and mail, nothing to configure.
 
+use std::cell::Cell;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +10,7 @@ use toml::Spanned;
 
 use crate::cli::DemoArgs;
 use crate::config::{Listeners, Server};
-use crate::{Config, Control, Exit, Failure, Host, ImportMessage, Request, print};
+use crate::{Config, Control, Exit, Failure, Host, ImportMessage, Password, Request, print};
 
 /// The demo's domain: never anybody's (RFC 2606 §3).
 const DOMAIN: &str = "demo.example.org";
@@ -15,6 +18,17 @@ const DOMAIN: &str = "demo.example.org";
 const PEOPLE: [(&str, &str); 3] = [("ann", "Ann Angaros"), ("bob", "Bob Barid"), ("cleo", "Cleo Kurier")];
 /// Where what the demo printed is kept, beside the store.
 const FILE: &str = "demo.json";
+
+/// How often ports are chosen.
+const TRIES: u32 = 3;
+
+/// One start of the demo's server.
+enum Tried {
+    /// It ended, or cannot start.
+    Ended(Result<Exit, Failure>),
+    /// A port that was free a moment ago was not any more.
+    NotYet,
+}
 
 /// What `--json` prints, and what is kept for the next start.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,13 +55,20 @@ pub struct DemoPorts {
     pub pop3s: u16,
 }
 
+impl DemoPorts {
+    const fn all(&self) -> [u16; 8] {
+        let Self { smtp, submission, submissions, lmtp, imap, imaps, pop3, pop3s } = *self;
+        [smtp, submission, submissions, lmtp, imap, imaps, pop3, pop3s]
+    }
+}
+
 /// An account with its password.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DemoAccount {
     /// The address, also the login name.
     pub address: String,
     /// The password.
-    pub password: String,
+    pub password: Password,
 }
 
 /// The demo about to run.
@@ -63,20 +84,44 @@ impl Demo {
     }
 
     pub(crate) fn run(self, host: &dyn Host) -> Result<Exit, Failure> {
-        let (folder, is_temporary) = match &self.args.data {
-            Some(folder) => (folder.clone(), false),
-            None => (std::env::temp_dir().join(format!("angarium-demo-{}", std::process::id())), true),
-        };
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", folder.display())))?;
-        let ports = free_ports(host)?;
-        let config = self.config(&folder, ports);
-        let started = |control: &mut dyn Control, _: &Config| self.started(host, control, &folder, ports);
-        let ended = host.serve(&config, Box::new(started));
-        if is_temporary {
-            let _gone = std::fs::remove_dir_all(&folder);
+        let temporary = if self.args.data.is_none() { Some(Temporary::make(host)?) } else { None };
+        let kept = self.args.data.as_deref();
+        let folder = temporary.as_ref().map(|made| made.0.as_path()).or(kept).unwrap_or(Path::new("."));
+        for _ in 1..TRIES {
+            match self.serve(host, folder) {
+                Tried::NotYet => {}
+                Tried::Ended(ended) => return ended,
+            }
         }
-        ended
+        match self.serve(host, folder) {
+            Tried::NotYet => {
+                Err(Failure::new(Exit::Unavailable, "other programs take every port that was free"))
+            }
+            Tried::Ended(ended) => ended,
+        }
+    }
+
+    /// Between the look for a free port and listening on it another program may have taken it.
+    fn serve(&self, host: &dyn Host, folder: &Path) -> Tried {
+        let ports = match free_ports(host) {
+            Ok(ports) => ports,
+            Err(failure) => return Tried::Ended(Err(failure)),
+        };
+        let config = self.config(folder, ports);
+        let has_started = Cell::new(false);
+        let started = |control: &mut dyn Control, _: &Config| {
+            has_started.set(true);
+            self.started(host, control, folder, ports)
+        };
+        let ended = host.serve(&config, Box::new(started));
+        let is_taken =
+            ports.all().iter().any(|port| !matches!(host.free_port(*port), Ok(free) if free == *port));
+        match ended {
+            Err(failure) if failure.exit == Exit::Unavailable && is_taken && !has_started.get() => {
+                Tried::NotYet
+            }
+            ended => Tried::Ended(ended),
+        }
     }
 
     fn config(&self, folder: &Path, ports: DemoPorts) -> Config {
@@ -103,6 +148,7 @@ impl Demo {
             imaps: on(ports.imaps),
             pop3: on(ports.pop3),
             pop3s: on(ports.pop3s),
+            ..Listeners::default()
         };
         config
     }
@@ -133,6 +179,29 @@ impl Demo {
             print::text(&words(&info, folder, self.args.data.is_none()));
         }
         Ok(())
+    }
+}
+
+/// The folder of a demo that keeps nothing: a name that nobody can guess and make before us, for its
+/// owner alone, and gone with this value.
+#[derive(Debug)]
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn make(host: &dyn Host) -> Result<Self, Failure> {
+        let folder = std::env::temp_dir().join(format!("angarium-demo-{}", letters(host)));
+        // Fails when it is there already.
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&folder)
+            .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", folder.display())))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -173,7 +242,7 @@ fn make(host: &dyn Host, control: &mut dyn Control) -> Result<Vec<DemoAccount>, 
     let mut accounts = Vec::new();
     for (local, name) in PEOPLE {
         let address = format!("{local}@{DOMAIN}");
-        let password = password(host);
+        let password = Password::from(letters(host));
         let add = Request::AccountAdd {
             address: address.clone(),
             password: Some(password.clone()),
@@ -211,7 +280,7 @@ fn or_exists(answer: Result<crate::Response, Failure>) -> Result<bool, Failure> 
 }
 
 /// Sixteen letters that nobody confuses, 80 bits.
-fn password(host: &dyn Host) -> String {
+fn letters(host: &dyn Host) -> String {
     const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz23456789x";
     let mut bytes = [0; 16];
     host.random(&mut bytes);
@@ -264,10 +333,11 @@ const SAMPLES: [&str; 3] = [
 
 fn words(info: &DemoInfo, folder: &Path, is_temporary: bool) -> String {
     let DemoPorts { smtp, submission, submissions, lmtp, imap, imaps, pop3, pop3s } = info.ports;
-    let login = |account: &DemoAccount| format!("    {:<24} {}\n", account.address, account.password);
+    let login =
+        |account: &DemoAccount| format!("    {:<24} {}\n", account.address, account.password.reveal());
     let logins: String = info.accounts.iter().map(login).collect();
     let (address, password) =
-        info.accounts.first().map_or(("", ""), |account| (&account.address, &account.password));
+        info.accounts.first().map_or(("", ""), |account| (&account.address, account.password.reveal()));
     let data =
         if is_temporary { "and goes when the server ends; --data DIR keeps it." } else { "and stays." };
     let folder = folder.display();
@@ -293,3 +363,6 @@ Try:
 The data is in {folder} {data} Stop with Ctrl-C."
     )
 }
+
+#[cfg(test)]
+mod tests;

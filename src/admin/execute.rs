@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use account::{Account, Flags, MailboxName, Message, NewMessage};
+use account::{Account, Flags, KEYWORD_BYTES_MAX, KEYWORDS_MAX, MailboxName, Message, NewMessage};
 use base::{MailboxId, Timestamp, Uid};
 use directory::AccountEntry;
 use serde_json::{Value, json};
@@ -99,6 +99,7 @@ async fn import(account: &Account, batch: Batch, now: Timestamp) -> Result<Respo
         Ok(mailbox) => mailbox,
         Err(_) => account.create_mailbox(&name, None, now).await.map_err(|error| failed(&error))?,
     };
+    let mut known = account.keywords();
     let mut rest = batch.payload.as_slice();
     let mut messages = Vec::with_capacity(batch.messages.len());
     for message in batch.messages {
@@ -106,14 +107,33 @@ async fn import(account: &Account, batch: Batch, now: Timestamp) -> Result<Respo
             return Err(Failure::new(Exit::Data, "the payload is shorter than its messages"));
         };
         rest = after;
-        let (flags, keywords) = split_flags(message.flags);
+        let (flags, mut keywords) = split_flags(message.flags);
+        keywords.retain(|keyword| has_place(&mut known, keyword));
         let received = Timestamp::from_s(message.received_s);
         messages.push(NewMessage { data: data.to_vec().into(), flags, keywords, received });
     }
     let bookmark = Some((batch.source.as_str(), batch.position.as_str()));
-    let appended =
-        account.append_marked(mailbox.id, messages, now, bookmark).await.map_err(|error| failed(&error))?;
-    Ok(done(json!({ "uids": appended.uids.to_string() })))
+    match account.append_marked(mailbox.id, messages, now, bookmark).await {
+        Ok(appended) => Ok(done(json!({ "uids": appended.uids.to_string() }))),
+        // Nothing is in. The asker tries them one by one, and leaves out the one that it is.
+        Err(account::Error::TooLarge) => Ok(done(json!({ "too_large": true }))),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// Whether the account has a keyword, or room for it: one that a source made up is no reason to
+/// leave a message out.
+fn has_place(known: &mut Vec<String>, keyword: &str) -> bool {
+    if known.iter().any(|name| name.eq_ignore_ascii_case(keyword)) {
+        return true;
+    }
+    // RFC 9051 §9, flag-keyword.
+    let is_atom = keyword.bytes().all(|byte| byte.is_ascii_graphic() && !br#"(){%*"\]"#.contains(&byte));
+    let has_room = known.len() < KEYWORDS_MAX && (1..=KEYWORD_BYTES_MAX).contains(&keyword.len());
+    if is_atom && has_room {
+        known.push(keyword.to_owned());
+    }
+    is_atom && has_room
 }
 
 /// System flags apart from keywords.

@@ -12,7 +12,7 @@ pub(crate) fn failed(error: &account::Error) -> Failure {
     let exit = match error {
         account::Error::NotFound => Exit::NotFound,
         account::Error::Exists => Exit::Exists,
-        account::Error::Unavailable => Exit::Unavailable,
+        account::Error::NoSpace | account::Error::Unavailable => Exit::Unavailable,
         account::Error::Corrupt => Exit::Internal,
         account::Error::Denied
         | account::Error::OverQuota

@@ -29,6 +29,9 @@ pub trait Host {
         progress: &mut dyn FnMut(storage_engine::CheckProgress),
     ) -> Result<storage_engine::CheckReport, Failure>;
 
+    /// Reads the certificates that are configured, and says what is wrong with them.
+    fn check_certificates(&self, config: &Config) -> Result<(), Failure>;
+
     /// A free loopback port: the one wanted if it is free.
     fn free_port(&self, wanted: u16) -> Result<u16, Failure>;
 

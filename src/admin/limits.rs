@@ -14,5 +14,23 @@ pub(crate) const EXPORT_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(crate) const LIST_ENTRIES_MAX: usize = 1000;
 /// How long a control connection may be idle, in milliseconds.
 pub(crate) const CONTROL_IDLE_MS_MAX: i64 = 60 * 60 * 1000;
+/// A message that one request can carry, in bytes; an import leaves larger ones out unread.
+pub(crate) const IMPORT_MESSAGE_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
+/// Bytes at the front of an mbox by which an import knows it again.
+pub(crate) const IMPORT_MARK_BYTES: u64 = 4096;
+/// Keywords that a Maildir has letters for: a to z.
+pub(crate) const MAILDIR_KEYWORDS_MAX: usize = 26;
+/// Recipients of one message that a server must take (RFC 5321 §4.5.3.1.8).
+pub(crate) const RECIPIENTS_MIN: usize = 100;
+/// The least fresh index a shard works with, in bytes: less, and it would write runs all the time.
+pub(crate) const FRESH_BYTES_MIN: usize = 64 * 1024;
+/// The engine's bounds of a segment, in bytes; a test compares them.
+pub(crate) const SEGMENT_BYTES_MIN: u32 = 64 * 1024;
+/// As [`SEGMENT_BYTES_MIN`].
+pub(crate) const SEGMENT_BYTES_MAX: u32 = 1024 * 1024 * 1024;
+/// A segment is a multiple of this, in bytes.
+pub(crate) const SEGMENT_BYTES_UNIT: u32 = 4096;
+/// What messages that are coming in may hold on each shard unless it is set, in bytes.
+pub(crate) const CONTENT_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
 /// Room that a frame needs beside its message: our header fields, and the rows of all recipients.
 pub(crate) const FRAME_ROOM_BYTES: usize = 4 * 1024 * 1024;

@@ -3,21 +3,27 @@
 
 use std::rc::Rc;
 
-use base::Secret;
-use directory::{AccountEntry, AliasEntry, Credential, Directory, EmailAddress, NewAccount};
+use auth::limits::PASSWORD_BYTES_MAX;
+use directory::{AccountEntry, AliasEntry, Credential, Directory, EmailAddress, NewAccount, Resolution};
 use serde_json::{Value, json};
 use shard::{People, SCRAM_ITERATIONS, Shard};
 
 use crate::failures::{failed, gone};
 use crate::limits::LIST_ENTRIES_MAX;
-use crate::{Exit, Failure, Request};
+use crate::{Exit, Failure, Password, Request};
 
 /// Executes a request about the directory.
 pub(crate) async fn execute(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
-    let is_change =
-        !matches!(request, Request::DomainList | Request::AccountList { .. } | Request::AliasList { .. });
+    let is_change = !matches!(
+        request,
+        Request::DomainList
+            | Request::DomainShow { .. }
+            | Request::AccountList { .. }
+            | Request::AliasList { .. }
+    );
     let answer = answer(shard, request).await;
-    if is_change && answer.is_ok() {
+    // Also after a failure: the entry may be in, and only what follows it not.
+    if is_change {
         People::changed(shard).await;
     }
     answer
@@ -26,20 +32,16 @@ pub(crate) async fn execute(shard: &Rc<Shard>, request: Request) -> Result<Value
 async fn answer(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
     let directory = own(shard)?;
     match request {
-        Request::DomainAdd { name } => {
-            directory.add_domain(&name, shard.world.now()).await.map_err(|error| refused(&error))?;
-            Ok(json!({ "added": name }))
-        }
-        Request::DomainRemove { name } => {
-            directory.remove_domain(&name).await.map_err(|error| refused(&error))?;
-            Ok(json!({ "removed": name }))
-        }
-        Request::DomainList => Ok(json!(
-            directory.domains(None, usize::MAX).iter().map(|domain| domain.name.clone()).collect::<Vec<_>>()
-        )),
+        Request::DomainAdd { .. }
+        | Request::DomainRemove { .. }
+        | Request::DomainSet { .. }
+        | Request::DomainShow { .. }
+        | Request::DomainList => domain(shard, directory, request).await,
         Request::AccountAdd { address, password, display_name, quota_bytes } => {
             let credential = hash(shard, password).await?;
             let address = parse(&address)?;
+            // 0 is no limit, as it is for a change.
+            let quota_bytes = quota_bytes.filter(|quota| *quota > 0);
             let new =
                 NewAccount { address, display_name, credential, quota_bytes, created: shard.world.now() };
             add(shard, new).await.map(|entry| account_json(&entry))
@@ -82,6 +84,60 @@ async fn answer(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
     }
 }
 
+async fn domain(shard: &Shard, directory: &Directory, request: Request) -> Result<Value, Failure> {
+    match request {
+        Request::DomainAdd { name } => {
+            directory.add_domain(&name, shard.world.now()).await.map_err(|error| refused(&error))?;
+            Ok(json!({ "added": name }))
+        }
+        Request::DomainRemove { name } => {
+            directory.remove_domain(&name).await.map_err(|error| refused(&error))?;
+            Ok(json!({ "removed": name }))
+        }
+        Request::DomainSet { name, catch_all } => {
+            let address = catch_all.map(|address| parse(&address)).transpose()?;
+            directory.set_catch_all(&name, address.as_ref()).await.map_err(|error| refused(&error))?;
+            about_domain(directory, &name)
+        }
+        Request::DomainShow { name } => about_domain(directory, &name),
+        Request::DomainList => {
+            let domains = directory.domains(None, usize::MAX);
+            Ok(json!(domains.into_iter().map(|domain| domain.name).collect::<Vec<_>>()))
+        }
+        _ => unreachable!("`answer` sends only what is about domains"),
+    }
+}
+
+fn about_domain(directory: &Directory, name: &str) -> Result<Value, Failure> {
+    let domain = directory.domain(name).ok_or_else(|| {
+        Failure::new(
+            Exit::NotFound,
+            format!("{name} is no domain of ours; `angarium domain list` shows those there are"),
+        )
+    })?;
+    Ok(json!({
+        "domain": domain.name,
+        "catch_all": domain.catch_all.map(|address| address.to_string()),
+    }))
+}
+
+/// Why mail to the postmaster would be refused, which RFC 5321 §4.5.1 forbids; `None` when all is well.
+pub async fn postmaster_fault(shard: &Rc<Shard>) -> Option<String> {
+    let postmaster = shard.settings().mx.postmaster.clone();
+    let resolution = match EmailAddress::parse(&postmaster) {
+        Ok(address) => shard.people.resolve(shard, &address).await,
+        Err(_) => Ok(Resolution::UnknownUser),
+    };
+    match resolution {
+        Ok(Resolution::Local(_)) => None,
+        Ok(_) => Some(format!(
+            "mail to the postmaster is refused: server.postmaster is {postmaster}, which is no account or alias here; \
+             `angarium alias set {postmaster} ACCOUNT` makes it one"
+        )),
+        Err(_) => Some(gone().to_string()),
+    }
+}
+
 async fn alias(directory: &Directory, request: Request) -> Result<Value, Failure> {
     match request {
         Request::AliasSet { address, targets } => {
@@ -119,9 +175,23 @@ fn find(shard: &Shard, address: &str) -> Result<AccountEntry, Failure> {
     })
 }
 
-/// Makes the entry, then the account's mailboxes on the shard that will own them.
+/// Makes the entry, then the account's mailboxes. The two are not one transaction: cut short in between, the
+/// account gets its mailboxes with its first message, its first login, or the same request again.
 async fn add(shard: &Rc<Shard>, new: NewAccount) -> Result<AccountEntry, Failure> {
-    let entry = own(shard)?.create_account(new).await.map_err(|error| refused(&error))?;
+    let address = new.address.clone();
+    match own(shard)?.create_account(new).await {
+        Ok(entry) => provision(shard, &entry).await.map(|()| entry),
+        Err(error) => {
+            if let Some(entry) = own(shard)?.account_by_address(&address) {
+                provision(shard, &entry).await?;
+            }
+            Err(refused(&error))
+        }
+    }
+}
+
+/// Gives an account its mailboxes, on the shard that owns them, when it has none.
+async fn provision(shard: &Rc<Shard>, entry: &AccountEntry) -> Result<(), Failure> {
     let (partition, id) = (entry.partition, entry.id);
     let work = move |there: Rc<Shard>| async move {
         there.account(partition, id, None).provision(there.world.now()).await
@@ -132,17 +202,22 @@ async fn add(shard: &Rc<Shard>, new: NewAccount) -> Result<AccountEntry, Failure
         let owner = shard.router.partition_shard(partition);
         shard.router.on(owner, work).await.map_err(|_| gone())?
     };
-    provisioned.map_err(|error| failed(&error))?;
-    Ok(entry)
+    provisioned.map_err(|error| failed(&error))
 }
 
 /// One hash serves all of them, or a thousand accounts would take minutes.
-async fn add_many(shard: &Rc<Shard>, domain: &str, count: u32, password: String) -> Result<Value, Failure> {
-    let credential = hash(shard, Some(password)).await?;
+async fn add_many(shard: &Rc<Shard>, domain: &str, count: u32, password: Password) -> Result<Value, Failure> {
+    let credential = shared_credential(shard, domain, password).await?;
     let mut added = 0;
     for i in 0..count {
         let address = parse(&format!("u{i:03}@{domain}"))?;
-        if own(shard)?.account_by_address(&address).is_some() {
+        if let Some(entry) = own(shard)?.account_by_address(&address) {
+            if entry.credential != credential {
+                let credential = credential.clone();
+                let update = |entry: &mut AccountEntry| entry.credential = credential;
+                own(shard)?.update_account(entry.id, update).await.map_err(|error| refused(&error))?;
+            }
+            provision(shard, &entry).await?;
             continue;
         }
         let new = NewAccount {
@@ -158,16 +233,53 @@ async fn add_many(shard: &Rc<Shard>, domain: &str, count: u32, password: String)
     Ok(json!({ "added": added }))
 }
 
-async fn hash(shard: &Shard, password: Option<String>) -> Result<Option<Credential>, Failure> {
-    let Some(password) = password else { return Ok(None) };
-    if password.is_empty() {
-        return Err(Failure::new(Exit::Data, "the password is empty"));
+/// The credential that the first of these accounts has, if it is this password's: then none of them
+/// needs to be changed. Else a new one.
+async fn shared_credential(
+    shard: &Shard,
+    domain: &str,
+    password: Password,
+) -> Result<Option<Credential>, Failure> {
+    check_length(&password)?;
+    let first = own(shard)?.account_by_address(&parse(&format!("u000@{domain}"))?);
+    if let Some(known) = first.and_then(|entry| entry.credential) {
+        let (asked, password) = (known.clone(), password.clone());
+        let is_same = shard
+            .off_shard(move || auth::verify_password(&asked, password.secret()))
+            .await
+            .map_err(|_| busy())?;
+        if is_same {
+            return Ok(Some(known));
+        }
     }
-    let password = Secret::new(password);
+    hash(shard, Some(password)).await
+}
+
+async fn hash(shard: &Shard, password: Option<Password>) -> Result<Option<Credential>, Failure> {
+    let Some(password) = password else { return Ok(None) };
+    check_length(&password)?;
     let mut salt = [0; 16];
     shard.world.random(&mut salt);
-    let hashed = shard.off_shard(move || auth::hash_password(&password, salt, SCRAM_ITERATIONS)).await;
-    hashed.map(Some).map_err(|_| Failure::new(Exit::Unavailable, "the server is too busy to hash a password"))
+    let work = move || auth::hash_password(password.secret(), salt, SCRAM_ITERATIONS);
+    shard.off_shard(work).await.map(Some).map_err(|_| busy())
+}
+
+/// A longer one could be set, and then no login could bring it.
+fn check_length(password: &Password) -> Result<(), Failure> {
+    match password.reveal().len() {
+        0 => Err(Failure::new(Exit::Data, "the password is empty")),
+        1..=PASSWORD_BYTES_MAX => Ok(()),
+        long => Err(Failure::new(
+            Exit::Data,
+            format!(
+                "the password has {long} bytes, {PASSWORD_BYTES_MAX} are the most that a login can bring"
+            ),
+        )),
+    }
+}
+
+fn busy() -> Failure {
+    Failure::new(Exit::Unavailable, "the server is too busy to hash a password")
 }
 
 fn parse(address: &str) -> Result<EmailAddress, Failure> {

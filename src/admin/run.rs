@@ -1,18 +1,27 @@
 //! From the command line to what it asks for.
 
+use std::ffi::OsString;
 use std::io::{BufRead, Write};
 use std::path::Path;
 
+use clap::Parser;
 use serde_json::{Value, json};
 
 use crate::cli::{
     AccountCommand, AliasCommand, CheckArgs, Cli, Command, ConfigCommand, DomainCommand, InitArgs,
     PasswordArgs, ServeArgs,
 };
-use crate::{Config, Control, Demo, Exit, Failure, Host, Request, export, import, print};
+use crate::{
+    Config, Control, Demo, Exit, Failure, Host, Overrides, Password, Request, export, import, print,
+};
 
-/// Does what the command line says; the exit code is for the shell.
-pub fn run(cli: Cli, host: &dyn Host) -> Exit {
+/// Does what the command line says, the program's name first; the exit code is for the shell.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, host: &dyn Host) -> Exit {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return unread(&error, arguments.iter().any(|argument| argument == "--json")),
+    };
     let is_json = cli.json;
     match execute(cli, host) {
         Ok(exit) => exit,
@@ -26,6 +35,17 @@ pub fn run(cli: Cli, host: &dyn Host) -> Exit {
     }
 }
 
+/// A command line that cannot be read, or that asks for help.
+fn unread(error: &clap::Error, is_json: bool) -> Exit {
+    if error.use_stderr() && is_json {
+        let words = error.render().to_string();
+        print::text(&json!({ "error": words.trim_end() }).to_string());
+    }
+    // Help goes to standard output, a fault to standard error.
+    let _closed = error.print();
+    if error.use_stderr() { Exit::Usage } else { Exit::Done }
+}
+
 fn execute(cli: Cli, host: &dyn Host) -> Result<Exit, Failure> {
     match cli.command {
         Command::Demo(args) => Demo::new(args, cli.json).run(host),
@@ -33,15 +53,15 @@ fn execute(cli: Cli, host: &dyn Host) -> Result<Exit, Failure> {
         Command::Serve(args) => serve(args, Config::read(&cli.config)?, host),
         Command::Check(args) => check(&args, &cli.config, host, cli.json),
         Command::Config(ConfigCommand::Check) => {
-            Config::read(&cli.config)?;
+            host.check_certificates(&Config::read(&cli.config)?)?;
             print::answer(&json!({ "file": cli.config, "is": "valid" }), cli.json);
             Ok(Exit::Done)
         }
         Command::Import(args) => {
             let mut control = host.control(&Config::read(&cli.config)?)?;
-            let done = import::import(&args, &mut *control, host.now().as_s())?;
+            let (done, exit) = import::import(&args, &mut *control, host.now().as_s())?;
             print::answer(&done, cli.json);
-            Ok(Exit::Done)
+            Ok(exit)
         }
         Command::Export(args) => {
             let mut control = host.control(&Config::read(&cli.config)?)?;
@@ -105,6 +125,9 @@ fn domain(command: DomainCommand) -> Request {
     match command {
         DomainCommand::Add { name } => Request::DomainAdd { name },
         DomainCommand::Remove { name } => Request::DomainRemove { name },
+        // Without a catch-all there is the word that there shall be none.
+        DomainCommand::Set { name, catch_all, no_catch_all: _ } => Request::DomainSet { name, catch_all },
+        DomainCommand::Show { name } => Request::DomainShow { name },
         DomainCommand::List => Request::DomainList,
     }
 }
@@ -117,7 +140,7 @@ fn alias(command: AliasCommand) -> Request {
     }
 }
 
-fn read_password(args: &PasswordArgs) -> Result<Option<String>, Failure> {
+fn read_password(args: &PasswordArgs) -> Result<Option<Password>, Failure> {
     let Some(file) = &args.password_file else { return Ok(args.password.clone()) };
     let broken = |error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", file.display()));
     let mut line = String::new();
@@ -126,16 +149,11 @@ fn read_password(args: &PasswordArgs) -> Result<Option<String>, Failure> {
     } else {
         line = std::fs::read_to_string(file).map_err(broken)?;
     }
-    Ok(Some(line.lines().next().unwrap_or_default().to_owned()))
+    Ok(Some(line.lines().next().unwrap_or_default().to_owned().into()))
 }
 
-fn serve(args: ServeArgs, mut config: Config, host: &dyn Host) -> Result<Exit, Failure> {
-    if let Some(shards) = args.shards {
-        config.server.shards = shards;
-    }
-    if let Some(cpus) = args.cpus {
-        config.server.cpus = cpus;
-    }
+fn serve(args: ServeArgs, config: Config, host: &dyn Host) -> Result<Exit, Failure> {
+    let config = config.overridden(Overrides { shards: args.shards, cpus: args.cpus });
     host.serve(&config, Box::new(|_, _| Ok(())))
 }
 
@@ -147,10 +165,11 @@ fn init(args: &InitArgs, file: &Path, host: &dyn Host, is_json: bool) -> Result<
     // Quoted as JSON strings, which are TOML strings too.
     let quoted = |text: &str| Value::String(text.to_owned()).to_string();
     let text = format!(
-        "# Angarium's configuration; docs/operate/configure.md has every setting.\n\n[server]\nhostname = {}\ndata = {}\ndefault_domain = {}\n\n[store]\npartitions = {}\n",
+        "# Angarium's configuration; docs/operate/configure.md has every setting.\n\n[server]\nhostname = {}\ndata = {}\ndefault_domain = {}\npostmaster = {}\n\n[store]\npartitions = {}\n",
         quoted(&args.hostname),
         quoted(&args.data.to_string_lossy()),
         quoted(&args.domain),
+        quoted(&format!("postmaster@{}", args.domain)),
         args.partitions
     );
     let config = Config::parse(file, &text)?;
@@ -170,6 +189,7 @@ fn init(args: &InitArgs, file: &Path, host: &dyn Host, is_json: bool) -> Result<
             "data": args.data,
             "domain": args.domain,
             "next": format!("angarium --config {} account add NAME@{} --password-file FILE", file.display(), args.domain),
+            "then": format!("angarium --config {} alias set postmaster@{1} NAME@{1}", file.display(), args.domain),
         }),
         is_json,
     );

@@ -28,5 +28,5 @@ pub use answer::{answer_password, answer_scram};
 pub use exchange::{Exchange, mechanisms};
 pub use password::{hash_password, verify_absent, verify_password};
 pub use query::{Answer, Failure, Identity, Policy, Query, ScramCredential, ScramHash, Step, Unsupported};
-pub use throttle::Throttle;
+pub use throttle::{Attempt, Throttle, Turn};
 pub use verified::{Fingerprint, Verified, VerifiedCache};

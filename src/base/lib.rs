@@ -7,6 +7,8 @@
 
 extern crate alloc;
 
+mod budget;
+mod give_way;
 mod ids;
 mod line;
 mod out;
@@ -17,6 +19,8 @@ mod service;
 mod session;
 mod time;
 
+pub use budget::{Budget, Charge};
+pub use give_way::give_way;
 pub use ids::{AccountId, ChangeNumber, MailboxId, MessageId, PartitionId, ShardId, Uid, UidValidity};
 pub use line::{Line, LineError, take_line};
 pub use out::{Closed, Drain, Out};

@@ -147,6 +147,7 @@ mod tests {
             account: account.id,
             partition: account.partition,
             address: account.address.clone(),
+            quota_bytes: account.quota_bytes,
             detail: None,
         };
         let long = Resolution::Local(vec![target; CACHED_TARGETS_MAX + 1]);

@@ -123,6 +123,8 @@ pub struct Target {
     pub partition: PartitionId,
     /// Its canonical address.
     pub address: EmailAddress,
+    /// Bytes of messages it may hold; `None` is no limit.
+    pub quota_bytes: Option<u64>,
     /// The detail of the address that led here (RFC 5233 §4), nearest to the account first.
     pub detail: Option<String>,
 }

@@ -85,6 +85,7 @@ impl<'a> Expansion<'a> {
             account: account.id,
             partition: account.partition,
             address: account.address,
+            quota_bytes: account.quota_bytes,
             detail: detail.map(str::to_owned),
         });
     }

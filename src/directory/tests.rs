@@ -72,6 +72,7 @@ impl World {
                 .map(|target| {
                     let entry = self.directory.account_by_id(target.account).unwrap();
                     assert_eq!((&entry.address, entry.partition), (&target.address, target.partition));
+                    assert_eq!(entry.quota_bytes, target.quota_bytes);
                     format!("{} {}", target.address.local(), target.detail.as_deref().unwrap_or("-"))
                 })
                 .collect()),

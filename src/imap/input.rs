@@ -7,9 +7,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
-use base::{Line, LineError, take_line};
+use base::{Budget, Charge, Line, LineError, take_line};
 
-use crate::limits::{ATTACHED_BYTES_MIN, INPUT_BYTES_MAX, Limits, MESSAGES_PER_APPEND_MAX, TAG_BYTES_MAX};
+use crate::limits::{
+    ATTACHED_BYTES_MIN, INPUT_BYTES_MAX, Limits, MESSAGE_DOUBLING_BYTES, MESSAGES_PER_APPEND_MAX,
+    TAG_BYTES_MAX,
+};
 use crate::parse::{Cursor, Text};
 
 /// What the input has come to.
@@ -38,6 +41,8 @@ pub(crate) enum Refusal {
     TooBig,
     /// A message beyond its limit (RFC 7889 §4).
     MessageTooBig,
+    /// More than the memory that all connections share has left now.
+    NoMemory,
 }
 
 /// Bytes that came in and what has become of them.
@@ -47,6 +52,8 @@ pub(crate) struct Input {
     text: Text,
     phase: Phase,
     discarded: u64,
+    /// Covers the literals of the command that is coming in or being done.
+    charge: Charge,
 }
 
 #[derive(Default)]
@@ -65,19 +72,46 @@ enum Phase {
 }
 
 impl Input {
+    /// As the default, but literals are taken of `budget`.
+    pub(crate) fn within(budget: Arc<Budget>) -> Self {
+        Self { charge: Charge::new(Some(budget)), ..Self::default() }
+    }
+
     /// Takes bytes; those of a message go where they stay.
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
-        if let Phase::Message { left, data } = &mut self.phase
+        if let Phase::Message { left, .. } = &self.phase
             && self.bytes.is_empty()
         {
             let count = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
             let (own, after) = bytes.split_at(count);
-            data.extend_from_slice(own);
-            *left -= count as u64;
+            self.take_message(own);
             rest = after;
         }
         self.bytes.extend_from_slice(rest);
+    }
+
+    /// Bytes of a message; when there is no memory for them, it is read past from here on.
+    fn take_message(&mut self, bytes: &[u8]) {
+        let Phase::Message { left, data } = &mut self.phase else { return };
+        *left -= bytes.len() as u64;
+        let (held, needed) = (data.capacity(), data.len() + bytes.len());
+        if needed > held {
+            // What was announced is the most that it can need.
+            let whole = data.len() + bytes.len() + usize::try_from(*left).unwrap_or(usize::MAX - needed);
+            let step = if held < MESSAGE_DOUBLING_BYTES { held } else { held / 4 };
+            let room = (held + step).clamp(needed, whole);
+            if !self.charge.cover(self.charge.bytes() + (room - held)) {
+                self.discarded = self.discarded.saturating_add(*left);
+                self.text.attached = Vec::new();
+                self.text.bytes.truncate(TAG_BYTES_MAX + 1);
+                self.phase = Phase::Skip { left: *left, why: Refusal::NoMemory };
+                self.charge.release();
+                return;
+            }
+            data.reserve_exact(room - data.len());
+        }
+        data.extend_from_slice(bytes);
     }
 
     /// How many bytes more it would take.
@@ -87,7 +121,9 @@ impl Input {
 
     /// Forgets everything: what came before TLS was not said inside it (RFC 9051 §6.2.1).
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        let mut charge = mem::take(&mut self.charge);
+        charge.release();
+        *self = Self { charge, ..Self::default() };
     }
 
     /// Bytes held, messages that are coming in included.
@@ -109,6 +145,10 @@ impl Input {
 
     /// The next command. `takes_messages` once somebody is logged in.
     pub(crate) fn take(&mut self, limits: &Limits, takes_messages: bool) -> Taken {
+        if self.text.bytes.is_empty() {
+            // The command before is done.
+            self.charge.release();
+        }
         loop {
             if !self.pour() {
                 return Taken::Nothing;
@@ -151,13 +191,13 @@ impl Input {
                     return false;
                 }
             }
-            Phase::Message { left, data } => {
-                let count = take(left);
-                data.extend(self.bytes.drain(..count));
-                if *left > 0 {
-                    return false;
-                }
-                self.text.attached.push((self.text.bytes.len(), Arc::new(mem::take(data))));
+            Phase::Message { left, .. } => {
+                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(available);
+                let mut bytes = mem::take(&mut self.bytes);
+                self.take_message(bytes.get(..count).unwrap_or_default());
+                bytes.drain(..count);
+                self.bytes = bytes;
+                return self.message_done();
             }
             Phase::Skip { left, why } => {
                 let (count, why) = (take(left), *why);
@@ -171,6 +211,22 @@ impl Input {
         }
         self.phase = Phase::Line;
         true
+    }
+
+    /// After bytes of a message: true when a line is due.
+    fn message_done(&mut self) -> bool {
+        match &mut self.phase {
+            Phase::Message { left: 0, data } => {
+                self.text.attached.push((self.text.bytes.len(), Arc::new(mem::take(data))));
+                self.phase = Phase::Line;
+                true
+            }
+            Phase::Skip { left: 0, why } => {
+                self.phase = Phase::SkipLine { why: *why };
+                true
+            }
+            _ => false,
+        }
     }
 
     /// An idle connection holds no buffer.
@@ -202,11 +258,17 @@ impl Input {
                 Taken::Refused(tag(&text.bytes), Refusal::TooBig)
             });
         };
-        if let Some(why) = self.refusal(&literal, limits, is_append) {
+        if let Some(why) = self.refusal(&literal, limits, is_append).or_else(|| self.no_memory(&literal)) {
             return self.refuse(&literal, why, limits);
         }
+        let is_message = is_append && literal.length >= ATTACHED_BYTES_MIN;
+        // A message is covered as it comes, other literals, which are small, by what was announced.
+        let bytes = if is_message { 0 } else { literal.length as usize };
+        if !self.charge.cover(self.charge.bytes() + bytes) {
+            return self.refuse(&literal, Refusal::NoMemory, limits);
+        }
         self.text.bytes.extend_from_slice(b"\r\n");
-        self.phase = if is_append && literal.length >= ATTACHED_BYTES_MIN {
+        self.phase = if is_message {
             Phase::Message { left: literal.length, data: Vec::new() }
         } else {
             Phase::Literal { left: literal.length }
@@ -226,6 +288,13 @@ impl Input {
         let has_room = self.text.attached.len() < MESSAGES_PER_APPEND_MAX;
         (!has_room || literal.length > one_max as u64 || all > all_max as u64 || !text_is_bounded)
             .then_some(why)
+    }
+
+    /// What there is no memory for now need not come at all.
+    fn no_memory(&self, literal: &Announced) -> Option<Refusal> {
+        let bytes = usize::try_from(literal.length).unwrap_or(usize::MAX);
+        let has_room = self.charge.has_room(self.charge.bytes().saturating_add(bytes));
+        (!has_room).then_some(Refusal::NoMemory)
     }
 
     /// Refuses a literal: at once if its client waits, else after what it sends has passed by.
@@ -377,6 +446,52 @@ mod tests {
         assert_eq!(all(b"a APPEND x {5001}\r\n", 99), ["Some(\"a\") MessageTooBig"]);
         assert_eq!(all(b"a APPEND x {99999999999999999999999+}\r\n", 99), ["lost MessageTooBig"]);
         assert_eq!(all("a".repeat(70).as_bytes(), 70), ["lost LineTooLong"]);
+    }
+
+    #[test]
+    fn literals_are_taken_of_the_budget_until_their_command_is_done() {
+        let budget = Budget::new(10_000);
+        let mut input = Input::within(Arc::clone(&budget));
+        let limits = Limits::default();
+        let other = |bytes: usize| {
+            let mut charge = Charge::new(Some(Arc::clone(&budget)));
+            assert!(charge.cover(bytes));
+            charge
+        };
+        input.feed(format!("a APPEND x {{4096+}}\r\n{}\r\n", "x".repeat(4096)).as_bytes());
+        assert!(matches!(input.take(&limits, true), Taken::Command(_)));
+        assert_eq!(budget.used(), 4096, "while it is done");
+        assert!(matches!(input.take(&limits, true), Taken::Nothing));
+        assert_eq!(budget.used(), 0);
+
+        // Announced at a time when there is no memory.
+        let held = other(6_000);
+        input.feed(b"b APPEND x {5000}\r\n");
+        assert!(
+            matches!(input.take(&limits, true), Taken::Refused(Some(tag), Refusal::NoMemory) if tag == "b")
+        );
+        input.feed(b"c LOGIN {5000}\r\n");
+        assert!(matches!(input.take(&limits, false), Taken::Refused(_, Refusal::NoMemory)));
+        drop(held);
+
+        // Begun, and then the memory was gone: the rest is read past, the connection goes on.
+        input.feed(format!("d APPEND x {{8000}}\r\n").as_bytes());
+        assert!(matches!(input.take(&limits, true), Taken::Continue));
+        input.feed("x".repeat(3000).as_bytes());
+        let held = other(6_000);
+        for _ in 0..5 {
+            input.feed("x".repeat(1000).as_bytes());
+            assert!(budget.used() <= 10_000 && input.buffered_bytes() < 9_000);
+        }
+        input.feed(b"\r\ne NOOP\r\n");
+        assert!(
+            matches!(input.take(&limits, true), Taken::Refused(Some(tag), Refusal::NoMemory) if tag == "d")
+        );
+        assert_eq!(budget.used(), 6_000);
+        assert!(matches!(input.take(&limits, true), Taken::Command(text) if text.bytes == b"e NOOP"));
+        drop(held);
+        drop(input);
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub(crate) const SEARCH_KEYS_MAX: usize = 1_000;
 /// From here on a message of an APPEND is kept apart from the command's text, so that it is stored
 /// without being copied.
 pub(crate) const ATTACHED_BYTES_MIN: u64 = 4 * 1024;
+/// Room for a message grows by doubling up to here, in bytes, and by a quarter from here on.
+pub(crate) const MESSAGE_DOUBLING_BYTES: usize = 1024 * 1024;
 /// Messages in one APPEND (RFC 3502).
 pub(crate) const MESSAGES_PER_APPEND_MAX: usize = 500;
 /// Patterns in one LIST (RFC 5258).

@@ -126,6 +126,8 @@ const fn account_error(error: &account::Error) -> (&'static str, &'static str) {
             ("CANNOT", "the mailbox name has a character that is not allowed")
         }
         Error::TooLarge => ("TOOBIG", "the message is too large"),
+        // RFC 5530 §3 has no code for a full disk; this one says that it is our fault and may pass.
+        Error::NoSpace => ("UNAVAILABLE", "the server's disk is full, try again later"),
         Error::Unavailable => ("UNAVAILABLE", "the store cannot do that now, try again later"),
         Error::Corrupt => ("CORRUPTION", "stored data is damaged"),
     }

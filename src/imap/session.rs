@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use base::{ChangeNumber, Next, Secret, Session, Timestamp, TlsInfo};
+use base::{Budget, ChangeNumber, Next, Secret, Session, Timestamp, TlsInfo};
 
 use crate::capability::{Enabled, Situation, write_capabilities};
 use crate::command::parse;
@@ -28,6 +28,9 @@ use state::State;
 pub enum Request {
     /// Who is this? Answered by whoever has the directory.
     Auth(auth::Query),
+    /// Somebody has logged in: make their account ready, where it is. The session's answer to the
+    /// login waits for it.
+    Open,
     /// A command on the account, for [`crate::handle`].
     Act(Box<Act>),
 }
@@ -77,6 +80,14 @@ impl Imap {
             has_arrived: false,
             is_draining: false,
         }
+    }
+
+    /// Literals are taken of this budget, which the connection shares with others, until their command
+    /// is done.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Arc<Budget>) -> Self {
+        self.input = Input::within(budget);
+        self
     }
 
     /// Who logged in, if anybody.
@@ -161,6 +172,7 @@ impl Imap {
             State::LoggingIn(_) | State::Running(_) => {
                 unreachable!("a request is out: its reply comes before the next step")
             }
+            State::Opening(_) => Some(Next::Run(Request::Open)),
             State::Idle(_) => self.idle(),
             State::Authenticating(_) => self.login_line(),
             State::NotAuthenticated | State::Authenticated(_) | State::Selected(..) => self.take_command(),
@@ -185,11 +197,13 @@ impl Imap {
     /// A command that was not even read to its end.
     fn refuse(&mut self, tag: Option<String>, why: Refusal) {
         let Some(tag) = tag else { return self.refuse_untagged(lost(why)) };
-        self.bad_commands += 1;
+        self.bad_commands += u32::from(why != Refusal::NoMemory);
         let (status, code) = match why {
             // RFC 7889 §4, RFC 7888 §4
             Refusal::MessageTooBig => ("NO", Some(Code::Word("TOOBIG"))),
             Refusal::TooBig => ("BAD", Some(Code::Word("TOOBIG"))),
+            // RFC 5530 §3
+            Refusal::NoMemory => ("NO", Some(Code::Word("LIMIT"))),
             Refusal::LineTooLong | Refusal::BareLineBreak => ("BAD", None),
         };
         reply::write_line(&mut self.output, &tag, status, code.as_ref(), lost(why));
@@ -208,6 +222,7 @@ const fn lost(why: Refusal) -> &'static str {
         Refusal::BareLineBreak => "a line ends with CR and LF, and has neither of them nor NUL inside",
         Refusal::TooBig => "the command is too large",
         Refusal::MessageTooBig => "the message is too large",
+        Refusal::NoMemory => "too much is coming in now, try again later",
     }
 }
 
@@ -248,7 +263,10 @@ impl Session for Imap {
     fn reply(&mut self, reply: Reply) {
         match reply {
             Reply::Auth(answer) => self.login_answer(answer),
+            Reply::Opened(outcome) => self.opened(outcome),
             Reply::Done(done) => self.command_done(*done),
+            // RFC 5530 §3
+            Reply::Closed => self.bye("[CONTACTADMIN] the account is closed"),
         }
         // The time a command took is not the peer's silence; the news of an IDLE are no word of it.
         self.has_arrived |= !matches!(self.state, State::Idle(_));

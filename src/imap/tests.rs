@@ -5,15 +5,18 @@
 //! - `mailbox: NAME from sample, sample`: ann has a mailbox NAME and it holds these sample messages;
 //! - `tls: yes`: under TLS from the start; `plaintext: no`: no passwords without TLS;
 //!   `starttls: no`: not offered;
+//! - `content-bytes-max: NUMBER`: what all connections may hold of literals;
 //! - `limit: NAME NUMBER`: a bound of [`Limits`] other than the default.
 
+use std::cell::Cell;
 use std::future::{Future, pending};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use account::{Account, MailboxName};
-use base::{Closed, Drain, Handled, Next, Out, Secret, Service, Session};
+use base::{Budget, Closed, Drain, Handled, Next, Out, Secret, Service, Session};
 use sim::{SessionPeer, Transcript, World, ready};
 
 use crate::{CAPABILITIES, Config, Imap, LOGIN_ATTEMPTS_MAX, Limits, Reply, Request};
@@ -22,12 +25,16 @@ use crate::{CAPABILITIES, Config, Imap, LOGIN_ATTEMPTS_MAX, Limits, Reply, Reque
 struct Handlers {
     world: World,
     account: Option<Account>,
+    /// The directory has no such account any more.
+    is_closed: Rc<Cell<bool>>,
 }
 
 impl Service<Imap> for Handlers {
     async fn handle(&mut self, session: &mut Imap, request: Request, out: &mut Out<'_>) -> Handled<Reply> {
         let act = match request {
             Request::Auth(query) => return Handled::Reply(Reply::Auth(self.world.answer(&query))),
+            Request::Open => return Handled::Reply(Reply::Opened(Ok(()))),
+            Request::Act(_) if self.is_closed.get() => return Handled::Reply(Reply::Closed),
             Request::Act(act) => act,
         };
         let world = &self.world;
@@ -88,14 +95,25 @@ fn peer(transcript: &Transcript) -> SessionPeer<Imap, impl Service<Imap> + use<>
     add_mailboxes(&world, transcript);
     world.prepare(transcript);
     let config = Arc::new(config(transcript));
+    let bytes_max = transcript.header("content-bytes-max").map(|n| n.parse().expect("a number of bytes"));
+    let budget = Budget::new(bytes_max.unwrap_or(usize::MAX));
+    let is_closed = Rc::new(Cell::new(false));
+    let closing = Rc::clone(&is_closed);
     SessionPeer::new(world.clock.clone(), move |connection| {
         // The same nonces in every run, so that answers can be compared.
         let mut nonces = [[0; 18]; LOGIN_ATTEMPTS_MAX];
         for (index, nonce) in nonces.iter_mut().enumerate() {
             *nonce = [connection as u8 * 16 + index as u8; 18];
         }
-        let session = Imap::new(config.clone(), Secret::new(nonces));
-        (session, Handlers { world: world.clone(), account: None })
+        let session = Imap::new(config.clone(), Secret::new(nonces)).with_budget(Arc::clone(&budget));
+        (session, Handlers { world: world.clone(), account: None, is_closed: Rc::clone(&is_closed) })
+    })
+    .with_events(move |key, value| match (key, value) {
+        ("account", "closed") => {
+            closing.set(true);
+            Ok(())
+        }
+        _ => Err("no such event".to_owned()),
     })
     .with_tls(transcript.is("tls"))
 }
@@ -134,7 +152,8 @@ impl Hand {
         let mut config = Config::new("imap.example.org");
         config.auth.allow_plaintext_without_tls = true;
         let session = Imap::new(Arc::new(config), Secret::new([[1; 18]; LOGIN_ATTEMPTS_MAX]));
-        let mut hand = Self { session, handlers: Handlers { world, account: None } };
+        let handlers = Handlers { world, account: None, is_closed: Rc::default() };
+        let mut hand = Self { session, handlers };
         hand.say("a0 LOGIN ann secret\r\n");
         hand
     }

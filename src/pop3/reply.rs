@@ -46,6 +46,11 @@ pub(crate) fn err(text: &str, out: &mut Vec<u8>) {
     line(out, &[b"-ERR ", text.as_bytes()]);
 }
 
+/// The last answer of a session whose account is gone or switched off (RFC 3206 §4).
+pub(crate) fn closed(out: &mut Vec<u8>) {
+    err("[SYS/PERM] the account is closed", out);
+}
+
 /// `CAPA` (RFC 2449 §5).
 pub(crate) fn capabilities(config: &Config, tls: Option<&TlsInfo>, asked: Asked, out: &mut Vec<u8>) {
     ok("capabilities follow", out);
@@ -203,6 +208,7 @@ pub(crate) fn open_error(error: &OpenError, out: &mut Vec<u8>) {
 pub(crate) fn account_error(error: &Error, out: &mut Vec<u8>) {
     let text = match error {
         Error::NotFound => "no such message",
+        Error::NoSpace => "[SYS/TEMP] the server's disk is full, try again later",
         Error::Unavailable => "[SYS/TEMP] the store cannot do that now, try again later",
         Error::Corrupt => "[SYS/PERM] the stored message is damaged, tell the postmaster",
         // POP3 asks for nothing that these forbid; they would be a fault of ours to be looked into.

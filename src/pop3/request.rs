@@ -59,6 +59,8 @@ pub enum Reply {
     Moved,
     /// To [`Request::Act`].
     Done(Box<Maildrop>, Outcome),
+    /// To any request after a login: the account is gone or switched off, the connection ends.
+    Closed,
 }
 
 /// Why a maildrop is not open.

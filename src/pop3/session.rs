@@ -238,6 +238,7 @@ impl Session for Pop3 {
             (State::Working(identity), Reply::Done(maildrop, outcome)) => {
                 self.done(identity, maildrop, outcome);
             }
+            (_, Reply::Closed) => reply::closed(&mut self.output),
             _ => panic!("a reply to a request that was not made"),
         }
     }

@@ -1,6 +1,6 @@
 //! Every transcript played whole, cut and mutated, against accounts on a simulated disk.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -22,6 +22,8 @@ struct Handlers {
     world: World,
     locks: Locks,
     account: Option<Account>,
+    /// The directory has no such account any more.
+    is_closed: Rc<Cell<bool>>,
 }
 
 impl Handlers {
@@ -40,6 +42,7 @@ impl Service<Pop3> for Handlers {
         Handled::Reply(match request {
             Request::Auth(query) => Reply::Auth(self.world.answer(&query)),
             Request::Open => self.open(session),
+            Request::Act(_) if self.is_closed.get() => Reply::Closed,
             Request::Act(act) => {
                 let account = self.account.as_ref().expect("a maildrop is open");
                 handle(act, account, out).await
@@ -94,13 +97,22 @@ fn peer(transcript: &Transcript) -> SessionPeer<Pop3, Handlers> {
     world.prepare(transcript);
     let (config, locks) = (Arc::new(config(transcript)), Locks::default());
     let (clock, outside) = (world.clock.clone(), world.clone());
+    let is_closed = Rc::new(Cell::new(false));
+    let closing = Rc::clone(&is_closed);
     let connect = move |_| {
-        let handlers = Handlers { world: world.clone(), locks: Rc::clone(&locks), account: None };
+        let (locks, is_closed) = (Rc::clone(&locks), Rc::clone(&is_closed));
+        let handlers = Handlers { world: world.clone(), locks, account: None, is_closed };
         (Pop3::new(Arc::clone(&config), entropy()), handlers)
     };
-    SessionPeer::new(clock, connect)
-        .with_tls(transcript.is("tls"))
-        .with_events(move |key, value| event(&outside, key, value))
+    SessionPeer::new(clock, connect).with_tls(transcript.is("tls")).with_events(move |key, value| {
+        match (key, value) {
+            ("account", "closed") => {
+                closing.set(true);
+                Ok(())
+            }
+            _ => event(&outside, key, value),
+        }
+    })
 }
 
 fn folder() -> PathBuf {
@@ -174,7 +186,8 @@ fn a_message_of_many_pieces_comes_out_byte_for_byte() {
     let handlers = world.clone();
     let config = Arc::new(config(&text));
     let mut peer = SessionPeer::new(world.clock.clone(), move |_| {
-        let handlers = Handlers { world: handlers.clone(), locks: Locks::default(), account: None };
+        let (locks, is_closed) = (Locks::default(), Rc::default());
+        let handlers = Handlers { world: handlers.clone(), locks, account: None, is_closed };
         (Pop3::new(Arc::clone(&config), entropy()), handlers)
     })
     .with_tls(true);

@@ -35,11 +35,12 @@ pub use drive::{DriveContext, End, drive, secure};
 pub use executor::{ShardSetup, Shards, ShardsConfig, StartError};
 pub use limits::{ConnectionLimits, INTERACTIVE_SHARES};
 pub use local::{Local, Queue, yield_if_needed, yield_now};
+use net::SocketPath;
 pub use net::{
     Address, Conn, ConnError, DetachedConn, Gate, ListenError, Listener, Peer, Place, Refusal, accept,
-    bind_all,
+    bind_all, bind_local,
 };
-pub use preflight::{Unready, cores, preflight};
+pub use preflight::{Unready, cores, descriptors, preflight};
 pub use server::Machine;
 pub use sidecar::Sidecar;
 pub use signals::{Signal, Signals};

@@ -43,6 +43,22 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections the kernel keeps for a listener that is busy.
 pub(crate) const BACKLOG: i32 = 1024;
 
+/// Bytes of a Unix socket's path, without its NUL (unix(7)).
+pub(crate) const UNIX_PATH_BYTES_MAX: usize = 107;
+
+/// The mode of a Unix socket about which nothing is said: its owner alone may connect.
+pub(crate) const OWNER_ALONE: u32 = 0o600;
+
+/// Connections to the control socket, which has its own places: an operator must get in when all
+/// the others are taken.
+pub(crate) const CONTROL_CONNECTIONS_MAX: usize = 64;
+
+/// Descriptors beside connections and listeners: segments, runs, rings, libraries.
+pub(crate) const FILES: u64 = 1024;
+
+/// Places for connections below which a server does not start, unless it is told to have fewer.
+pub(crate) const CONNECTIONS_MIN: usize = 1024;
+
 /// Glommio registers this much memory per ring; its buffers are not used, so it is kept small
 /// (RLIMIT_MEMLOCK counts it).
 pub(crate) const IO_MEMORY_BYTES: usize = 64 * 1024;

@@ -18,7 +18,7 @@ pub enum Unready {
     NoOperation(&'static str),
     /// RLIMIT_MEMLOCK, in bytes, and what is needed.
     MemoryLock(u64, u64),
-    /// RLIMIT_NOFILE, in descriptors, and what is needed for the configured connections.
+    /// RLIMIT_NOFILE, in descriptors, and what is needed.
     Descriptors(u64, u64),
     /// The topology of the machine is hidden.
     NoSys,
@@ -44,8 +44,8 @@ impl fmt::Display for Unready {
             ),
             Self::Descriptors(has, needs) => write!(
                 f,
-                "the limit for open files is {has} and must be {needs} for the configured connections: set \
-                 LimitNOFILE={needs} in the systemd unit, or lower the number of connections",
+                "the limit for open files is {has} and must be {needs} or more: set LimitNOFILE=65536 in the systemd \
+                 unit, or run `ulimit -n {needs}` before",
             ),
             Self::NoSys => f.write_str("/sys/devices/system/cpu cannot be read: mount /sys into the container"),
         }
@@ -64,7 +64,7 @@ pub fn preflight(descriptors: u64) -> Vec<Unready> {
     }
     let locked = raise(libc::RLIMIT_MEMLOCK);
     missing.extend(check_memory_lock(locked));
-    let has = raise(libc::RLIMIT_NOFILE);
+    let has = self::descriptors();
     if has < descriptors {
         missing.push(Unready::Descriptors(has, descriptors));
     }
@@ -72,6 +72,11 @@ pub fn preflight(descriptors: u64) -> Vec<Unready> {
         missing.push(Unready::NoSys);
     }
     missing
+}
+
+/// How many descriptors this process may have open, once the limit has been raised as far as it may be.
+pub fn descriptors() -> u64 {
+    raise(libc::RLIMIT_NOFILE)
 }
 
 /// The cores that this process may use, ascending. Empty when the system does not say.
@@ -153,6 +158,7 @@ mod tests {
     #[test]
     fn limits_are_raised_and_this_machine_is_ready() {
         assert_eq!(preflight(64), Vec::new());
+        assert!(descriptors() >= 64);
         let line = preflight(u64::MAX).pop().unwrap().to_string();
         assert!(line.contains("LimitNOFILE"), "{line}");
     }

@@ -30,7 +30,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals over. Once per process.
+    /// Takes the signals over. Taken again after a start that failed, the first signal is a signal and
+    /// the second ends the process, as ever.
     pub fn take() -> io::Result<Self> {
         let (pipe, writer) = UnixStream::pair()?;
         let (stop, reload, is_second) = (Arc::default(), Arc::default(), Arc::default());
@@ -71,6 +72,7 @@ mod tests {
 
     #[test]
     fn signals_are_values_in_the_order_of_their_weight() {
+        drop(Signals::take().unwrap());
         let mut signals = Signals::take().unwrap();
         signal_hook::low_level::raise(SIGHUP).unwrap();
         assert_eq!(signals.wait().unwrap(), Signal::Reload);

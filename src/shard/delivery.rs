@@ -1,91 +1,162 @@
 //! One message in: from a session's envelope to the INBOX of every recipient, durable before the
 //! answer. Recipients are grouped by partition; each partition gets one transaction with one copy
 //! of the bytes, all partitions at the same time.
+//!
+//! Whoever is told to try again sends the whole message again. So all that can be known before is asked
+//! before anything is stored: nobody is to get a new copy at each try because of somebody else's full mailbox.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use base::{PartitionId, Timestamp};
-use directory::{EmailAddress, Resolution};
-use smtp::{Envelope, Message, Outcome, return_path_header};
+use base::{AccountId, PartitionId, Timestamp, give_way};
+use directory::{EmailAddress, Resolution, Target};
+use smtp::{Envelope, Message, Mode, Outcome, return_path_header};
 
 use crate::Shard;
+use crate::join::join_all;
+use crate::limits::{MESSAGE_TARGETS_MAX, TARGETS_PER_TURN};
+use crate::room::{Room, Wanted, rooms};
 
-/// What one partition has to store.
-struct Share {
-    recipients: Vec<account::Recipient>,
-    /// For each recipient of the share, the places in the envelope that led to it.
-    places: Vec<Vec<usize>>,
+/// Where a message is to go.
+struct Plan {
+    /// For each recipient of the envelope, its address's place in `outcomes`.
+    addresses: Vec<usize>,
+    /// What becomes of the message for each distinct address.
+    outcomes: Vec<Outcome>,
+    wanted: Vec<Wanted>,
+    /// For each of `wanted`, the addresses that led to it, as places in `outcomes`.
+    led_by: Vec<Vec<usize>>,
 }
 
 /// Delivers `message`; one outcome for each of the envelope's recipients, in order. Outcomes that
-/// say `Stored` are durable.
+/// say `Stored` are durable. Where one reply stands for all recipients (SMTP, not LMTP), nothing is stored when it
+/// is known before that it would have to say "try again".
 pub async fn deliver(shard: &Rc<Shard>, message: Message, now: Timestamp) -> Vec<Outcome> {
     let Message { envelope, data } = message;
-    let mut outcomes = vec![Outcome::Stored; envelope.recipients.len()];
-    let shares = resolve(shard, &envelope, &mut outcomes).await;
-    let data = Arc::new(with_return_path(&envelope, &data));
-    let calls: Vec<_> = shares
-        .into_iter()
-        .map(|(partition, share)| {
-            let data = Arc::clone(&data);
-            (share.places, store(shard, partition, share.recipients, data, now))
-        })
-        .collect();
-    for (places, answers) in join_all(calls).await {
-        for (places, answer) in places.into_iter().zip(answers) {
-            // An alias with several accounts is stored when all of them have it.
-            for place in places {
-                if let Some(outcome) = outcomes.get_mut(place).filter(|_| answer != Outcome::Stored) {
-                    *outcome = answer;
-                }
-            }
-        }
+    let Some(mut plan) = resolve(shard, &envelope).await else {
+        return vec![Outcome::TooManyRecipients; envelope.recipients.len()];
+    };
+    let data = Arc::new(with_return_path(&envelope, data));
+    let rooms = rooms(shard, &plan.wanted, data.len() as u64).await;
+    plan.refuse_full(&rooms);
+    if envelope.mode != Mode::Lmtp {
+        plan.refuse_all_if_one_may_pass();
     }
-    outcomes
+    plan.store(shard, &data, now).await;
+    plan.addresses.iter().map(|address| plan.outcomes[*address]).collect()
 }
 
-async fn resolve(
-    shard: &Rc<Shard>,
-    envelope: &Envelope,
-    outcomes: &mut [Outcome],
-) -> BTreeMap<PartitionId, Share> {
-    let mut shares: BTreeMap<PartitionId, Share> = BTreeMap::new();
-    for (place, (recipient, outcome)) in envelope.recipients.iter().zip(outcomes).enumerate() {
-        let resolution = match EmailAddress::parse(&recipient.address) {
-            Ok(address) => shard.people.resolve(shard, &address).await,
-            Err(_) => Ok(Resolution::UnknownUser),
+/// None when the message would go to more than [`MESSAGE_TARGETS_MAX`] accounts.
+async fn resolve(shard: &Rc<Shard>, envelope: &Envelope) -> Option<Plan> {
+    let mut plan =
+        Plan { addresses: Vec::new(), outcomes: Vec::new(), wanted: Vec::new(), led_by: Vec::new() };
+    let mut known = HashMap::<String, usize>::new();
+    let mut accounts = HashMap::<AccountId, usize>::new();
+    let (mut count, mut turn) = (0, 0);
+    for recipient in &envelope.recipients {
+        let address = EmailAddress::parse(&recipient.address).ok();
+        let key = address.as_ref().map_or_else(|| recipient.address.clone(), EmailAddress::key);
+        if let Some(place) = known.get(&key) {
+            plan.addresses.push(*place);
+            continue;
+        }
+        let place = plan.outcomes.len();
+        known.insert(key, place);
+        plan.addresses.push(place);
+        let resolution = match address {
+            Some(address) => shard.people.resolve(shard, &address).await,
+            None => Ok(Resolution::UnknownUser),
         };
-        match resolution {
-            Ok(Resolution::Local(targets)) => {
-                for target in targets {
-                    let quota = shard.people.quota(shard, &target.address).await;
-                    let share = shares
-                        .entry(target.partition)
-                        .or_insert_with(|| Share { recipients: Vec::new(), places: Vec::new() });
-                    // The same account by two addresses gets one copy.
-                    if let Some(at) =
-                        share.recipients.iter().position(|known| known.account == target.account)
-                    {
-                        share.places[at].push(place);
-                        continue;
-                    }
-                    share.recipients.push(account::Recipient {
-                        account: target.account,
-                        quota_bytes: quota,
-                        mailbox: None,
-                    });
-                    share.places.push(vec![place]);
-                }
+        plan.outcomes.push(match &resolution {
+            Ok(Resolution::Local(_)) => Outcome::Stored,
+            Ok(Resolution::Disabled | Resolution::UnknownUser | Resolution::NotLocal) => Outcome::Disabled,
+            Ok(Resolution::AliasLoop) | Err(_) => Outcome::Unavailable,
+        });
+        if let Ok(Resolution::Local(targets)) = resolution {
+            count += targets.len();
+            if count > MESSAGE_TARGETS_MAX {
+                return None;
             }
-            Ok(Resolution::Disabled | Resolution::UnknownUser | Resolution::NotLocal) => {
-                *outcome = Outcome::Disabled;
-            }
-            Ok(Resolution::AliasLoop) | Err(_) => *outcome = Outcome::Unavailable,
+            plan.add(&mut accounts, place, targets);
+        }
+        if count + place >= turn + TARGETS_PER_TURN {
+            turn = count + place;
+            give_way().await;
         }
     }
-    shares
+    Some(plan)
+}
+
+impl Plan {
+    /// The same account by two addresses gets one copy.
+    fn add(&mut self, accounts: &mut HashMap<AccountId, usize>, place: usize, targets: Vec<Target>) {
+        for target in targets {
+            let at = *accounts.entry(target.account).or_insert_with(|| {
+                self.wanted.push(Wanted::of(&target));
+                self.led_by.push(Vec::new());
+                self.led_by.len() - 1
+            });
+            self.led_by[at].push(place);
+        }
+    }
+
+    /// An alias with several accounts is stored when all of them have room.
+    fn refuse_full(&mut self, rooms: &[Room]) {
+        for (room, places) in rooms.iter().zip(&self.led_by) {
+            let outcome = match room {
+                Room::Enough => continue,
+                Room::Full => Outcome::OverQuota,
+                Room::Unknown => Outcome::Unavailable,
+            };
+            for place in places {
+                self.outcomes[*place] = outcome;
+            }
+        }
+    }
+
+    fn refuse_all_if_one_may_pass(&mut self) {
+        let Some(refusal) = self.outcomes.iter().copied().find(|outcome| may_pass(*outcome)) else { return };
+        for outcome in self.outcomes.iter_mut().filter(|outcome| **outcome == Outcome::Stored) {
+            *outcome = refusal;
+        }
+    }
+
+    /// Stores the message for whom an address asks that is not refused.
+    async fn store(&mut self, shard: &Rc<Shard>, data: &Arc<Vec<u8>>, now: Timestamp) {
+        let mut shares = BTreeMap::<PartitionId, (Vec<usize>, Vec<account::Recipient>)>::new();
+        for (at, wanted) in self.wanted.iter().enumerate() {
+            if self.led_by[at].iter().all(|place| self.outcomes[*place] != Outcome::Stored) {
+                continue;
+            }
+            let (places, recipients) = shares.entry(wanted.partition).or_default();
+            places.push(at);
+            let Wanted { account, quota_bytes, .. } = *wanted;
+            recipients.push(account::Recipient { account, quota_bytes, mailbox: None });
+        }
+        let mut calls = Vec::with_capacity(shares.len());
+        let mut askers = Vec::with_capacity(shares.len());
+        for (partition, (places, recipients)) in shares {
+            askers.push(places);
+            calls.push(store(shard, partition, recipients, Arc::clone(data), now));
+        }
+        for (wanted, answers) in askers.into_iter().zip(join_all(calls).await) {
+            for (at, answer) in wanted.into_iter().zip(answers) {
+                // An alias with several accounts is stored when all of them have it.
+                for place in self.led_by[at].iter().filter(|_| answer != Outcome::Stored) {
+                    self.outcomes[*place] = answer;
+                }
+            }
+        }
+    }
+}
+
+/// Whether the client will send the message again.
+const fn may_pass(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Stored | Outcome::TooLarge | Outcome::Disabled | Outcome::Rejected => false,
+        Outcome::OverQuota | Outcome::NoSpace | Outcome::TooManyRecipients | Outcome::Unavailable => true,
+    }
 }
 
 /// One partition's transaction, here or on the shard that owns it.
@@ -124,8 +195,11 @@ fn outcome_of(error: &account::Error) -> Outcome {
     match error {
         account::Error::OverQuota | account::Error::LimitReached => Outcome::OverQuota,
         account::Error::TooLarge => Outcome::TooLarge,
-        account::Error::NotFound | account::Error::Denied => Outcome::Disabled,
-        account::Error::Exists
+        account::Error::NoSpace => Outcome::NoSpace,
+        // Nothing here says that the account is gone: the directory does, and was asked.
+        account::Error::NotFound
+        | account::Error::Denied
+        | account::Error::Exists
         | account::Error::InvalidName(_)
         | account::Error::Unavailable
         | account::Error::Corrupt => Outcome::Unavailable,
@@ -133,29 +207,10 @@ fn outcome_of(error: &account::Error) -> Outcome {
 }
 
 /// RFC 5321 §4.4: the last server puts the reverse-path in front.
-fn with_return_path(envelope: &Envelope, data: &[u8]) -> Vec<u8> {
-    let mut whole = return_path_header(envelope.sender.as_ref());
-    whole.reserve_exact(data.len());
-    whole.extend_from_slice(data);
-    whole
-}
-
-/// Polls all calls until each has answered.
-async fn join_all<K, F: Future<Output = Vec<Outcome>>>(calls: Vec<(K, F)>) -> Vec<(K, Vec<Outcome>)> {
-    let mut pending: Vec<_> =
-        calls.into_iter().map(|(key, call)| (Some(key), Box::pin(call), None)).collect();
-    std::future::poll_fn(|cx| {
-        let mut is_ready = true;
-        for (_, call, answer) in &mut pending {
-            if answer.is_none() {
-                match call.as_mut().poll(cx) {
-                    std::task::Poll::Ready(value) => *answer = Some(value),
-                    std::task::Poll::Pending => is_ready = false,
-                }
-            }
-        }
-        if is_ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-    pending.into_iter().filter_map(|(key, _, answer)| Some((key?, answer?))).collect()
+fn with_return_path(envelope: &Envelope, mut data: Vec<u8>) -> Vec<u8> {
+    let field = return_path_header(envelope.sender.as_ref());
+    // In place: a large message is in memory once.
+    data.reserve_exact(field.len());
+    data.splice(..0, field);
+    data
 }

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use account::Account;
 use auth::{Answer, Identity};
-use base::{Handled, Out, Service};
-use imap::{Imap, Reply, Request};
+use base::{Handled, Out, Service, ShardId};
+use imap::{Act, Imap, Reply, Request};
 
 use crate::Shard;
+use crate::entrance::{Barred, Entrance};
 use crate::login::ScramTry;
 
 /// The handlers of one connection, on the shard where it is now.
@@ -15,7 +15,7 @@ use crate::login::ScramTry;
 pub struct ImapService {
     shard: Rc<Shard>,
     source: String,
-    account: Option<Account>,
+    entrance: Option<Entrance>,
     scram: Option<ScramTry>,
     /// The session knows of everything up to here.
     seen: base::ChangeNumber,
@@ -24,34 +24,45 @@ pub struct ImapService {
 impl ImapService {
     /// `source` is the text of the peer's address, for the throttle.
     pub fn new(shard: Rc<Shard>, source: String) -> Self {
-        Self { shard, source, account: None, scram: None, seen: base::ChangeNumber(0) }
+        Self { shard, source, entrance: None, scram: None, seen: base::ChangeNumber(0) }
     }
 
-    /// For a connection that comes from another shard with the answer to its login: `reply` is
+    /// For a connection that comes from another shard, `from`, with the answer to its login: `reply` is
     /// what the session will be told here.
-    pub fn moved(shard: Rc<Shard>, source: String, reply: &Reply) -> Self {
+    pub fn moved(shard: Rc<Shard>, source: String, reply: &Reply, from: ShardId) -> Self {
         let mut service = Self::new(shard, source);
         if let Reply::Auth(answer) = reply {
-            service.scram = ScramTry::of(&service.shard, &service.source, answer);
+            service.scram = ScramTry::of(from, &service.source, answer);
         }
         service
     }
 
-    async fn account(&mut self, identity: &Identity) -> Account {
-        if let Some(account) = &self.account {
-            return account.clone();
+    async fn open(&mut self, identity: &Identity) -> Reply {
+        if let Some(scram) = self.scram.take() {
+            scram.proved(&self.shard).await;
         }
-        let account = open(&self.shard, identity).await;
-        self.account = Some(account.clone());
-        account
+        match Entrance::open(&self.shard, identity).await {
+            Ok(entrance) => {
+                self.entrance = Some(entrance);
+                Reply::Opened(Ok(()))
+            }
+            Err(Barred::Closed) => Reply::Closed,
+            Err(Barred::Failed(error)) => Reply::Opened(Err(error)),
+        }
     }
-}
 
-/// The account that somebody has logged in to, with its quota.
-pub(crate) async fn open(shard: &Rc<Shard>, identity: &Identity) -> Account {
-    let entry = shard.people.by_login(shard, &identity.address).await.ok().flatten();
-    let quota = entry.and_then(|entry| entry.quota_bytes);
-    shard.account(identity.partition, identity.account, quota)
+    async fn act(&mut self, act: Box<Act>, identity: &Identity, out: &mut Out<'_>) -> Reply {
+        let entrance = self.entrance.as_mut().expect("the session acts only on an open account");
+        let account = match entrance.account_now(&self.shard, identity).await {
+            Ok(account) => account.clone(),
+            Err(Barred::Closed) => return Reply::Closed,
+            // What was known holds until it can be asked again.
+            Err(Barred::Failed(_)) => entrance.account().clone(),
+        };
+        // Taken before the work: whatever changes from here on ends the next watch.
+        self.seen = account.highest_change();
+        imap::handle(act, &account, self.shard.world.now(), out).await
+    }
 }
 
 /// A login's answer: handed to the session on the shard that owns the account. With SCRAM the
@@ -70,31 +81,21 @@ pub(crate) fn follow<R>(shard: &Shard, answer: Answer, reply: impl FnOnce(Answer
 
 impl Service<Imap> for ImapService {
     async fn handle(&mut self, session: &mut Imap, request: Request, out: &mut Out<'_>) -> Handled<Reply> {
+        let identity = || session.identity().cloned().expect("the session asks for this only after a login");
         match request {
             Request::Auth(query) => {
                 let answer = self.shard.login.answer(&self.shard, &self.source, query).await;
-                let handled = follow(&self.shard, answer, Reply::Auth);
-                if let Handled::Reply(Reply::Auth(answer)) = &handled {
-                    self.scram = ScramTry::of(&self.shard, &self.source, answer);
-                }
-                handled
+                self.scram = ScramTry::of(self.shard.id, &self.source, &answer);
+                follow(&self.shard, answer, Reply::Auth)
             }
-            Request::Act(act) => {
-                let identity = session.identity().cloned().expect("the session acts only after a login");
-                if let Some(scram) = self.scram.take() {
-                    scram.proved();
-                }
-                let account = self.account(&identity).await;
-                // Taken before the work: whatever changes from here on ends the next watch.
-                self.seen = account.highest_change();
-                Handled::Reply(imap::handle(act, &account, self.shard.world.now(), out).await)
-            }
+            Request::Open => Handled::Reply(self.open(&identity()).await),
+            Request::Act(act) => Handled::Reply(self.act(act, &identity(), out).await),
         }
     }
 
     async fn changed(&mut self) {
-        match &self.account {
-            Some(account) => self.seen = account.changed(self.seen).await,
+        match &self.entrance {
+            Some(entrance) => self.seen = entrance.account().changed(self.seen).await,
             None => std::future::pending::<()>().await,
         }
     }

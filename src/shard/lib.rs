@@ -12,11 +12,14 @@
 //! Nothing here opens a socket, reads the clock or starts a thread: [`World`] is handed in.
 
 mod delivery;
+mod entrance;
 mod imap_service;
+mod join;
 mod limits;
 mod login;
 mod people;
 mod pop3_service;
+mod room;
 mod settings;
 mod shard;
 mod smtp_service;
@@ -24,7 +27,7 @@ mod world;
 
 pub use delivery::deliver;
 pub use imap_service::ImapService;
-pub use limits::{DIRECTORY_PARTITION, SCRAM_ITERATIONS, VERIFIED_TTL_MS};
+pub use limits::{DIRECTORY_PARTITION, MESSAGE_TARGETS_MAX, SCRAM_ITERATIONS, VERIFIED_TTL_MS};
 pub use login::Login;
 pub use people::People;
 pub use pop3_service::Pop3Service;

@@ -9,6 +9,19 @@ pub const DIRECTORY_PARTITION: PartitionId = PartitionId(0);
 /// password ends it at once, for its credential's fingerprint differs.
 pub const VERIFIED_TTL_MS: u32 = 15 * 60 * 1000;
 
+/// Logins of one shard that wait until others have been looked at (`auth::Throttle::begin`); one more is
+/// asked to come again.
+pub(crate) const LOGINS_WAITING_MAX: usize = 1024;
+
 /// Rounds of SCRAM's PBKDF2 for new passwords, and for those of names that nobody has; RFC 7677 §4
 /// asks for 4096 or more.
 pub const SCRAM_ITERATIONS: u32 = 10_000;
+
+/// Accounts that one message may go to, each counted once for every recipient address that leads to it.
+pub const MESSAGE_TARGETS_MAX: usize = 10_000;
+
+/// Accounts that are looked at in one go, before others on the shard get a turn.
+pub(crate) const TARGETS_PER_TURN: usize = 256;
+
+/// Calls of one request that begin in one go.
+pub(crate) const CALLS_PER_TURN: usize = 16;

@@ -1,17 +1,20 @@
 //! Who logs in: throttle first, then the memory of passwords found right a moment ago, then the
 //! slow hash on the blocking pool.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::mem;
 use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 
-use auth::{Answer, Fingerprint, Identity, Query, Throttle, Verified, VerifiedCache};
-use base::{Secret, Timestamp};
+use auth::{Answer, Attempt, Fingerprint, Identity, Query, Throttle, Turn, Verified, VerifiedCache};
+use base::{Secret, ShardId, Timestamp};
 use directory::AccountEntry;
 
 use crate::Shard;
-use crate::limits::{SCRAM_ITERATIONS, VERIFIED_TTL_MS};
+use crate::limits::{LOGINS_WAITING_MAX, SCRAM_ITERATIONS, VERIFIED_TTL_MS};
 
 /// One shard's judge of logins.
 #[derive(Debug)]
@@ -19,6 +22,9 @@ pub struct Login {
     secret: RefCell<Secret<[u8; 32]>>,
     throttle: RefCell<Throttle>,
     verified: RefCell<VerifiedCache>,
+    /// Attempts that have ended, and who waits for the next one.
+    ended: Cell<u64>,
+    waiting: RefCell<Vec<Waker>>,
 }
 
 impl Login {
@@ -29,6 +35,8 @@ impl Login {
             secret: RefCell::new(key.clone()),
             throttle: RefCell::default(),
             verified: RefCell::new(VerifiedCache::new(key, VERIFIED_TTL_MS)),
+            ended: Cell::new(0),
+            waiting: RefCell::default(),
         }
     }
 
@@ -39,44 +47,78 @@ impl Login {
 
     /// Answers what a session asks. `source` is the text of the peer's address.
     pub async fn answer(&self, shard: &Shard, source: &str, query: Query) -> Answer {
-        let now = shard.world.now();
         let source = network(source);
-        let name = match &query {
-            Query::Password { username, .. } | Query::Scram { username, .. } => username.clone(),
-        };
+        let name = query.username().to_owned();
         let Ok(entry) = shard.people.by_login(shard, &name).await else { return Answer::Unavailable };
         // An account has one place in the throttle, whichever of its names is tried.
         let name = entry.as_ref().map_or(name, |entry| entry.address.to_string());
-        if let Some(retry_after_s) = self.throttle.borrow().check(now, source, Some(&name)) {
-            return Answer::Throttled { retry_after_s };
-        }
-        match query {
+        let place = match self.turn(shard, source, &name).await {
+            Ok(place) => place,
+            Err(answer) => return answer,
+        };
+        let answer = match query {
             Query::Password { password, .. } => {
-                let answer = self.password(shard, now, &name, password, entry).await;
+                let answer = self.password(shard, &name, password, entry).await;
                 match &answer {
                     Answer::Granted(_) => self.throttle.borrow_mut().succeeded(source, &name),
-                    Answer::Denied => {
-                        self.throttle.borrow_mut().failed(shard.world.now(), source, Some(&name));
-                    }
+                    Answer::Denied => self.failed(shard, source, &name),
                     Answer::Scram(_) | Answer::Unavailable | Answer::Throttled { .. } => {}
                 }
                 answer
             }
-            // Whether the proof is right is found out in the session: see `ScramTry`.
+            // Whether the proof is right is found out in the session, maybe on another shard. Until
+            // `ScramTry::proved` says so, it counts as wrong: of names that nobody has as of others.
             Query::Scram { hash, .. } => {
+                self.failed(shard, source, &name);
                 auth::answer_scram(entry.as_deref(), &name, hash, &self.secret.borrow(), SCRAM_ITERATIONS)
             }
+        };
+        drop(place);
+        answer
+    }
+
+    fn failed(&self, shard: &Shard, source: IpAddr, name: &str) {
+        self.throttle.borrow_mut().failed(shard.world.now(), source, Some(name));
+    }
+
+    /// Waits for a turn while as many attempts are being looked at as may fail. `Err`: there is none.
+    async fn turn(&self, shard: &Shard, source: IpAddr, name: &str) -> Result<Place<'_>, Answer> {
+        loop {
+            let turn = self.throttle.borrow_mut().begin(shard.world.now(), source, name);
+            match turn {
+                Turn::Now(attempt) => return Ok(Place { login: self, attempt: Some(attempt) }),
+                Turn::Later { retry_after_s } => return Err(Answer::Throttled { retry_after_s }),
+                Turn::Busy if self.waiting.borrow().len() >= LOGINS_WAITING_MAX => {
+                    return Err(Answer::Unavailable);
+                }
+                Turn::Busy => self.next_end().await,
+            }
         }
+    }
+
+    async fn next_end(&self) {
+        let known = self.ended.get();
+        let mut is_listed = false;
+        poll_fn(|cx| {
+            if self.ended.get() != known {
+                return Poll::Ready(());
+            }
+            if !mem::replace(&mut is_listed, true) {
+                self.waiting.borrow_mut().push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
     }
 
     async fn password(
         &self,
         shard: &Shard,
-        now: Timestamp,
         name: &str,
         password: Secret<String>,
         entry: Option<Arc<AccountEntry>>,
     ) -> Answer {
+        let now: Timestamp = shard.world.now();
         let fingerprint = entry.as_ref().and_then(|entry| entry.credential.as_ref()).map(Fingerprint::of);
         if let Some(found) = self.verified.borrow().get(now, name, &password)
             && entry.as_ref().is_some_and(|entry| entry.enabled && found.identity == Identity::of(entry))
@@ -95,43 +137,51 @@ impl Login {
     }
 }
 
-/// A SCRAM exchange whose proof is still to come. Whether it is right is found out inside the
-/// session; a try that is dropped unproved counts as a failure.
+/// A place among the attempts that are being looked at, given back when they have been.
+struct Place<'a> {
+    login: &'a Login,
+    attempt: Option<Attempt>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let Some(attempt) = self.attempt.take() else { return };
+        self.login.throttle.borrow_mut().end(attempt);
+        self.login.ended.set(self.login.ended.get() + 1);
+        // They look for themselves whose turn it is: there are few, and each attempt is slow.
+        self.login.waiting.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// A SCRAM exchange whose proof is still to come, counted as failed until then where it began.
 #[derive(Debug)]
 pub(crate) struct ScramTry {
-    shard: Rc<Shard>,
+    began: ShardId,
     source: IpAddr,
     name: String,
-    is_proved: bool,
 }
 
 impl ScramTry {
-    /// Begins to wait for the proof of `name`'s password by a peer.
-    pub(crate) fn new(shard: Rc<Shard>, source: &str, name: &str) -> Self {
-        Self { shard, source: network(source), name: name.to_owned(), is_proved: false }
-    }
-
-    /// The try that an answer begins, if it begins one.
-    pub(crate) fn of(shard: &Rc<Shard>, source: &str, answer: &Answer) -> Option<Self> {
+    /// The try that an answer begins, if it begins one that can succeed. `began` is the shard that gave
+    /// the answer, `source` the text of the peer's address.
+    pub(crate) fn of(began: ShardId, source: &str, answer: &Answer) -> Option<Self> {
         let Answer::Scram(credential) = answer else { return None };
-        let name = credential.identity.as_ref().map_or("", |identity| &identity.address);
-        Some(Self::new(Rc::clone(shard), source, name))
+        // The name that `Login::answer` counted under: an account has its own.
+        let name = credential.identity.as_ref()?.address.clone();
+        Some(Self { began, source: network(source), name })
     }
 
     /// The session has found the proof right.
-    pub(crate) fn proved(mut self) {
-        self.is_proved = true;
-        self.shard.login.throttle.borrow_mut().succeeded(self.source, &self.name);
-    }
-}
-
-impl Drop for ScramTry {
-    fn drop(&mut self) {
-        if self.is_proved {
-            return;
+    pub(crate) async fn proved(self, shard: &Rc<Shard>) {
+        let Self { began, source, name } = self;
+        if began == shard.id {
+            return shard.login.throttle.borrow_mut().succeeded(source, &name);
         }
-        let now = self.shard.world.now();
-        self.shard.login.throttle.borrow_mut().failed(now, self.source, Some(&self.name));
+        let take_back = move |there: Rc<Shard>| async move {
+            there.login.throttle.borrow_mut().succeeded(source, &name);
+        };
+        // A shard that is gone counts nothing.
+        let _gone = shard.router.on(began, take_back).await;
     }
 }
 

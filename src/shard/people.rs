@@ -35,8 +35,21 @@ impl People {
         self.own.as_ref()
     }
 
-    /// Where mail to an address goes.
+    /// Where mail to an address goes. A domain of ours that has no postmaster has the configured one
+    /// (RFC 5321 §4.5.1).
     pub async fn resolve(&self, shard: &Shard, address: &EmailAddress) -> Result<Resolution, Gone> {
+        let found = self.look_up(shard, address).await?;
+        if found != Resolution::UnknownUser || !address.local().eq_ignore_ascii_case("postmaster") {
+            return Ok(found);
+        }
+        let Ok(postmaster) = EmailAddress::parse(&shard.settings().mx.postmaster) else { return Ok(found) };
+        match self.look_up(shard, &postmaster).await? {
+            local @ Resolution::Local(_) => Ok(local),
+            _ => Ok(found),
+        }
+    }
+
+    async fn look_up(&self, shard: &Shard, address: &EmailAddress) -> Result<Resolution, Gone> {
         self.catch_up();
         if let Some(known) = self.cache.borrow().resolution(address) {
             return Ok(known.clone());
@@ -74,12 +87,6 @@ impl People {
         }
     }
 
-    /// The quota of an account by its canonical address.
-    pub async fn quota(&self, shard: &Shard, address: &EmailAddress) -> Option<u64> {
-        let entry = self.by_login(shard, &address.to_string()).await.ok().flatten();
-        entry.and_then(|entry| entry.quota_bytes)
-    }
-
     /// The directory, which this shard owns, has changed: forget what was remembered, on every shard, before the change
     /// is acknowledged to whoever asked for it.
     pub async fn changed(shard: &Rc<Shard>) {
@@ -91,6 +98,13 @@ impl People {
             // A shard that is gone remembers nothing.
             let _gone = cleared.await;
         }
+    }
+
+    /// The directory's change number, as far as this shard has heard of it: while it stays, so does what
+    /// was looked up.
+    pub fn generation(&self) -> u64 {
+        self.catch_up();
+        self.cache.borrow().generation()
     }
 
     async fn ask<T: Send + 'static>(

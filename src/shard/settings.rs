@@ -9,6 +9,8 @@ pub struct Settings {
     pub hostname: String,
     /// The domain of a login name without one, if there is a default.
     pub default_domain: Option<String>,
+    /// Bytes of messages that one shard holds while they come in and are stored.
+    pub content_bytes_max: usize,
     /// MX listeners.
     pub mx: Arc<smtp::Config>,
     /// Submission listeners.

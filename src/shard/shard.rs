@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use account::Account;
-use base::{AccountId, PartitionId, Secret, ShardId};
+use base::{AccountId, Budget, PartitionId, Secret, ShardId};
 use router::Router;
 use storage_engine::Engine;
 
@@ -27,6 +27,8 @@ pub struct Shard {
     pub people: People,
     /// Checks who logs in.
     pub login: Login,
+    /// The memory for messages that come in, for all connections that begin here.
+    pub content: Arc<Budget>,
     /// Time, chance and the blocking pool.
     pub world: Rc<dyn World>,
     settings: RefCell<Arc<Settings>>,
@@ -57,6 +59,7 @@ impl Shard {
             router,
             people,
             login: Login::new(process_key),
+            content: Budget::new(settings.content_bytes_max),
             world,
             settings: RefCell::new(settings),
             maildrops: RefCell::default(),
@@ -71,6 +74,7 @@ impl Shard {
 
     /// Puts new settings in force for connections to come.
     pub fn reload(&self, settings: Arc<Settings>) {
+        self.content.set_bytes_max(settings.content_bytes_max);
         *self.settings.borrow_mut() = settings;
     }
 

@@ -3,10 +3,12 @@
 use std::rc::Rc;
 
 use base::{Handled, Out, Service};
-use directory::{EmailAddress, Resolution};
-use smtp::{Message, Outcome, RecipientCheck, Reply, Request, Smtp, Verdict};
+use directory::{EmailAddress, Resolution, Target};
+use smtp::{Message, Mode, Outcome, RecipientCheck, Reply, Request, Smtp, Verdict};
 
+use crate::entrance::{Barred, entry};
 use crate::login::ScramTry;
+use crate::room::{Room, Wanted, rooms};
 use crate::{Shard, deliver};
 
 /// The handlers of one connection.
@@ -24,16 +26,17 @@ impl SmtpService {
     }
 
     async fn recipient(&self, check: &RecipientCheck) -> Verdict {
+        if check.mode == Mode::Submission
+            && let Err(refusal) = self.sender(check).await
+        {
+            return refusal;
+        }
         let Ok(address) = EmailAddress::parse(&check.address) else { return Verdict::BadAddress };
         let Ok(resolution) = self.shard.people.resolve(&self.shard, &address).await else {
             return Verdict::Unavailable;
         };
         match resolution {
-            Resolution::Local(targets) => match (check.size_bytes, targets.as_slice()) {
-                // RFC 1870 §6.1: the promised size decides early, where there is one mailbox.
-                (Some(size), [target]) => self.room(target, size).await,
-                _ => Verdict::Accept,
-            },
+            Resolution::Local(targets) => self.room(&targets, check.size_bytes).await,
             Resolution::UnknownUser => Verdict::UnknownUser,
             Resolution::NotLocal => Verdict::NotLocal,
             Resolution::Disabled => Verdict::Disabled,
@@ -41,25 +44,36 @@ impl SmtpService {
         }
     }
 
-    async fn room(&self, target: &directory::Target, size: u64) -> Verdict {
-        let Some(quota) = self.shard.people.quota(&self.shard, &target.address).await else {
-            return Verdict::Accept;
-        };
-        let (partition, account) = (target.partition, target.account);
-        let has_room = if self.shard.owns(partition) {
-            Ok(self.shard.account(partition, account, Some(quota)).has_room(size))
-        } else {
-            let owner = self.shard.router.partition_shard(partition);
-            let work = move |there: Rc<Shard>| async move {
-                there.account(partition, account, Some(quota)).has_room(size)
-            };
-            self.shard.router.on(owner, work).await
-        };
-        match has_room {
-            Ok(true) => Verdict::Accept,
-            Ok(false) => Verdict::OverQuota,
-            Err(_) => Verdict::Unavailable,
+    /// RFC 6409 §6.1: who submits may use the addresses that lead to their account and to no other,
+    /// and the null path.
+    async fn sender(&self, check: &RecipientCheck) -> Result<(), Verdict> {
+        let Some(identity) = &check.identity else { return Err(Verdict::SenderDenied) };
+        // Since the login, the account may have been switched off.
+        entry(&self.shard, identity).await.map_err(|barred| match barred {
+            Barred::Closed => Verdict::SenderDenied,
+            Barred::Failed(_) => Verdict::Unavailable,
+        })?;
+        let Some(path) = &check.sender else { return Ok(()) };
+        let address = EmailAddress::parse(path.as_str()).map_err(|_| Verdict::SenderDenied)?;
+        match self.shard.people.resolve(&self.shard, &address).await {
+            Ok(Resolution::Local(targets)) => match targets.as_slice() {
+                [own] if own.account == identity.account => Ok(()),
+                _ => Err(Verdict::SenderDenied),
+            },
+            Ok(_) => Err(Verdict::SenderDenied),
+            Err(_) => Err(Verdict::Unavailable),
         }
+    }
+
+    /// Whether all accounts behind an address have room for the size that was promised (RFC 1870 §6.1), or,
+    /// with none, for anything at all: what is refused here does not keep the other recipients waiting.
+    async fn room(&self, targets: &[Target], size_bytes: Option<u64>) -> Verdict {
+        let wanted: Vec<Wanted> = targets.iter().map(Wanted::of).collect();
+        let rooms = rooms(&self.shard, &wanted, size_bytes.unwrap_or(1)).await;
+        if rooms.contains(&Room::Unknown) {
+            return Verdict::Unavailable;
+        }
+        if rooms.contains(&Room::Full) { Verdict::OverQuota } else { Verdict::Accept }
     }
 
     /// Submitted mail is accepted for our own accounts; the outbound queue will take the rest.
@@ -73,15 +87,16 @@ impl Service<Smtp> for SmtpService {
         Handled::Reply(match request {
             Request::Auth(query) => {
                 let answer = self.shard.login.answer(&self.shard, &self.source, query).await;
-                self.scram = ScramTry::of(&self.shard, &self.source, &answer);
+                self.scram = ScramTry::of(self.shard.id, &self.source, &answer);
                 Reply::Auth(answer)
             }
-            Request::Recipient(check) => {
-                if let Some(scram) = self.scram.take_if(|_| check.identity.is_some()) {
-                    scram.proved();
+            Request::LoggedIn(_) => {
+                if let Some(scram) = self.scram.take() {
+                    scram.proved(&self.shard).await;
                 }
-                Reply::Recipient(self.recipient(&check).await)
+                Reply::LoggedIn
             }
+            Request::Recipient(check) => Reply::Recipient(self.recipient(&check).await),
             Request::Deliver(message) => Reply::Delivered(self.deliver(*message).await),
         })
     }

@@ -1,6 +1,6 @@
 //! What tests run on: transcripts of line protocols and a player for them, sessions driven in
-//! memory, a clock that is told the time, sample messages, and a world of accounts on a simulated
-//! disk. Only tests import it.
+//! memory, a clock that is told the time, an executor whose order of things is a seed's, sample
+//! messages, and a world of accounts on a simulated disk. Only tests import it.
 //!
 //! ```text
 //! transcripts/*.txt -> Transcript --play--> Peer <- SessionPeer <- (a Session, a Service)
@@ -13,6 +13,7 @@
 
 mod clock;
 mod cut;
+mod executor;
 mod folder;
 mod pattern;
 mod peer;
@@ -28,6 +29,7 @@ mod world;
 
 pub use clock::Clock;
 pub use cut::{Cut, cuts, mutate};
+pub use executor::{Executor, Group, Progress, Sleep};
 pub use folder::{cut_folder, load_folder, noise_folder, play_folder};
 pub use pattern::{Bindings, Pattern};
 pub use peer::Peer;

@@ -3,7 +3,10 @@
 
 use alloc::vec::Vec;
 
+use base::Charge;
+
 use crate::envelope::BodyKind;
+use crate::limits::CONTENT_DOUBLING_BYTES;
 
 /// What is wrong with content; the first fault found is the one that is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,11 +17,15 @@ pub(crate) enum Fault {
     Nul,
     /// More than the limit.
     TooLarge,
+    /// More than the memory that all connections share has left now.
+    NoMemory,
 }
 
 /// Content as it gathers. Once it is at fault its memory is given back, and nothing more is kept.
 pub(crate) struct Content {
     data: Vec<u8>,
+    /// Covers the room that `data` has.
+    charge: Charge,
     /// How much of `data` is our own header.
     prefix_bytes: usize,
     bytes_max: usize,
@@ -36,15 +43,27 @@ enum Law {
 }
 
 impl Content {
-    /// Content that follows `prefix`, with room for `start_bytes` at once.
-    pub(crate) fn new(prefix: &[u8], kind: BodyKind, bytes_max: usize, start_bytes: usize) -> Self {
-        let mut data = Vec::with_capacity(prefix.len() + start_bytes.min(bytes_max));
-        data.extend_from_slice(prefix);
+    /// Content that follows `prefix`, with room for `start_bytes` at once. What it holds is taken of
+    /// `charge`.
+    pub(crate) fn new(
+        prefix: &[u8],
+        kind: BodyKind,
+        bytes_max: usize,
+        start_bytes: usize,
+        charge: Charge,
+    ) -> Self {
         let law = match kind {
             BodyKind::SevenBit | BodyKind::EightBitMime => Law::Lines { is_after_cr: false },
             BodyKind::BinaryMime => Law::Binary,
         };
-        Self { data, prefix_bytes: prefix.len(), bytes_max, fault: None, law }
+        let prefix_bytes = prefix.len();
+        let mut content = Self { data: Vec::new(), charge, prefix_bytes, bytes_max, fault: None, law };
+        if content.make_room(prefix_bytes + start_bytes.min(bytes_max)) {
+            content.data.extend_from_slice(prefix);
+        } else {
+            content.fail(Fault::NoMemory);
+        }
+        content
     }
 
     /// Memory held, in bytes.
@@ -70,12 +89,13 @@ impl Content {
         self.append(bytes);
     }
 
-    /// The whole of it: our header and the content, or what was wrong.
-    pub(crate) fn finish(mut self) -> Result<Vec<u8>, Fault> {
+    /// The whole of it: our header and the content, with what covers it while it is delivered; or what
+    /// was wrong.
+    pub(crate) fn finish(mut self) -> Result<(Vec<u8>, Charge), Fault> {
         if let Law::Lines { is_after_cr: true } = self.law {
             self.fail(Fault::BareLineBreak);
         }
-        self.fault.map_or(Ok(self.data), Err)
+        self.fault.map_or(Ok((self.data, self.charge)), Err)
     }
 
     fn append(&mut self, bytes: &[u8]) {
@@ -83,12 +103,36 @@ impl Content {
         if self.fault.is_none() && is_too_large {
             self.fault = Some(Fault::TooLarge);
         }
+        if self.fault.is_none() && !self.make_room(bytes.len()) {
+            self.fault = Some(Fault::NoMemory);
+        }
         if self.fault.is_some() {
             self.data = Vec::new();
+            self.charge.release();
             self.prefix_bytes = 0;
             return;
         }
         self.data.extend_from_slice(bytes);
+    }
+
+    /// Room for so many bytes more, by doubling while there is little and by a quarter then. False when
+    /// there is no memory for them.
+    fn make_room(&mut self, bytes: usize) -> bool {
+        let (held, needed) = (self.data.capacity(), self.data.len() + bytes);
+        if needed <= held {
+            return true;
+        }
+        let step = if held < CONTENT_DOUBLING_BYTES { held } else { held / 4 };
+        let ample = (held + step).min(self.prefix_bytes + self.bytes_max).max(needed);
+        let room = if self.charge.cover(ample) {
+            ample
+        } else if self.charge.cover(needed) {
+            needed
+        } else {
+            return false;
+        };
+        self.data.reserve_exact(room - self.data.len());
+        true
     }
 
     fn fail(&mut self, fault: Fault) {
@@ -204,17 +248,18 @@ impl DataReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::Random;
+    use alloc::sync::Arc;
+    use base::{Budget, Random};
 
     fn read(input: &[u8], cut: usize) -> (Option<usize>, Result<Vec<u8>, Fault>) {
-        let content = Content::new(b"", BodyKind::SevenBit, 1000, 0);
+        let content = Content::new(b"", BodyKind::SevenBit, 1000, 0, Charge::default());
         let mut reader = DataReader::new(content);
         let (front, back) = input.split_at(cut);
         let left = match reader.push(front) {
             Some(left) => Some(left + back.len()),
             None => reader.push(back),
         };
-        (left, reader.into_content().finish())
+        (left, reader.into_content().finish().map(|(data, _)| data))
     }
 
     #[test]
@@ -252,25 +297,60 @@ mod tests {
             (b"\0\r\n\n\r", BodyKind::BinaryMime, Ok(b"\0\r\n\n\r")),
         ] {
             for cut in 0..=input.len() {
-                let mut chunks = Content::new(b"", kind, 1000, 0);
+                let mut chunks = Content::new(b"", kind, 1000, 0, Charge::default());
                 let (front, back) = input.split_at(cut);
                 chunks.push_chunk(front);
                 chunks.push_chunk(back);
-                assert_eq!(chunks.finish(), content.map(<[u8]>::to_vec), "{input:?} cut at {cut}");
+                let finished = chunks.finish().map(|(data, _)| data);
+                assert_eq!(finished, content.map(<[u8]>::to_vec), "{input:?} cut at {cut}");
             }
         }
     }
 
     #[test]
     fn content_beyond_the_limit_is_counted_and_not_kept() {
-        let mut content = Content::new(b"Received: x\r\n", BodyKind::SevenBit, 4, 0);
+        let mut content = Content::new(b"Received: x\r\n", BodyKind::SevenBit, 4, 0, Charge::default());
         content.push_chunk(b"1234");
         assert_eq!(content.fault(), None);
         content.push_chunk(b"5");
         assert_eq!(content.fault(), Some(Fault::TooLarge));
         content.push_chunk(&[b'x'; 1000]);
         assert_eq!(content.buffered_bytes(), 0);
-        assert_eq!(content.finish(), Err(Fault::TooLarge));
+        assert_eq!(content.finish().map(|(data, _)| data), Err(Fault::TooLarge));
+    }
+
+    #[test]
+    fn the_room_that_content_has_is_covered_and_little_more_than_it_needs() {
+        let budget = Budget::new(16 << 20);
+        let charge = Charge::new(Some(Arc::clone(&budget)));
+        let mut content = Content::new(b"Received: x\r\n", BodyKind::BinaryMime, 20 << 20, 0, charge);
+        for piece in 1..=8 * 16 {
+            content.push_chunk(&[b'x'; 64 * 1024]);
+            assert_eq!(content.buffered_bytes(), budget.used());
+            let needed = piece * 64 * 1024 + 13;
+            let is_tight = needed <= CONTENT_DOUBLING_BYTES || budget.used() <= needed + needed / 4 + 1;
+            assert!(is_tight, "{} bytes for {needed}", budget.used());
+        }
+        let (data, charge) = content.finish().unwrap();
+        assert_eq!((data.len(), budget.used()), ((8 << 20) + 13, charge.bytes()));
+    }
+
+    #[test]
+    fn content_that_the_budget_has_no_memory_for_is_dropped_and_gives_back_what_it_had() {
+        let budget = Budget::new(100_000);
+        let charge = Charge::new(Some(Arc::clone(&budget)));
+        let mut content = Content::new(b"", BodyKind::BinaryMime, 1_000_000, 0, charge);
+        content.push_chunk(&[b'x'; 60_000]);
+        content.push_chunk(&[b'x'; 30_000]);
+        assert_eq!(
+            (content.fault(), budget.used()),
+            (None, 90_000),
+            "what is needed, where more is not to be had"
+        );
+        content.push_chunk(&[b'x'; 30_000]);
+        assert_eq!((content.fault(), budget.used()), (Some(Fault::NoMemory), 0));
+        content.push_chunk(&[b'x'; 30_000]);
+        assert_eq!((content.buffered_bytes(), budget.used()), (0, 0));
     }
 
     #[test]

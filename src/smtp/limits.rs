@@ -66,6 +66,9 @@ pub(crate) const CHUNK_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Room made for content at its start, in bytes, however large the SIZE that was promised.
 pub(crate) const CONTENT_START_BYTES: usize = 16 * 1024;
 
+/// Room for content grows by doubling up to here, in bytes, and by a quarter from here on.
+pub(crate) const CONTENT_DOUBLING_BYTES: usize = 1024 * 1024;
+
 /// Header section of a message, in bytes.
 pub(crate) const HEADER_BYTES_MAX: usize = 1024 * 1024;
 

@@ -86,6 +86,8 @@ pub(crate) enum Bad {
     TooLarge,
     HeaderTooLarge,
     Loop,
+    /// More content is coming in, on all connections, than there is memory for.
+    NoMemory,
 }
 
 /// Why a connection is ended by us.
@@ -232,6 +234,8 @@ fn content_words(bad: Bad) -> Words {
         Bad::Nul => (550, "5.6.0", "message refused: NUL in it"),
         Bad::TooLarge => (552, "5.3.4", "message too large"),
         Bad::HeaderTooLarge => (552, "5.3.4", "header section too large"),
+        // RFC 5321 §4.2.2: 452; the client tries again later.
+        Bad::NoMemory => (452, "4.3.1", "too much mail is coming in now; try again later"),
         Bad::Loop => (554, "5.4.6", "message refused: too many Received fields, it goes in circles"),
     }
 }
@@ -244,6 +248,8 @@ fn outcome_words(outcome: Outcome) -> Words {
         Outcome::Disabled => (550, "5.2.1", "mailbox disabled"),
         Outcome::Rejected => (550, "5.7.1", "message refused by the recipient"),
         Outcome::NoSpace => (452, "4.3.1", "insufficient system storage"),
+        // RFC 5321 §4.5.3.1.10: 452 asks the client to send to fewer at a time.
+        Outcome::TooManyRecipients => (452, "4.5.3", "too many recipients behind these addresses"),
         Outcome::Unavailable => (451, "4.3.0", "try again later"),
     }
 }

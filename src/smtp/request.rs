@@ -15,6 +15,8 @@ use crate::path::Path;
 pub enum Request {
     /// A login; answered by [`Reply::Auth`].
     Auth(auth::Query),
+    /// A login by proof has succeeded, which the session alone can see; answered by [`Reply::LoggedIn`].
+    LoggedIn(Identity),
     /// Whether a recipient would be accepted; answered by [`Reply::Recipient`].
     Recipient(Box<RecipientCheck>),
     /// Make this message durable for all its recipients; answered by [`Reply::Delivered`].
@@ -41,6 +43,8 @@ pub struct RecipientCheck {
 pub enum Reply {
     /// To [`Request::Auth`].
     Auth(auth::Answer),
+    /// To [`Request::LoggedIn`].
+    LoggedIn,
     /// To [`Request::Recipient`].
     Recipient(Verdict),
     /// To [`Request::Deliver`]: one outcome a recipient, in the envelope's order.
@@ -87,6 +91,8 @@ pub enum Outcome {
     Rejected,
     /// The server is out of disk or memory for it now.
     NoSpace,
+    /// The message has more recipients, aliases counted out, than one message may.
+    TooManyRecipients,
     /// The store cannot take it now.
     Unavailable,
 }

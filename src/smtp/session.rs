@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use core::{fmt, mem};
 
-use base::{Line, LineError, Next, Random, Session, Timestamp, TlsInfo, take_line};
+use base::{Budget, Line, LineError, Next, Random, Session, Timestamp, TlsInfo, take_line};
 
 use crate::command::{Command, ParseError};
 use crate::config::{Config, Entropy, Mode, Peer};
@@ -28,6 +28,8 @@ pub struct Smtp {
     config: Arc<Config>,
     peer: Arc<Peer>,
     entropy: Entropy,
+    /// The memory for content that this connection shares with others, if it is bounded.
+    budget: Option<Arc<Budget>>,
     ids: Random,
     tls: Option<Arc<TlsInfo>>,
     state: State,
@@ -53,6 +55,7 @@ impl Smtp {
             config,
             peer: Arc::new(peer),
             entropy,
+            budget: None,
             tls: None,
             state: State::Fresh,
             counts: Counts::default(),
@@ -67,6 +70,14 @@ impl Smtp {
         };
         session.greet();
         session
+    }
+
+    /// Content that comes in is taken of this budget, which the connection shares with others, until its
+    /// message is stored.
+    #[must_use]
+    pub fn with_budget(mut self, budget: Arc<Budget>) -> Self {
+        self.budget = Some(budget);
+        self
     }
 
     /// Memory held for the peer's input and for the message that is coming in, in bytes. A message that was
@@ -309,13 +320,13 @@ impl Session for Smtp {
             (state::Wait::Recipient { client, transaction, recipient }, Reply::Recipient(verdict)) => {
                 self.recipient_answer(client, transaction, recipient, verdict);
             }
-            (state::Wait::Delivery { client, id, recipients }, Reply::Delivered(outcomes)) => {
+            (state::Wait::LoggedIn { client }, Reply::LoggedIn) => self.granted(client),
+            (state::Wait::Delivery { client, id, recipients, charge }, Reply::Delivered(outcomes)) => {
+                drop(charge);
                 assert_eq!(outcomes.len(), recipients, "one outcome a recipient");
                 self.delivered(client, id, &outcomes);
             }
-            (state::Wait::Login { .. } | state::Wait::Recipient { .. } | state::Wait::Delivery { .. }, _) => {
-                unreachable!("a reply of another kind than the request")
-            }
+            _ => unreachable!("a reply of another kind than the request"),
         }
     }
 

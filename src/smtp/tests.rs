@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use auth::{Answer, Identity, Query, ScramCredential, ScramHash};
-use base::{AccountId, Next, PartitionId, Secret, Session, Timestamp, TlsInfo};
+use base::{AccountId, Budget, Charge, Next, PartitionId, Secret, Session, Timestamp, TlsInfo};
 use sim::{Clock, FromFn, SessionPeer, Transcript};
 
 use crate::client::stuff;
@@ -30,7 +30,7 @@ fn folder() -> &'static FilePath {
     FilePath::new(concat!(env!("CARGO_MANIFEST_DIR"), "/transcripts"))
 }
 
-/// Header lines: `mode`, `tls: yes`, `starttls: no`, `plaintext: yes`, `peer`, `trusted: yes`, and limits.
+/// Header lines: `content-bytes-max` for all connections together, `mode`, `tls: yes`, `starttls: no`, `plaintext: yes`, `peer`, `trusted: yes`, and limits.
 fn config(transcript: &Transcript) -> Config {
     let mode = match transcript.header("mode").unwrap_or("mx") {
         "mx" => Mode::Mx,
@@ -75,6 +75,7 @@ fn answers(stored: &Stored) -> Answers {
 fn answer(request: Request, stored: &Stored) -> Reply {
     match request {
         Request::Auth(query) => Reply::Auth(login(query)),
+        Request::LoggedIn(_) => Reply::LoggedIn,
         Request::Recipient(check)
             if check.sender.as_ref().is_some_and(|s| s.domain() == "forged.example") =>
         {
@@ -112,6 +113,7 @@ fn outcome(address: &str) -> Outcome {
         "late-large@example.org" => Outcome::TooLarge,
         "late-rejected@example.org" => Outcome::Rejected,
         "late-space@example.org" => Outcome::NoSpace,
+        "late-many@example.org" => Outcome::TooManyRecipients,
         "late-busy@example.org" => Outcome::Unavailable,
         _ => Outcome::Stored,
     }
@@ -170,10 +172,13 @@ fn peer_with(transcript: &Transcript, config: Config) -> SessionPeer<Smtp, FromF
     let stored = Stored::default();
     let address = transcript.header("peer").unwrap_or("192.0.2.1").to_owned();
     let is_trusted = transcript.is("trusted");
+    let bytes_max = transcript.header("content-bytes-max").map(|n| n.parse().expect("a number of bytes"));
+    let budget = Budget::new(bytes_max.unwrap_or(usize::MAX));
     let for_service = Rc::clone(&stored);
     let make = move |_| {
         let peer = Peer { address: address.clone(), is_trusted };
-        (new_session(config.clone(), peer), sim::from_fn(answers(&for_service)))
+        let session = new_session(config.clone(), peer).with_budget(Arc::clone(&budget));
+        (session, sim::from_fn(answers(&for_service)))
     };
     SessionPeer::new(Clock::new(), make)
         .with_tls(transcript.is("tls"))
@@ -285,6 +290,45 @@ fn what_is_too_large_is_dropped_as_it_comes() {
     let (said, _) = talk(&mut smtp, b".\r\nNOOP\r\n", NOW, &stored);
     assert_eq!(said, "552 5.3.4 message too large\r\n250 2.0.0 ok\r\n");
     assert!(stored.borrow().is_empty());
+}
+
+#[test]
+fn unfinished_messages_share_a_bounded_memory() {
+    const BUDGET_BYTES: usize = 4 << 20;
+    let (budget, stored) = (Budget::new(BUDGET_BYTES), Stored::default());
+    let connect = |verb: &str| {
+        let mut smtp = session(Mode::Mx).with_budget(Arc::clone(&budget));
+        let input = format!("EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<ann@example.org>\r\n{verb}\r\n");
+        let (said, _) = talk(&mut smtp, input.as_bytes(), NOW, &stored);
+        (smtp, said)
+    };
+    let line = [b"x".repeat(998), b"\r\n".to_vec()].concat();
+    let mut all: Vec<Smtp> = (0..30).map(|_| connect("DATA").0).collect();
+    for _ in 0..1000 {
+        all.iter_mut().for_each(|smtp| drop(talk(smtp, &line, NOW, &stored)));
+        let held: usize = all.iter().map(Smtp::buffered_bytes).sum();
+        assert!(held <= BUDGET_BYTES + all.len() * BODY_INPUT_BYTES_MAX, "{held} bytes are held");
+    }
+    assert!(budget.used() > 0, "some of them still hold something");
+    let answers: Vec<String> = all.iter_mut().map(|smtp| talk(smtp, b".\r\n", NOW, &stored).0).collect();
+    let refused = answers.iter().filter(|said| said.starts_with("452 4.3.1 ")).count();
+    assert!(refused > 20 && refused + stored.borrow().len() == 30, "{answers:?}");
+    assert_eq!(budget.used(), 0, "all is given back");
+
+    // With nothing left, none begins; what waits for its answer is not forgotten.
+    let mut taken = Charge::new(Some(Arc::clone(&budget)));
+    assert!(taken.cover(BUDGET_BYTES / 2) && connect("DATA").1.contains("\r\n354 "));
+    let mut small = Charge::new(Some(Arc::clone(&budget)));
+    while small.cover(small.bytes() + 1000) {}
+    let mut rest: Vec<Charge> = Vec::new();
+    while budget.has_room(1000) {
+        let mut charge = Charge::new(Some(Arc::clone(&budget)));
+        assert!(charge.cover(1000));
+        rest.push(charge);
+    }
+    for verb in ["DATA", "BDAT 3\r\nabc", "NOOP"] {
+        assert!(connect(verb).1.contains("\r\n452 4.3.1 too much mail is coming in now"), "{verb}");
+    }
 }
 
 #[test]

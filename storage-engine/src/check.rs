@@ -117,7 +117,12 @@ impl Check<'_> {
         let start = LogStart { end: Position::START, number: 0, generation: 0 };
         for number in 0..journals {
             self.step("journal", number as u64, journals as u64);
-            let journal = Journal { disk: self.disk, seed: self.store.seed(number), number };
+            let journal = Journal {
+                disk: self.disk,
+                seed: self.store.seed(number),
+                number,
+                opened: read_opened(self.disk, &self.store, number).ok().flatten(),
+            };
             let mut frames = 0;
             let walked = journal.walk(start, &mut |frame| {
                 frames += 1;
@@ -165,7 +170,11 @@ impl Check<'_> {
             if !changes.iter().map(stored).eq(replayed.changes_after(0).copied()) {
                 self.problem(Some(number), Some(*account), differs("the rows and changes of the log"));
             }
-            if !replayed.rows.iter().all(|(key, row)| layers.stored(*account, key.0, key.1) == Some(row)) {
+            let is_found = |row: &StoredRow| {
+                let (collection, item) = row.key();
+                layers.stored(*account, collection, item) == Some(row)
+            };
+            if !replayed.rows.iter().all(is_found) {
                 self.problem(Some(number), Some(*account), differs("every row of the log under its key"));
             }
             let values = layers.values(*account, &[], None, usize::MAX);

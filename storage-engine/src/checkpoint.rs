@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::index::{
-    Fresh, Manifest, ManifestPartition, MergeInput, Partition, Run, choose, merge, partition_folder,
+    Fresh, Manifest, ManifestPartition, MergeInput, Partition, Run, choose, merge, partition_folder, run_file,
 };
+use crate::limits::POPULATE_BYTES_MAX;
 use crate::log::LogStart;
 use crate::store::Store;
 
@@ -60,15 +61,33 @@ impl CheckpointJob {
         let mut made = Vec::new();
         let mut partitions = Vec::new();
         for work in &self.work {
-            let (entry, new) = work.write(&self.disk, &self.store)?;
-            partitions.push(entry);
-            made.extend(new);
+            match work.write(&self.disk, &self.store) {
+                Ok((entry, new)) => {
+                    partitions.push(entry);
+                    made.extend(new);
+                }
+                Err(error) => {
+                    self.remove(&made, work);
+                    return Err(error);
+                }
+            }
         }
         let Store { id, layout, shards, .. } = self.store;
         let manifest =
             Manifest { store: id, layout, shard: self.shard, shards, replay: self.replay, partitions };
         manifest.write(&self.disk)?;
         Ok(made)
+    }
+}
+
+impl CheckpointJob {
+    /// Removes what was made for a checkpoint that cannot be ended: no manifest names it yet, and on a full device it
+    /// is room that others wait for. What cannot be removed is removed at the next opening.
+    fn remove(&self, made: &[Made], failed: &Work) {
+        for made in made {
+            let _ = self.disk.remove(made.run.name());
+        }
+        let _ = self.disk.remove(&run_file(failed.partition, failed.next_run));
     }
 }
 
@@ -113,6 +132,9 @@ impl Work {
         )?;
         disk.flush_folder(&partition_folder(self.partition))?;
         let run = Arc::new(Run::open(disk, &store.id, self.partition, self.next_run)?);
+        // Just written, so this reads no disk; and this is not the shard's thread.
+        let mut budget = POPULATE_BYTES_MAX;
+        run.populate(&mut budget);
         let runs = std::iter::once(self.next_run).chain(old.skip(merged)).collect();
         let mut entry = self.entry(runs);
         entry.next_run += 1;

@@ -1,8 +1,9 @@
 //! One shard's store: what the shard's thread reads, writes and drives.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -12,13 +13,13 @@ use crate::disk::{Disk, PortOptions};
 use crate::error::Error;
 use crate::index::Partition;
 use crate::limits::{IN_FLIGHT_MAX, REPLAY_BYTES_MAX};
-use crate::log::{Log, LogOptions, Planned, Segments, frame_bytes, journal_folder, ops_bytes};
+use crate::log::{Log, LogOptions, LogStart, Planned, Segments, frame_bytes, journal_folder, ops_bytes};
 use crate::options::Options;
 use crate::recover::{recover, remove_leftovers};
 use crate::row::{Change, Row};
 use crate::state::State;
 use crate::stats::Stats;
-use crate::store::Store;
+use crate::store::{Store, write_opened};
 use crate::transaction::Transaction;
 
 /// What a turn did.
@@ -36,6 +37,12 @@ pub struct TurnResult {
 ///
 /// Reads see the applied state, which is the durable one. Nothing here waits: what waits is a future, and the
 /// futures are driven by [`Engine::turn`].
+///
+/// # Panics
+///
+/// Reads of rows, changes and values panic when the block of a run they need is rotten, since there is no answer that
+/// would be true. Before that the engine fails: [`Engine::failed`] says which file and block, every commit is
+/// refused, and the process must end.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -62,6 +69,8 @@ struct Inner {
     shard: u16,
     fresh_bytes_max: usize,
     is_instant: bool,
+    /// This opening, while it is not noted for want of room.
+    unnoted: Cell<Option<LogStart>>,
     state: RefCell<State>,
 }
 
@@ -73,8 +82,10 @@ impl fmt::Debug for Engine {
 
 impl Engine {
     /// Opens shard `shard` of `shards`: the last checkpoint and the replay of the journal's tail. `prepare` has been
-    /// called with the same number of shards. Costs reading that tail, one flush of its segments and three small
-    /// writes.
+    /// called with the same number of shards. Costs reading that tail, a flush of its segments and one small file.
+    ///
+    /// Works on a full device: everything can be read, and commits are refused with `Error::Full` until there is
+    /// room.
     pub fn open(disk: &Disk, options: &Options, shard: u16, shards: u16) -> Result<Engine, Error> {
         options.verify()?;
         let store = Store::read(disk)?.ok_or(Error::Options { what: "the store must be prepared first" })?;
@@ -83,6 +94,12 @@ impl Engine {
         }
         remove_leftovers(disk, &store, shard)?;
         let recovered = recover(disk, &store, shard)?;
+        // On a full device the note waits for the first commit that finds room; nothing else of opening needs any.
+        let unnoted = match write_opened(disk, &store, shard, &recovered.start) {
+            Ok(()) => None,
+            Err(Error::Full) => Some(recovered.start),
+            Err(error) => return Err(error),
+        };
         let in_flight_max = options.in_flight_max.clamp(1, IN_FLIGHT_MAX);
         let port = disk.port(&PortOptions {
             folder: journal_folder(shard),
@@ -103,6 +120,7 @@ impl Engine {
             shard,
             fresh_bytes_max: options.fresh_bytes_max,
             is_instant: disk.is_instant(),
+            unnoted: Cell::new(unnoted),
             state: RefCell::new(State::new(shards, recovered, log, port)),
         })))
     }
@@ -139,8 +157,11 @@ impl Engine {
         });
     }
 
-    /// Appends what changed after a change number, ascending by change, each row once at its latest change, at most
-    /// `limit`. Tombstones keep what the deleted row had.
+    /// Appends what changed after a change number, ascending by change, each row once at its latest change.
+    /// Tombstones keep what the deleted row had.
+    ///
+    /// At most `limit`, and then the rest of the last one's change number: rows of one number are never split, so the
+    /// next page is what changed after it. A page is thus longer than `limit` by less than the rows of one transaction.
     pub fn changes(&self, partition: u16, account: u64, after: u64, limit: usize, out: &mut Vec<Change>) {
         self.read(partition, |partition| partition.layers().changes(account, after, limit, out));
     }
@@ -216,8 +237,8 @@ impl Engine {
         self.0.state.borrow().is_idle()
     }
 
-    /// Why the engine is poisoned: after a failed write or flush nothing is acknowledged any more, and the process
-    /// must end.
+    /// Why the engine is poisoned: after a failed write or flush, or a read that met a rotten block, nothing is
+    /// acknowledged any more, and the process must end.
     pub fn failed(&self) -> Option<Error> {
         self.0.state.borrow().failed.clone()
     }
@@ -290,7 +311,9 @@ impl Engine {
 
     pub(crate) fn propose(&self, transaction: Transaction) -> Commit {
         let mut state = self.0.state.borrow_mut();
-        let result = state.propose(self.0.shard, transaction);
+        let is_nothing = transaction.is_empty() || state.failed.is_some();
+        let noted = if is_nothing { Ok(()) } else { self.note_opening(&mut state) };
+        let result = noted.and_then(|()| state.propose(self.0.shard, transaction));
         let waker = state.signal();
         drop(state);
         if let Some(waker) = waker {
@@ -300,6 +323,21 @@ impl Engine {
             self.turn();
         }
         result.unwrap_or_else(|error| Commit::ready(Err(error)))
+    }
+
+    /// Notes this opening if the device was full when it began: no frame of a generation is written before its note.
+    /// Blocks the shard for two flushes, once in the life of an engine that began on a full device.
+    fn note_opening(&self, state: &mut State) -> Result<(), Error> {
+        let Some(start) = self.0.unnoted.get() else { return Ok(()) };
+        match write_opened(&self.0.disk, &self.0.store, self.0.shard, &start) {
+            Ok(()) => self.0.unnoted.set(None),
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) => {
+                state.poison(&error);
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn watch(&self, partition: u16, account: u64, watcher: Option<u64>, waker: Waker) -> u64 {
@@ -335,7 +373,28 @@ impl Engine {
     fn read<T>(&self, partition: u16, read: impl FnOnce(&Partition) -> T) -> T {
         assert!(self.owns(partition), "partition {partition} is not shard {}'s", self.0.shard);
         let state = self.0.state.borrow();
-        read(&state.partitions[(partition / self.0.store.shards) as usize])
+        let partition = &state.partitions[(partition / self.0.store.shards) as usize];
+        let panic = match catch_unwind(AssertUnwindSafe(|| read(partition))) {
+            Ok(answer) => return answer,
+            Err(panic) => panic,
+        };
+        let rot = partition.rot().cloned();
+        drop(state);
+        if let Some(error) = rot {
+            self.fail(&error);
+        }
+        resume_unwind(panic)
+    }
+
+    /// Nothing is acknowledged any more; the next turn says so to all who wait, and the driver finds `failed`.
+    fn fail(&self, error: &Error) {
+        let mut state = self.0.state.borrow_mut();
+        state.poison(error);
+        let waker = state.signal();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }
 
@@ -348,8 +407,16 @@ impl State {
         let number = transaction.partition;
         let partition = &mut self.partitions[(number / self.shards) as usize];
         if transaction.is_empty() {
-            let position = self.log.next().1.0;
-            return Ok(Commit::ready(Ok(Receipt { position, sequence: partition.proposed })));
+            let receipt = Receipt { position: self.log.next().1.0, sequence: partition.proposed };
+            // What it saw may be proposed and not durable: its answer comes with the last such one's.
+            return Ok(match self.log.last() {
+                None => Commit::ready(Ok(receipt)),
+                Some(last) => {
+                    let slot = Slot::new();
+                    last.followers.push(slot.clone());
+                    Commit::new(slot)
+                }
+            });
         }
         for (account, change) in &transaction.changes {
             let next = partition.highest_proposed(*account) + 1;
@@ -357,7 +424,7 @@ impl State {
         }
         let op_bytes = ops_bytes(&transaction.ops);
         let length = frame_bytes(op_bytes, transaction.body_bytes());
-        let place = self.log.place(length)?;
+        let place = self.log.place(&mut self.port, length)?;
         let bodies = place.offset() + frame_bytes(op_bytes, 0) as u32;
         transaction.place_bodies(shard, place.segment(), bodies);
         let (frame, previous) = self.log.next();
@@ -377,6 +444,7 @@ impl State {
                 ops: std::mem::take(&mut transaction.ops),
                 bodies: std::mem::take(&mut transaction.bodies),
                 slot,
+                followers: Vec::new(),
                 position: place,
             },
         );

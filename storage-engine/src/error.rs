@@ -28,6 +28,8 @@ pub enum Error {
     },
     /// The device has no room.
     Full,
+    /// The process, or the machine, has no file descriptor left.
+    NoDescriptors,
     /// A transaction does not fit a segment, or a key or value is longer than its limit.
     TooLarge,
     /// An earlier write or flush failed; nothing is accepted any more and the process must end.
@@ -51,7 +53,7 @@ pub enum Error {
 impl Error {
     /// True when the same call may succeed later without anybody repairing the store.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Full | Error::Locked)
+        matches!(self, Error::Full | Error::NoDescriptors | Error::Locked)
     }
 }
 
@@ -66,6 +68,7 @@ impl fmt::Display for Error {
                 write!(f, "corrupt {what} in {file} at byte {offset}: expected {expected}")
             }
             Error::Full => f.write_str("the device that holds the store is full"),
+            Error::NoDescriptors => f.write_str("no more files can be opened: the limit is reached"),
             Error::TooLarge => f.write_str("the transaction, key or value is larger than the store allows"),
             Error::Poisoned => f.write_str("an earlier write failed; the store must be opened anew"),
             Error::Locked => f.write_str("another process has the store open"),

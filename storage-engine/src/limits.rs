@@ -36,6 +36,12 @@ pub(crate) const RUNS_MAX: usize = 6;
 pub(crate) const MERGE_FACTOR: u64 = 3;
 /// Bytes of a run covered by one checksum.
 pub(crate) const RUN_BLOCK_BYTES: usize = 64 << 10;
+/// Largest run whose pages are brought in when it is opened, bytes.
+pub(crate) const POPULATE_BYTES_MAX: usize = 16 << 20;
+/// Runs whose pages one opening of a shard brings in, bytes in all.
+pub(crate) const POPULATE_OPENING_BYTES_MAX: usize = 64 << 20;
+/// Pages brought in by one call, bytes.
+pub(crate) const POPULATE_STEP_BYTES: usize = 1 << 20;
 /// Rounds of submitting and reaping in one turn, so that a turn ends however fast the disk is.
 pub(crate) const TURN_ROUNDS_MAX: usize = 64;
 /// Largest limit of a batch, bytes.

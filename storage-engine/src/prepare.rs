@@ -8,7 +8,7 @@ use crate::limits::SHARDS_MAX;
 use crate::log::{LogStart, Position, journal_folder};
 use crate::options::{Options, StoreInfo};
 use crate::recover::recover;
-use crate::store::{Store, read_opened};
+use crate::store::{Store, read_opened, write_opened};
 
 /// Where a journal that was never opened begins.
 const NEW_JOURNAL: LogStart = LogStart { end: Position::START, number: 0, generation: 0 };
@@ -19,6 +19,9 @@ const NEW_JOURNAL: LogStart = LogStart { end: Position::START, number: 0, genera
 /// When the number of shards is another than at the last start, every journal is recovered and every partition
 /// checkpointed, so that a partition's whole index is in runs and its new shard needs no other shard's journal
 /// but for bodies. A crash meanwhile leaves the old division.
+///
+/// On a full device a store is prepared for the number of shards it had; making one, or another number, needs room and
+/// is refused with `Error::Full`, which leaves the old division.
 pub fn prepare(disk: &Disk, options: &Options, shards: u16) -> Result<StoreInfo, Error> {
     options.verify()?;
     if shards == 0 || shards > SHARDS_MAX {
@@ -59,6 +62,7 @@ fn make(disk: &Disk, options: &Options, shards: u16) -> Result<Store, Error> {
     make_journals(disk, shards)?;
     write_manifests(disk, &store, &[])?;
     disk.flush_folder("")?;
+    disk.flush_parents()?;
     store.write(disk)?;
     Ok(store)
 }
@@ -67,6 +71,7 @@ fn divide(disk: &Disk, before: Store, shards: u16) -> Result<Store, Error> {
     let mut partitions = Vec::new();
     for shard in 0..before.shards {
         let recovered = recover(disk, &before, shard)?;
+        write_opened(disk, &before, shard, &recovered.start)?;
         for (number, mut partition) in before.partitions_of(shard).zip(recovered.partitions) {
             if !partition.fresh.is_empty() {
                 partition.frozen = Some(std::mem::take(&mut partition.fresh).into());
@@ -105,7 +110,7 @@ fn remove_manifests(disk: &Disk, store: &Store) -> Result<(), Error> {
     for name in disk.list("index")? {
         let name = format!("index/{name}");
         if name.starts_with("index/manifest-") && !kept.contains(&name) {
-            disk.remove(&name)?;
+            disk.remove_leftover(&name)?;
         }
     }
     Ok(())

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::index::{Manifest, Partition, Run, partition_folder, run_file};
+use crate::limits::POPULATE_OPENING_BYTES_MAX;
 use crate::log::{Frame, Journal, LogStart, Position, journal_folder, parse_ops, segment_file};
-use crate::store::{Store, read_opened, write_opened};
+use crate::store::{Store, read_opened};
 
 /// A shard as it stands after recovery.
 pub(crate) struct Recovered {
     /// The shard's partitions: number `shard + i * shards` at index i.
     pub(crate) partitions: Vec<Partition>,
-    /// Where writing goes on, under a generation that no frame has yet.
+    /// Where writing goes on, under a generation that no frame has yet. To be noted before the first one has it.
     pub(crate) start: LogStart,
     /// Where the checkpoint ends and the replay began.
     pub(crate) replayed_from: Position,
@@ -29,7 +30,8 @@ pub(crate) struct Loaded {
 pub(crate) fn load(disk: &Disk, store: &Store, shard: u16) -> Result<Loaded, Error> {
     let manifest = Manifest::read(disk, &store.id, store.layout, shard)?;
     let mut partitions = open_partitions(disk, store, shard, &manifest)?;
-    let journal = Journal { disk, seed: store.seed(shard), number: shard };
+    let opened = read_opened(disk, store, shard)?;
+    let journal = Journal { disk, seed: store.seed(shard), number: shard, opened };
     let tail = journal.walk(manifest.replay, &mut |frame| replay(&journal, store, &mut partitions, frame))?;
     if let Some(opened) = read_opened(disk, store, shard)?
         && tail.end < opened.end
@@ -40,9 +42,10 @@ pub(crate) fn load(disk: &Disk, store: &Store, shard: u16) -> Result<Loaded, Err
     Ok(Loaded { partitions, tail, replayed_from: manifest.replay.end })
 }
 
-/// Loads the shard, makes durable what was found, and notes a new generation.
+/// Loads the shard, makes durable what was found, and chooses a new generation; the caller notes it. Takes no room.
 pub(crate) fn recover(disk: &Disk, store: &Store, shard: u16) -> Result<Recovered, Error> {
     let loaded = load(disk, store, shard)?;
+    populate(&loaded.partitions);
     // Frames of the tail may have been read from a cache that a process left when it was killed. From here on
     // they count as flushed, so they must be.
     for segment in loaded.replayed_from.segment()..=loaded.tail.end.segment() {
@@ -55,8 +58,19 @@ pub(crate) fn recover(disk: &Disk, store: &Store, shard: u16) -> Result<Recovere
     let opened = read_opened(disk, store, shard)?;
     let last = opened.map_or(0, |opened| opened.generation).max(loaded.tail.generation);
     let start = LogStart { generation: last + 1, ..loaded.tail };
-    write_opened(disk, store, shard, &start)?;
     Ok(Recovered { partitions: loaded.partitions, start, replayed_from: loaded.replayed_from })
+}
+
+/// Brings in the pages of small runs, the newest of each partition first: they are what is read most.
+fn populate(partitions: &[Partition]) {
+    let mut budget = POPULATE_OPENING_BYTES_MAX;
+    let depth = partitions.iter().map(|partition| partition.runs.len()).max().unwrap_or(0);
+    for age in 0..depth {
+        partitions
+            .iter()
+            .filter_map(|partition| partition.runs.get(age))
+            .for_each(|run| run.populate(&mut budget));
+    }
 }
 
 fn open_partitions(
@@ -124,7 +138,7 @@ pub(crate) fn remove_leftovers(disk: &Disk, store: &Store, shard: u16) -> Result
         for name in disk.list(&folder)? {
             let name = format!("{folder}/{name}");
             if !kept.contains(&name) {
-                disk.remove(&name)?;
+                disk.remove_leftover(&name)?;
             }
         }
     }

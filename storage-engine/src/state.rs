@@ -156,7 +156,8 @@ impl State {
     }
 
     fn apply(&mut self, planned: Planned) {
-        let Planned { partition: number, sequence, number: frame, position, ops, slot, .. } = planned;
+        let Planned { partition: number, sequence, number: frame, position, ops, slot, followers, .. } =
+            planned;
         let mut account = None;
         for op in &ops {
             if account.replace(op.account) != Some(op.account) {
@@ -164,17 +165,21 @@ impl State {
             }
         }
         self.partitions[(number / self.shards) as usize].apply(frame, sequence, ops);
-        self.woken.extend(slot.resolve(Ok(Receipt { position: position.0, sequence })));
+        for slot in std::iter::once(slot).chain(followers) {
+            self.woken.extend(slot.resolve(Ok(Receipt { position: position.0, sequence })));
+        }
     }
 
-    /// The disk failed: what it holds is not known any more, so nothing further is acknowledged.
-    fn poison(&mut self, error: &Error) {
+    /// The disk failed: what it holds is not known, or not what was written, so nothing further is acknowledged.
+    pub(crate) fn poison(&mut self, error: &Error) {
         if self.failed.is_some() {
             return;
         }
         self.failed = Some(error.clone());
         for planned in self.log.abandon() {
-            self.woken.extend(planned.slot.resolve(Err(error.clone())));
+            for slot in std::iter::once(planned.slot).chain(planned.followers) {
+                self.woken.extend(slot.resolve(Err(error.clone())));
+            }
         }
     }
 
@@ -231,6 +236,8 @@ impl State {
         let Ok(made) = done.result else {
             for partition in &mut self.partitions {
                 if let Some(frozen) = partition.frozen.take() {
+                    // A manifest that could not be made durable may name the run all the same.
+                    partition.next_run += 1;
                     partition.fresh.absorb_older(&frozen);
                 }
             }

@@ -121,6 +121,42 @@ fn more_waits_than_segments_can_be_open() {
     }
 }
 
+/// Bytes of a mapped file, and how many of them are in this process's memory.
+fn mapped(file: &std::path::Path) -> (u64, u64) {
+    let maps = std::fs::read_to_string("/proc/self/smaps").expect("readable");
+    let (_, map) = maps.split_once(file.to_str().expect("a plain path")).expect("mapped");
+    let of = |name: &str| {
+        let line = map.lines().find_map(|line| line.strip_prefix(name)).expect("every map says so");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    };
+    (of("Size:"), of("Rss:"))
+}
+
+#[test]
+fn small_runs_are_in_memory_before_they_are_read() {
+    let folder = Folder::new("populated");
+    let options = Options { partitions: 1, ..Options::default() };
+    let disk = Disk::folder(&folder.0);
+    let store = prepare(&disk, &options, 1).expect("prepared");
+    let engine = Engine::open(&disk, &options, 0, 1).expect("opened");
+    let mut transaction = engine.transaction(0);
+    for item in 0..20_000 {
+        transaction.put_row(1, 1, item, RowBody::None, [0; 40]);
+    }
+    wait(&engine, transaction.commit()).expect("committed");
+    let done = engine.checkpoint().expect("there is something fresh").run();
+    assert_eq!(done.error(), None);
+    engine.install(done);
+    let run = folder.0.join("index/0000/00000000.run");
+    let (size, resident) = mapped(&run);
+    assert!(size > 1_500_000 && resident == size, "{resident} of {size} after the checkpoint");
+    settle(&engine);
+    drop((engine, store));
+    let _store = prepare(&disk, &options, 1).expect("prepared");
+    let _engine = Engine::open(&disk, &options, 0, 1).expect("opened");
+    assert_eq!(mapped(&run), (size, size), "after opening");
+}
+
 #[test]
 fn jobs_and_disks_may_change_threads() {
     fn is_send<T: Send>() {}

@@ -1,11 +1,18 @@
 //! The engine from outside: against a plain model, through crashes and damage, and in the order it promises.
 
+mod cold;
 mod crash;
 mod damage;
+mod descriptors;
 mod folder;
 mod format;
+mod full;
+mod holes;
 mod kill;
 mod model;
 mod order;
+mod paging;
+mod rot;
 mod shards;
+mod speed;
 mod support;

@@ -114,8 +114,12 @@ pub struct Done {
 pub enum Reply {
     /// To [`crate::Request::Auth`].
     Auth(auth::Answer),
+    /// To [`crate::Request::Open`].
+    Opened(Result<(), account::Error>),
     /// To [`crate::Request::Act`].
     Done(Box<Done>),
+    /// To any request: the account is gone or switched off, the connection ends.
+    Closed,
 }
 
 /// What a handler works with, beside the view.

@@ -10,7 +10,7 @@ use base::Next;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::state::{Authenticating, LoggingIn, State};
+use super::state::{Authenticating, LoggingIn, Opening, State};
 use super::{Imap, Request};
 use crate::command::{Authenticate, Login};
 use crate::limits::LOGIN_ATTEMPTS_MAX;
@@ -87,7 +87,7 @@ impl Imap {
     /// The answer to LOGIN's one question.
     fn answered(&mut self, tag: &str, answer: Answer) {
         match answer {
-            Answer::Granted(identity) => self.granted(tag, identity),
+            Answer::Granted(identity) => self.granted(tag.into(), identity),
             Answer::Throttled { retry_after_s } => self.denied(tag, Denial::Throttled { retry_after_s }),
             Answer::Unavailable => self.denied(tag, Denial::Unavailable),
             Answer::Denied | Answer::Scram(_) => self.denied(tag, Denial::Denied),
@@ -106,14 +106,27 @@ impl Imap {
                 self.state = State::LoggingIn(LoggingIn { tag, exchange: Some(exchange) });
                 return Some(Next::Run(Request::Auth(query)));
             }
-            Step::Granted(identity) => self.granted(&tag, identity),
+            Step::Granted(identity) => self.granted(tag, identity),
             Step::Failed(why) => self.denied(&tag, why),
         }
         None
     }
 
+    /// The account is made ready before the client hears of it.
+    fn granted(&mut self, tag: String, identity: Identity) {
+        self.state = State::Opening(Opening { tag, identity });
+    }
+
     /// The capabilities come along, so that the client need not ask (RFC 9051 §6.2.2).
-    fn granted(&mut self, tag: &str, identity: Identity) {
+    pub(super) fn opened(&mut self, outcome: Result<(), account::Error>) {
+        let State::Opening(Opening { tag, identity }) =
+            mem::replace(&mut self.state, State::NotAuthenticated)
+        else {
+            unreachable!("only a login opens an account");
+        };
+        if let Err(error) = outcome {
+            return self.finish(&tag, &Err(Failure::Account(error)));
+        }
         self.state = State::Authenticated(identity);
         self.output.extend_from_slice(tag.as_bytes());
         self.output.extend_from_slice(b" OK [");

@@ -17,6 +17,8 @@ pub(super) enum State {
     Authenticating(Authenticating),
     /// A question about a login is out.
     LoggingIn(LoggingIn),
+    /// The login is right; its account is being made ready.
+    Opening(Opening),
     /// Somebody is logged in and no mailbox is selected.
     Authenticated(Identity),
     /// A mailbox is selected.
@@ -40,6 +42,12 @@ pub(super) struct LoggingIn {
     pub(super) tag: String,
     /// None for LOGIN, which is one question.
     pub(super) exchange: Option<Box<Exchange>>,
+}
+
+/// A login that waits for its account.
+pub(super) struct Opening {
+    pub(super) tag: String,
+    pub(super) identity: Identity,
 }
 
 /// A command that waits for its handler.
@@ -66,7 +74,8 @@ impl State {
             | Self::Authenticating(_)
             | Self::LoggingIn(_)
             | Self::Logout => None,
-            Self::Authenticated(identity)
+            Self::Opening(Opening { identity, .. })
+            | Self::Authenticated(identity)
             | Self::Selected(identity, _)
             | Self::Running(Running { identity, .. })
             | Self::Idle(Idle { identity, .. }) => Some(identity),
@@ -85,6 +94,7 @@ impl State {
             Self::Handshake => "handshake",
             Self::Authenticating(_) => "authenticating",
             Self::LoggingIn(_) => "logging in",
+            Self::Opening(_) => "opening",
             Self::Authenticated(_) => "authenticated",
             Self::Selected(..) => "selected",
             Self::Running(_) => "running",

@@ -2,12 +2,13 @@
 //! kernel spreads the connections (SO_REUSEPORT); a Unix socket is shared.
 
 use std::fmt;
+use std::fs::{self, File, Permissions};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +19,8 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use super::conn::{Conn, borrow, peer_of};
 use super::gate::{Gate, Refusal};
-use crate::limits::{ACCEPT_PAUSE, BACKLOG};
+use super::local_path::SocketPath;
+use crate::limits::{ACCEPT_PAUSE, BACKLOG, OWNER_ALONE};
 use crate::local::Local;
 
 /// Where to listen.
@@ -81,25 +83,46 @@ impl Listener {
     }
 }
 
-/// Listens on `address` with one socket for each of `shards` shards.
+/// Listens on `address` with one socket for each of `shards` shards. A Unix socket is for its owner
+/// alone: [`bind_local`] makes others.
 pub fn bind_all(address: &Address, shards: u16) -> Result<Vec<Listener>, ListenError> {
     let failed = |error: io::Error| ListenError { address: address.clone(), kind: error.kind() };
     match address {
-        Address::Tcp(at) => bind_tcp(*at, shards).map_err(failed),
-        Address::Unix(path) => bind_unix(path, shards).map_err(failed),
+        Address::Tcp(at) => probe(*at).and_then(|()| bind_tcp(*at, shards)).map_err(failed),
+        Address::Unix(path) => bind_local(path, OWNER_ALONE, shards),
     }
+}
+
+/// Listens on a Unix socket whose file has `mode`: who may write to it may connect.
+pub fn bind_local(path: &Path, mode: u32, shards: u16) -> Result<Vec<Listener>, ListenError> {
+    bind_unix(path, mode, shards)
+        .map_err(|error| ListenError { address: Address::Unix(path.to_owned()), kind: error.kind() })
+}
+
+/// Refuses an address that another program listens on. Sockets that share their port would be let in
+/// beside another server's, and each would get a part of the connections with nobody told; this one
+/// does not share.
+fn probe(at: SocketAddr) -> io::Result<()> {
+    let socket = tcp_socket(at)?;
+    socket.bind(&at.into())
+}
+
+/// Connections of a server that has ended may linger in the kernel: they keep nobody from the address.
+fn tcp_socket(at: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
 }
 
 fn bind_tcp(at: SocketAddr, shards: u16) -> io::Result<Vec<Listener>> {
     let mut at = at;
     let mut listeners = Vec::with_capacity(usize::from(shards));
     for _ in 0..shards {
-        let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
+        let socket = tcp_socket(at)?;
         socket.set_reuse_port(true)?;
-        if at.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
         // Linux hands both on to the accepted sockets: two system calls less per connection.
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(Duration::from_mins(5)))?;
@@ -111,18 +134,24 @@ fn bind_tcp(at: SocketAddr, shards: u16) -> io::Result<Vec<Listener>> {
     Ok(listeners)
 }
 
-fn bind_unix(path: &PathBuf, shards: u16) -> io::Result<Vec<Listener>> {
+fn bind_unix(path: &Path, mode: u32, shards: u16) -> io::Result<Vec<Listener>> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    let at = SockAddr::unix(path)?;
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    let place = SocketPath::new(path)?;
+    let at = SockAddr::unix(place.as_path())?;
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     if is_socket && Socket::new(Domain::UNIX, Type::STREAM, None)?.connect(&at).is_err() {
-        std::fs::remove_file(path)?;
+        fs::remove_file(path)?;
     }
+    // The file gets the socket's mode, less the umask: it is nobody else's from its first moment. What
+    // the umask takes away is given before anybody can connect, which is at `listen`.
+    File::from(OwnedFd::from(socket.try_clone()?))
+        .set_permissions(Permissions::from_mode(mode & OWNER_ALONE))?;
     socket.bind(&at)?;
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)?;
     let turn = Arc::default();
     let listener =
-        |socket| Listener { socket, address: Address::Unix(path.clone()), turn: Some(Arc::clone(&turn)) };
+        |socket| Listener { socket, address: Address::Unix(path.to_owned()), turn: Some(Arc::clone(&turn)) };
     let mut listeners = Vec::with_capacity(usize::from(shards));
     for _ in 1..shards {
         listeners.push(listener(socket.try_clone()?));
@@ -215,4 +244,35 @@ fn is_of_one_connection(error: &GlommioError<()>) -> bool {
             | io::ErrorKind::Interrupted
             | io::ErrorKind::WouldBlock
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_somebody_listens_on_is_refused_to_a_second_server() {
+        let any = Address::Tcp("127.0.0.1:0".parse().unwrap());
+        let first = bind_all(&any, 2).unwrap();
+        let address = first[0].address().clone();
+        assert_eq!(bind_all(&address, 2).unwrap_err().kind, io::ErrorKind::AddrInUse);
+        drop(first);
+        assert_eq!(bind_all(&address, 2).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_unix_socket_has_the_mode_that_was_asked_for_however_long_its_path() {
+        let folder = std::env::temp_dir().join(format!("angarium-listen-{}", std::process::id()));
+        let deep = folder.join("d".repeat(60)).join("e".repeat(60));
+        fs::create_dir_all(&deep).unwrap();
+        for (name, mode) in [("one.sock", 0o600), ("group.sock", 0o660), ("all.sock", 0o666)] {
+            let path = deep.join(name);
+            let listeners = bind_local(&path, mode, 2).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
+            assert!(bind_local(&path, mode, 1).is_err(), "a live socket is not taken away");
+            drop(listeners);
+            assert!(bind_local(&path, mode, 1).is_ok(), "a dead one is");
+        }
+        fs::remove_dir_all(folder).unwrap();
+    }
 }

@@ -4,9 +4,11 @@
 mod conn;
 mod gate;
 mod listen;
+mod local_path;
 mod pending;
 mod scratch;
 
 pub use conn::{Conn, ConnError, DetachedConn};
 pub use gate::{Gate, Peer, Place, Refusal};
-pub use listen::{Address, ListenError, Listener, accept, bind_all};
+pub use listen::{Address, ListenError, Listener, accept, bind_all, bind_local};
+pub(crate) use local_path::SocketPath;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use admin::{ControlService, ControlSession, Listen};
-use base::{Secret, Service, Session};
+use base::{Secret, Service, Session, ShardId};
 use imap::Imap;
 use pop3::Pop3;
 use shard::{ImapService, Pop3Service, Shard, SmtpService};
@@ -35,6 +35,7 @@ pub(super) fn serve(shard: Rc<Shard>, conn: Conn, front: Front) -> Life {
         Listen::Lmtp => smtp(shard, conn, front, &settings.lmtp),
         Listen::Imap | Listen::Imaps => {
             let session = Imap::new(Arc::clone(&settings.imap), Secret::new(nonces()));
+            let session = session.with_budget(Arc::clone(&shard.content));
             begin::<ImapService>(shard, conn, front, session)
         }
         Listen::Pop3 | Listen::Pop3s => {
@@ -53,33 +54,37 @@ fn smtp(shard: Rc<Shard>, conn: Conn, front: Front, config: &Arc<smtp::Config>) 
     let mut ids = [0; 8];
     random(&mut ids);
     let entropy = smtp::Entropy { ids: u64::from_ne_bytes(ids), nonces: Secret::new(nonces()) };
-    begin::<SmtpService>(shard, conn, front, Smtp::new(Arc::clone(config), peer, entropy))
+    let session = Smtp::new(Arc::clone(config), peer, entropy).with_budget(Arc::clone(&shard.content));
+    begin::<SmtpService>(shard, conn, front, session)
 }
+
+/// What a connection that has moved comes with, and where it comes from.
+type Arrival<'a, S> = (&'a <S as Session>::Reply, ShardId);
 
 /// A service that can be made where its connection is.
 trait Stand<S: Session>: Service<S> + Sized + 'static {
-    fn stand(shard: &Rc<Shard>, source: String, reply: Option<&S::Reply>) -> Self;
+    fn stand(shard: &Rc<Shard>, source: String, arrival: Option<Arrival<'_, S>>) -> Self;
 }
 
 impl Stand<Smtp> for SmtpService {
-    fn stand(shard: &Rc<Shard>, source: String, _: Option<&smtp::Reply>) -> Self {
+    fn stand(shard: &Rc<Shard>, source: String, _: Option<Arrival<'_, Smtp>>) -> Self {
         Self::new(Rc::clone(shard), source)
     }
 }
 
 impl Stand<Imap> for ImapService {
-    fn stand(shard: &Rc<Shard>, source: String, reply: Option<&imap::Reply>) -> Self {
-        match reply {
-            Some(reply) => Self::moved(Rc::clone(shard), source, reply),
+    fn stand(shard: &Rc<Shard>, source: String, arrival: Option<Arrival<'_, Imap>>) -> Self {
+        match arrival {
+            Some((reply, from)) => Self::moved(Rc::clone(shard), source, reply, from),
             None => Self::new(Rc::clone(shard), source),
         }
     }
 }
 
 impl Stand<Pop3> for Pop3Service {
-    fn stand(shard: &Rc<Shard>, source: String, reply: Option<&pop3::Reply>) -> Self {
-        match reply {
-            Some(reply) => Self::moved(Rc::clone(shard), source, reply),
+    fn stand(shard: &Rc<Shard>, source: String, arrival: Option<Arrival<'_, Pop3>>) -> Self {
+        match arrival {
+            Some((reply, from)) => Self::moved(Rc::clone(shard), source, reply, from),
             None => Self::new(Rc::clone(shard), source),
         }
     }
@@ -134,8 +139,9 @@ fn run<V: Kind>(local: &Local, shard: Rc<Shard>, stage: Stage<V::Session>, servi
     let driving = Box::pin(drive(conn, session, service, ctx));
     Box::pin(async move {
         let End::Move { conn, session, reply, shard: target } = driving.await else { return };
+        let from = shard.id;
         let there = move |shard: Rc<Shard>| async move {
-            arrive::<V>(shard, Moved { conn, session, reply, source, tls });
+            arrive::<V>(shard, Moved { conn, session, reply, from, source, tls });
         };
         if shard.router.send(target, there).await.is_err() {
             tracing::warn!(event = "runtime.move_failed", shard = target.0);
@@ -148,14 +154,15 @@ struct Moved<S: Session> {
     conn: DetachedConn,
     session: S,
     reply: S::Reply,
+    from: ShardId,
     source: String,
     tls: TlsAcceptor,
 }
 
 fn arrive<V: Kind>(shard: Rc<Shard>, moved: Moved<V::Session>) {
     let Some(local) = Local::current() else { return };
-    let Moved { conn, mut session, reply, source, tls } = moved;
-    let service = V::stand(&shard, source.clone(), Some(&reply));
+    let Moved { conn, mut session, reply, from, source, tls } = moved;
+    let service = V::stand(&shard, source.clone(), Some((&reply, from)));
     session.reply(reply);
     let stage = Stage { conn: Conn::attach(conn), session, source, tls };
     local.spawn_boxed_connection(Queue::Interactive, run(&local, shard, stage, service));

@@ -22,6 +22,8 @@ pub(super) struct Plan {
     pub(super) settings: Arc<Settings>,
     pub(super) tls: TlsAcceptor,
     pub(super) gate: Arc<Gate>,
+    /// Of the control socket alone.
+    pub(super) control_gate: Arc<Gate>,
     pub(super) blocking: Blocking,
     /// Each shard's listeners, taken by it at its start.
     pub(super) fronts: Mutex<Vec<Vec<(Listen, Listener)>>>,
@@ -66,7 +68,7 @@ fn listen(plan: &Plan, id: ShardId, shard: &Rc<Shard>, local: &Local) {
     }
     let control = plan.control.lock().unwrap_or_else(PoisonError::into_inner).take_if(|_| id == ShardId(0));
     if let Some(listener) = control {
-        spawn_accept(local, listener, &plan.gate, b"", {
+        spawn_accept(local, listener, &plan.control_gate, b"", {
             let (shard, local) = (Rc::clone(shard), local.clone());
             move |conn| {
                 local.spawn_connection(Queue::Interactive, connections::control(Rc::clone(&shard), conn));

@@ -11,7 +11,7 @@ use router::Router;
 use shard::{DIRECTORY_PARTITION, Shard};
 
 use super::running::Running;
-use crate::block_on;
+use crate::{SocketPath, block_on};
 
 /// Where a server's control socket is.
 pub(super) fn path(data: &Path) -> PathBuf {
@@ -27,7 +27,8 @@ pub(super) struct Socket(UnixStream);
 impl Socket {
     /// The server that has this store open, if one answers.
     pub(super) fn connect(data: &Path) -> Option<Self> {
-        let stream = UnixStream::connect(path(data)).ok()?;
+        let place = SocketPath::new(&path(data)).ok()?;
+        let stream = UnixStream::connect(place.as_path()).ok()?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT)).ok()?;
         Some(Self(stream))
     }

@@ -7,8 +7,10 @@ use admin::{Config, Control, Exit, Failure, Host, Started};
 use base::Timestamp;
 use storage_engine::{CheckProgress, CheckReport, Disk, check};
 
+use super::certificates;
 use super::control::{Direct, Socket, Workshop};
-use super::running::{Doors, Running};
+use super::doors::Doors;
+use super::running::Running;
 use crate::{Signal, Signals, clock};
 
 /// This machine.
@@ -23,6 +25,7 @@ impl Host for Machine {
             .map_err(|error| Failure::new(Exit::System, format!("signals cannot be received: {error}")))?;
         let running = Running::start(config, Doors::Open)?;
         tracing::info!(event = "runtime.serving", shards = running.router().shards());
+        warn_of_postmaster(&running);
         let begun = started(&mut Direct(running.router()), config);
         if let Err(failure) = begun {
             running.stop();
@@ -51,9 +54,19 @@ impl Host for Machine {
     }
 
     fn check(&self, data: &Path, progress: &mut dyn FnMut(CheckProgress)) -> Result<CheckReport, Failure> {
+        // Opening would make the folder.
+        if !data.is_dir() {
+            let words =
+                format!("there is no folder {}; --data DIR or server.data name the store", data.display());
+            return Err(Failure::new(Exit::NotFound, words));
+        }
         check(&Disk::folder(data), progress).map_err(|error| {
             Failure::new(Exit::Unavailable, format!("the store in {}: {error}", data.display()))
         })
+    }
+
+    fn check_certificates(&self, config: &Config) -> Result<(), Failure> {
+        certificates::configured(config).map(|_| ())
     }
 
     fn free_port(&self, wanted: u16) -> Result<u16, Failure> {
@@ -74,13 +87,28 @@ impl Host for Machine {
 
 /// The file may have changed; what it says now is put in force, or the fault is logged and all stays.
 fn reload(running: &Running, started_with: &Config) {
-    let config = match &started_with.file {
-        Some(file) => Config::read(file).map_err(Failure::from),
-        None => Ok(started_with.clone()),
+    let reloaded = started_with.read_again().map_err(Failure::from).and_then(|config| {
+        running.reload(&config)?;
+        Ok(config)
+    });
+    let config = match reloaded {
+        Ok(config) => config,
+        Err(failure) => {
+            tracing::error!(event = "runtime.reload_failed", %failure);
+            return;
+        }
     };
-    match config.and_then(|config| running.reload(&config)) {
-        Ok(()) => tracing::info!(event = "runtime.reloaded"),
-        Err(failure) => tracing::error!(event = "runtime.reload_failed", %failure),
+    tracing::info!(event = "runtime.reloaded");
+    let waiting = started_with.waits_for_restart(&config);
+    if !waiting.is_empty() {
+        tracing::warn!(event = "runtime.restart_needed", settings = waiting.join(", "));
+    }
+    warn_of_postmaster(running);
+}
+
+fn warn_of_postmaster(running: &Running) {
+    if let Some(fault) = running.postmaster_fault() {
+        tracing::warn!(event = "runtime.no_postmaster", fault);
     }
 }
 

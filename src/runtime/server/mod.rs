@@ -2,6 +2,7 @@
 //! the driver, the control socket, and the [`admin::Host`] that the command line asks.
 //!
 //! - `machine`: the host; `running`: a store with its shards, with or without listeners;
+//! - `doors`: listeners, the control socket, and how many may come in;
 //! - `context`: one shard's start and end; `connections`: from an accepted socket to a session;
 //! - `control`: the ways to have a request executed; `world`: time, chance and the pool for shards.
 
@@ -9,6 +10,7 @@ mod certificates;
 mod connections;
 mod context;
 mod control;
+mod doors;
 mod machine;
 mod running;
 mod world;

@@ -1,20 +1,19 @@
 //! A store that is open, with its shards: a server when it has listeners, a workshop for the
 //! command line when it has none.
 
-use std::io::ErrorKind;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use admin::{Config, Exit, Failure, ListenAddress};
+use admin::{Config, Exit, Failure};
 use shard::Shard;
 use storage_engine::{Disk, StoreInfo, prepare};
 
 use super::certificates;
 use super::context::{self, Plan};
-use crate::{
-    Address, Blocking, Certificates, ConnectionLimits, Gate, ListenError, Shards, ShardsConfig, TlsAcceptor,
-    bind_all, block_on, cores, preflight,
-};
+use super::doors::Doors;
+use crate::{Blocking, Certificates, Shards, ShardsConfig, TlsAcceptor, block_on, cores};
 
 /// Threads of the blocking pool: password hashes and checkpoints.
 const BLOCKING_THREADS: usize = 2;
@@ -22,17 +21,8 @@ const BLOCKING_THREADS: usize = 2;
 const BLOCKING_WAITING_MAX: usize = 256;
 /// How long sessions may take to end when a server stops.
 const GRACE: Duration = Duration::from_secs(5);
-/// Files beside connections: segments, runs, libraries.
-const FILES: u64 = 1024;
-
-/// Whether to listen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doors {
-    /// Serve as configured, control socket included.
-    Open,
-    /// Only the caller.
-    Shut,
-}
+/// The mode of a store's folder that is made here.
+const DATA_MODE: u32 = 0o700;
 
 pub(super) struct Running {
     shards: Shards<Shard>,
@@ -43,15 +33,17 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn start(config: &Config, doors: Doors) -> Result<Self, Failure> {
-        ready(config)?;
-        let cpus = config.cpus().unwrap_or_else(cores);
+        // The command line may run on other cores than the server.
+        let cpus = if doors == Doors::Open { cpus(config)? } else { cores() };
         let count = match config.server.shards {
             0 => u16::try_from(cpus.len()).unwrap_or(u16::MAX).max(1),
             count => count,
         };
+        doors.ready(config, count)?;
         let data = &config.server.data;
-        std::fs::create_dir_all(data)
-            .map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", data.display())))?;
+        // It holds everybody's mail. A folder that is there already stays as it is.
+        let made = DirBuilder::new().recursive(true).mode(DATA_MODE).create(data);
+        made.map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", data.display())))?;
         let disk = Disk::folder(data);
         let options = config.store_options();
         let broken = |error: storage_engine::Error| {
@@ -63,19 +55,16 @@ impl Running {
             .map_err(|error| Failure::new(Exit::Config, format!("TLS: {error}")))?;
         let blocking = Blocking::start(BLOCKING_THREADS, BLOCKING_WAITING_MAX)
             .map_err(|error| Failure::new(Exit::System, format!("threads cannot be started: {error}")))?;
-        let limits = ConnectionLimits {
-            connections_max: config.limits.connections_max,
-            per_source_max: config.limits.connections_per_source_max,
-        };
         let plan = Arc::new(Plan {
             disk,
             options,
             settings: config.settings(),
             tls,
-            gate: Gate::new(limits),
+            gate: doors.gate(config, count),
+            control_gate: Doors::control_gate(),
             blocking,
-            fronts: Mutex::new(fronts(config, doors, count)?),
-            control: Mutex::new(control(config, doors)?),
+            fronts: Mutex::new(doors.fronts(config, count)?),
+            control: Mutex::new(doors.control(config)?),
             data: data.clone(),
         });
         let mut shards_config = ShardsConfig::new(count);
@@ -100,6 +89,14 @@ impl Running {
         }
     }
 
+    /// Mail to the postmaster is to be taken (RFC 5321 §4.5.1): says why it would not be.
+    pub(super) fn postmaster_fault(&self) -> Option<String> {
+        let router = self.shards.router();
+        let owner = router.partition_shard(shard::DIRECTORY_PARTITION);
+        let asked = router.on(owner, |shard| async move { admin::postmaster_fault(&shard).await });
+        block_on(asked).unwrap_or_else(|gone| Some(gone.to_string()))
+    }
+
     pub(super) fn router(&self) -> &router::Router<Shard> {
         self.shards.router()
     }
@@ -121,59 +118,15 @@ impl Running {
     }
 }
 
-/// What the machine lacks is said in one line each.
-fn ready(config: &Config) -> Result<(), Failure> {
-    let missing = preflight(config.limits.connections_max.min(1024) as u64 + FILES);
-    if missing.is_empty() {
-        return Ok(());
+/// The cores to run on, all of them ones that this process may use.
+fn cpus(config: &Config) -> Result<Vec<usize>, Failure> {
+    let ours = cores();
+    let Some(wanted) = config.cpus() else { return Ok(ours) };
+    // An empty list: the system does not say.
+    if let Some(cpu) = wanted.iter().find(|cpu| !ours.is_empty() && !ours.contains(cpu)) {
+        let words =
+            format!("server.cpus names core {cpu}, which this process may not use; it may use {ours:?}");
+        return Err(Failure::new(Exit::Config, words));
     }
-    let lines: Vec<String> = missing.iter().map(ToString::to_string).collect();
-    Err(Failure::new(Exit::System, lines.join("\n")))
-}
-
-type Fronts = Vec<Vec<(admin::Listen, crate::Listener)>>;
-
-fn fronts(config: &Config, doors: Doors, shards: u16) -> Result<Fronts, Failure> {
-    let mut all: Fronts = (0..shards).map(|_| Vec::new()).collect();
-    let addresses = if doors == Doors::Open { config.addresses() } else { Vec::new() };
-    for (listen, address) in addresses {
-        let address = match address {
-            ListenAddress::Tcp(address) => Address::Tcp(address),
-            ListenAddress::Unix(path) => Address::Unix(path),
-        };
-        let listeners = match bind_all(&address, shards) {
-            Ok(listeners) => listeners,
-            Err(error) if lacks_ipv6(&error) => {
-                tracing::warn!(event = "runtime.no_ipv6", %address);
-                continue;
-            }
-            Err(error) => return Err(Failure::new(Exit::Unavailable, error.to_string())),
-        };
-        for (own, listener) in all.iter_mut().zip(listeners) {
-            own.push((listen, listener));
-        }
-    }
-    Ok(all)
-}
-
-/// "All IPv6 addresses" on a machine that has none is no fault of the configuration.
-fn lacks_ipv6(error: &ListenError) -> bool {
-    let is_any =
-        matches!(&error.address, Address::Tcp(address) if address.is_ipv6() && address.ip().is_unspecified());
-    // The kernel's word for "no such family" has no kind of its own here; these two say otherwise.
-    is_any && !matches!(error.kind, ErrorKind::AddrInUse | ErrorKind::PermissionDenied)
-}
-
-fn control(config: &Config, doors: Doors) -> Result<Option<crate::Listener>, Failure> {
-    if doors == Doors::Shut {
-        return Ok(None);
-    }
-    let path = super::control::path(&config.server.data);
-    let failed = |words: String| Failure::new(Exit::Unavailable, words);
-    let mut listeners =
-        bind_all(&Address::Unix(path.clone()), 1).map_err(|error| failed(error.to_string()))?;
-    // Who can write to it can do anything: its owner alone.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(&path, mode).map_err(|error| failed(format!("{}: {error}", path.display())))?;
-    Ok(listeners.pop())
+    Ok(wanted)
 }

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use core::mem;
 
-use base::Next;
+use base::{Charge, Next};
 
 use super::Smtp;
 use super::state::{Chunk, Client, State, Transaction, Wait};
@@ -20,6 +20,9 @@ impl Smtp {
     pub(super) fn data(&mut self) {
         if let Some(order) = self.data_refusal() {
             return self.refuse_order(order);
+        }
+        if !self.has_memory(CONTENT_START_BYTES) {
+            return self.refuse(Refusal::Content(Bad::NoMemory));
         }
         let State::Mail { client, mut transaction } = mem::replace(&mut self.state, State::Fresh) else {
             unreachable!("DATA outside a transaction was refused");
@@ -47,7 +50,7 @@ impl Smtp {
             self.state = State::Closing;
             return;
         }
-        let refusal = recipients_refusal(&self.state).map(Refusal::Order);
+        let refusal = recipients_refusal(&self.state).map(Refusal::Order).or_else(|| self.chunk_refusal());
         self.state = match (mem::replace(&mut self.state, State::Fresh), refusal) {
             // RFC 3030 §2: the octets of a refused chunk come all the same.
             (state, Some(refusal)) => {
@@ -66,6 +69,13 @@ impl Smtp {
         self.feed_rest();
     }
 
+    /// The first chunk finds no memory: the transaction stays, for the client to try it again or to give
+    /// it up.
+    fn chunk_refusal(&self) -> Option<Refusal> {
+        let is_first = matches!(&self.state, State::Mail { transaction, .. } if transaction.chunks.is_none());
+        (is_first && !self.has_memory(CONTENT_START_BYTES)).then_some(Refusal::Content(Bad::NoMemory))
+    }
+
     /// The Received field has the moment at which content begins, so that it can stand in front of it.
     fn begin_content(&self, transaction: &mut Transaction) -> Content {
         let envelope = &mut transaction.envelope;
@@ -74,7 +84,14 @@ impl Smtp {
         envelope.received_field_bytes = field.len();
         let promised = transaction.size_bytes.and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
         let start_bytes = promised.min(CONTENT_START_BYTES);
-        Content::new(field.as_bytes(), envelope.body, self.config.limits.message_bytes_max, start_bytes)
+        let charge = Charge::new(self.budget.clone());
+        let bytes_max = self.config.limits.message_bytes_max;
+        Content::new(field.as_bytes(), envelope.body, bytes_max, start_bytes, charge)
+    }
+
+    /// Whether there is memory now for content of so many bytes.
+    pub(super) fn has_memory(&self, bytes: usize) -> bool {
+        self.budget.as_ref().is_none_or(|budget| budget.has_room(bytes))
     }
 
     /// Gives the content what the client sent behind the command.
@@ -158,8 +175,8 @@ impl Smtp {
         };
         let replies = transaction.replies();
         let envelope = transaction.envelope;
-        let data = match content.finish() {
-            Ok(data) => data,
+        let (data, charge) = match content.finish() {
+            Ok(finished) => finished,
             Err(fault) => {
                 self.refuse_content(client, bad(fault), replies);
                 return None;
@@ -169,7 +186,8 @@ impl Smtp {
             self.refuse_content(client, bad, replies);
             return None;
         }
-        let wait = Wait::Delivery { client, id: envelope.id, recipients: envelope.recipients.len() };
+        let (id, recipients) = (envelope.id, envelope.recipients.len());
+        let wait = Wait::Delivery { client, id, recipients, charge };
         Some(self.ask(wait, Request::Deliver(Box::new(Message { envelope, data }))))
     }
 
@@ -227,6 +245,7 @@ fn bad(fault: Fault) -> Bad {
         Fault::BareLineBreak => Bad::LineBreak,
         Fault::Nul => Bad::Nul,
         Fault::TooLarge => Bad::TooLarge,
+        Fault::NoMemory => Bad::NoMemory,
     }
 }
 

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use auth::{Exchange, Identity};
-use base::Timestamp;
+use base::{Charge, Timestamp};
 
 use crate::body::{Content, DataReader};
 use crate::config::{Entropy, Mode};
@@ -41,9 +41,26 @@ pub(super) enum State {
 
 /// What a reply is for.
 pub(super) enum Wait {
-    Login { client: Client, exchange: Box<Exchange> },
-    Recipient { client: Client, transaction: Box<Transaction>, recipient: Recipient },
-    Delivery { client: Client, id: TransactionId, recipients: usize },
+    Login {
+        client: Client,
+        exchange: Box<Exchange>,
+    },
+    Recipient {
+        client: Client,
+        transaction: Box<Transaction>,
+        recipient: Recipient,
+    },
+    /// Somebody has logged in; whoever counts failures is told.
+    LoggedIn {
+        client: Client,
+    },
+    /// The message is with its handler; `charge` covers its content until it is stored.
+    Delivery {
+        client: Client,
+        id: TransactionId,
+        recipients: usize,
+        charge: Charge,
+    },
 }
 
 /// Who is there.
@@ -136,7 +153,10 @@ impl State {
             | Self::Chunk { client, .. }
             | Self::Complete { client, .. }
             | Self::Waiting(
-                Wait::Login { client, .. } | Wait::Recipient { client, .. } | Wait::Delivery { client, .. },
+                Wait::Login { client, .. }
+                | Wait::LoggedIn { client }
+                | Wait::Recipient { client, .. }
+                | Wait::Delivery { client, .. },
             ) => Some(client),
             Self::Skip { resume, .. } => resume.client(),
             Self::Fresh | Self::Handshake | Self::Closing => None,

@@ -12,6 +12,7 @@ use super::state::{Client, State, Transaction, Wait};
 use crate::command::{ParseError, RcptTo};
 use crate::config::Mode;
 use crate::envelope::{Envelope, Recipient, TransactionId};
+use crate::limits::CONTENT_START_BYTES;
 use crate::parameters::{MailParameters, RcptParameters};
 use crate::path::Path;
 use crate::reply::{self, Bad, End, Order, Refusal};
@@ -54,6 +55,10 @@ impl Smtp {
             // RFC 1870 §6.1: what is promised too large need not be sent.
             State::Ready(_) if parameters.size_bytes.is_some_and(|size| size > size_bytes_max) => {
                 Some(Refusal::Content(Bad::TooLarge))
+            }
+            // What there is no memory for now need not be sent now.
+            State::Ready(_) if !self.has_memory(promised_bytes(parameters)) => {
+                Some(Refusal::Content(Bad::NoMemory))
             }
             State::Ready(_) => None,
             _ => Some(Refusal::Order(Order::HelloFirst)),
@@ -161,4 +166,10 @@ impl Smtp {
         let text: String = alloc::format!("stored as {id}");
         self.say(250, "2.0.0", &text);
     }
+}
+
+/// The memory that a message will need at least.
+fn promised_bytes(parameters: &MailParameters) -> usize {
+    let promised = parameters.size_bytes.and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
+    promised.max(CONTENT_START_BYTES)
 }

@@ -22,7 +22,8 @@ const LOCK_WAIT: Duration = Duration::from_millis(20);
 pub(super) const FILE_MODE: u32 = 0o600;
 const FOLDER_MODE: u32 = 0o700;
 
-/// Our error for the system's. Running out of room is its own answer, since it can be waited out.
+/// Our error for the system's. Running out of room or of descriptors are answers of their own, since they can be waited
+/// out.
 pub(super) fn io_error(operation: &'static str, file: &str, error: &io::Error) -> Error {
     let code = error.raw_os_error().unwrap_or(libc::EIO);
     error_of(operation, file, code)
@@ -31,6 +32,9 @@ pub(super) fn io_error(operation: &'static str, file: &str, error: &io::Error) -
 pub(super) fn error_of(operation: &'static str, file: &str, code: i32) -> Error {
     if code == libc::ENOSPC || code == libc::EDQUOT {
         return Error::Full;
+    }
+    if code == libc::EMFILE || code == libc::ENFILE {
+        return Error::NoDescriptors;
     }
     Error::Io { operation, file: file.into(), code }
 }
@@ -129,10 +133,7 @@ pub(super) fn remove(root: &Path, name: &str) -> Result<(), Error> {
     }
 }
 
-pub(super) fn reserve(root: &Path, name: &str, end: u64) -> Result<(), Error> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(FILE_MODE);
-    let file = options.open(root.join(name)).map_err(|error| io_error("reserve", name, &error))?;
+pub(super) fn reserve(file: &File, name: &str, end: u64) -> Result<(), Error> {
     #[allow(unsafe_code)]
     // SAFETY: takes a descriptor and numbers, no memory of ours.
     let result =
@@ -157,6 +158,22 @@ pub(super) fn flush_folder(root: &Path, folder: &str) -> Result<(), Error> {
         .map_err(|error| io_error("flush", folder, &error))
 }
 
+pub(super) fn flush_parents(root: &Path) -> Result<(), Error> {
+    let failed = |error| io_error("flush", "the folders of the store", &error);
+    let root = fs::canonicalize(root).map_err(failed)?;
+    for parent in root.ancestors().skip(1) {
+        match File::open(parent).and_then(|folder| folder.sync_all()) {
+            Ok(()) => {}
+            // A folder that may not be read, or is on a file system that has nothing to flush, was not made by us.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EINVAL | libc::EROFS)) => {
+                break;
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn random_id() -> Result<[u8; 16], Error> {
     let mut id = [0; 16];
     File::open("/dev/urandom")
@@ -165,12 +182,14 @@ pub(super) fn random_id() -> Result<[u8; 16], Error> {
     Ok(id)
 }
 
-/// A file being made, appended to and then named. Dropped before `finish`, it leaves only a `.new` file.
+/// A file being made, appended to and then named. Dropped before that, it leaves nothing: on a full device what was
+/// written of it is room that others wait for.
 #[derive(Debug)]
 pub(crate) struct FileWriter {
     target: Target,
     name: String,
     gathered: Vec<u8>,
+    is_named: bool,
 }
 
 #[derive(Debug)]
@@ -192,13 +211,14 @@ impl FileWriter {
             target: Target::Folder { root: root.into(), file },
             name: name.into(),
             gathered: Vec::new(),
+            is_named: false,
         })
     }
 
     pub(super) fn simulated(disk: &Simulated, name: &str) -> Result<Self, Error> {
         disk.create(&format!("{name}.new"))?;
         let target = Target::Simulated { disk: disk.clone(), offset: 0 };
-        Ok(Self { target, name: name.into(), gathered: Vec::new() })
+        Ok(Self { target, name: name.into(), gathered: Vec::new(), is_named: false })
     }
 
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
@@ -217,13 +237,15 @@ impl FileWriter {
             Target::Folder { root, file } => {
                 file.sync_all().map_err(|error| io_error("flush", &self.name, &error))?;
                 fs::rename(root.join(&new), root.join(&self.name))
-                    .map_err(|error| io_error("rename", &self.name, &error))
+                    .map_err(|error| io_error("rename", &self.name, &error))?;
             }
             Target::Simulated { disk, .. } => {
                 disk.flush(&new)?;
-                disk.rename(&new, &self.name)
+                disk.rename(&new, &self.name)?;
             }
         }
+        self.is_named = true;
+        Ok(())
     }
 
     fn write(&mut self) -> Result<(), Error> {
@@ -238,6 +260,20 @@ impl FileWriter {
         }
         self.gathered.clear();
         Ok(())
+    }
+}
+
+impl Drop for FileWriter {
+    fn drop(&mut self) {
+        if self.is_named {
+            return;
+        }
+        let new = format!("{}.new", self.name);
+        match &self.target {
+            // A file that stays means nothing, and is overwritten by the next attempt.
+            Target::Folder { root, .. } => drop(fs::remove_file(root.join(new))),
+            Target::Simulated { disk, .. } => disk.remove(&new),
+        }
     }
 }
 

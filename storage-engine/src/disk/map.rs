@@ -9,6 +9,7 @@ use zerocopy::IntoBytes;
 
 use super::files::io_error;
 use crate::error::Error;
+use crate::limits::POPULATE_STEP_BYTES;
 
 /// The bytes of a file, aligned to 8.
 #[derive(Debug)]
@@ -23,6 +24,15 @@ impl Map {
         let mut words = vec![0u64; bytes.len().div_ceil(8)].into_boxed_slice();
         words.as_mut_bytes()[..bytes.len()].copy_from_slice(bytes);
         Self::Memory(words, bytes.len())
+    }
+}
+
+impl Map {
+    /// Brings the pages in now, by the thread that opens the file, so that no read waits for the disk page by page.
+    pub(crate) fn populate(&self) {
+        if let Self::File(map) = self {
+            populate(map);
+        }
     }
 }
 
@@ -48,4 +58,17 @@ pub(super) fn map_file(root: &Path, name: &str) -> Result<Map, Error> {
     // Read-ahead makes a cold page cost milliseconds; advice is advice, so a refusal changes nothing.
     let _ = map.advise(Advice::Random);
     Ok(Map::File(map))
+}
+
+/// Brings a file's pages in, in steps, so that nobody who waits for the map is held up long. Advice: a kernel without it
+/// (before 5.14) leaves the pages to be brought in as they are read.
+fn populate(map: &Mmap) {
+    // Against the advice for the map, the disk is asked for many pages at a time.
+    let _ = map.advise(Advice::WillNeed);
+    for start in (0..map.len()).step_by(POPULATE_STEP_BYTES) {
+        let length = POPULATE_STEP_BYTES.min(map.len() - start);
+        if map.advise_range(Advice::PopulateRead, start, length).is_err() {
+            return;
+        }
+    }
 }

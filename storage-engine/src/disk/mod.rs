@@ -101,6 +101,15 @@ impl Disk {
         }
     }
 
+    /// Makes the name of the store's own folder durable, and the names of the folders it is in: any of them may have been
+    /// made for it just before.
+    pub(crate) fn flush_parents(&self) -> Result<(), Error> {
+        match &self.0 {
+            Kind::Folder(root) => files::flush_parents(&root.path),
+            Kind::Simulated(_) => Ok(()),
+        }
+    }
+
     /// Makes a folder if it is not there; `flush_folder` of its parent makes that durable.
     pub(crate) fn make_folder(&self, name: &str) -> Result<(), Error> {
         match &self.0 {
@@ -163,9 +172,19 @@ impl Disk {
         match &self.0 {
             Kind::Folder(root) => map::map_file(&root.path, name),
             Kind::Simulated(simulated) => {
+                simulated.open()?;
                 let bytes = simulated.read_from(name, 0).ok_or_else(|| missing("map", name))?;
                 Ok(Map::memory(&bytes))
             }
+        }
+    }
+
+    /// Removes a file that means nothing any more. A full device may want room for it (copy on write): then it stays,
+    /// and nothing is wrong.
+    pub(crate) fn remove_leftover(&self, name: &str) -> Result<(), Error> {
+        match self.remove(name) {
+            Err(Error::Full) => Ok(()),
+            removed => removed,
         }
     }
 
@@ -177,15 +196,6 @@ impl Disk {
                 simulated.remove(name);
                 Ok(())
             }
-        }
-    }
-
-    /// Has the file system give a file blocks up to `end`, without changing what it says its length is; makes the
-    /// file if it is not there. `Full` when there is no room.
-    pub(crate) fn reserve(&self, name: &str, end: u64) -> Result<(), Error> {
-        match &self.0 {
-            Kind::Folder(root) => files::reserve(&root.path, name, end),
-            Kind::Simulated(simulated) => simulated.reserve(name, end),
         }
     }
 

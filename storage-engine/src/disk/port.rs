@@ -54,7 +54,7 @@ enum Kind {
     Simulated(SimulatedPort),
 }
 
-/// The disk as one shard's thread uses it. Nothing here waits.
+/// The disk as one shard's thread uses it. Nothing here waits for the disk, but `reserve_segment`.
 #[derive(Debug)]
 pub(crate) struct Port {
     kind: Kind,
@@ -94,11 +94,28 @@ impl Port {
         }
     }
 
-    /// Opens a segment for writing, making it if needed. `name` is relative to the store.
+    /// Opens a segment for writing, making it if needed; nothing when it is open. `name` is relative to the store.
     pub(crate) fn open_segment(&mut self, segment: u32, name: &str) -> Result<(), Error> {
         match &mut self.kind {
             Kind::Uring(uring) => uring.open_segment(segment, name),
             Kind::Simulated(port) => port.open_segment(segment, name),
+        }
+    }
+
+    /// Makes an open segment ready for `write` and `zero`, which is for a few at a time.
+    pub(crate) fn register_segment(&mut self, segment: u32) -> Result<(), Error> {
+        match &mut self.kind {
+            Kind::Uring(uring) => uring.register_segment(segment),
+            Kind::Simulated(port) => port.register_segment(segment),
+        }
+    }
+
+    /// Has the file system give an open segment blocks up to `end`, without changing what it says its length is.
+    /// `Full` when there is no room. Waits, as a system call does.
+    pub(crate) fn reserve_segment(&mut self, segment: u32, end: u32) -> Result<(), Error> {
+        match &mut self.kind {
+            Kind::Uring(uring) => uring.reserve_segment(segment, end),
+            Kind::Simulated(port) => port.reserve_segment(segment, end),
         }
     }
 

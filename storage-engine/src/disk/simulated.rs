@@ -4,15 +4,14 @@
 //! every such write all, nothing, or some of its 512-byte sectors. Names (create, rename, remove) are durable
 //! after a flush of their folder; a crash keeps some first part of those that are not.
 
+mod crash;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::random::Random;
 use super::{folder_of, missing};
 use crate::error::Error;
-
-/// The unit a device writes whole.
-const SECTOR_BYTES: usize = 512;
 
 /// What the simulated disk did, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +72,19 @@ struct State {
     events: Vec<Event>,
     fail_writes: u32,
     fail_flushes: u32,
-    full: bool,
+    /// How many flushes end well before one fails.
+    fail_flush_after: Option<u32>,
+    fail_registrations: u32,
+    lacks: Lacks,
     crash_at: Option<usize>,
     crash_image: Option<Simulated>,
+}
+
+/// What there is none of.
+#[derive(Clone, Copy, Default)]
+struct Lacks {
+    room: bool,
+    descriptors: bool,
 }
 
 #[derive(Clone, Default)]
@@ -115,7 +124,9 @@ impl Simulated {
             events: Vec::new(),
             fail_writes: 0,
             fail_flushes: 0,
-            full: false,
+            fail_flush_after: None,
+            fail_registrations: 0,
+            lacks: Lacks::default(),
             crash_at: None,
             crash_image: None,
         })))
@@ -163,9 +174,25 @@ impl Simulated {
         self.state().fail_flushes = count;
     }
 
+    /// Makes one flush fail, after `count` that do not.
+    pub fn fail_flush_after(&self, count: u32) {
+        self.state().fail_flush_after = Some(count);
+    }
+
+    /// Makes the next `count` segments that are readied for writing be refused.
+    pub fn fail_registrations(&self, count: u32) {
+        self.state().fail_registrations = count;
+    }
+
     /// Makes the disk full, or gives it room again. A full disk takes overwrites, and no file grows.
     pub fn set_full(&self, full: bool) {
-        self.state().full = full;
+        self.state().lacks.room = full;
+    }
+
+    /// Makes the process run out of file descriptors, or has some again: what is open stays so, and nothing else is
+    /// opened.
+    pub fn refuse_opens(&self, refuse: bool) {
+        self.state().lacks.descriptors = refuse;
     }
 
     /// Flips one bit of a file, on the medium and for readers. False when there is no such byte.
@@ -258,8 +285,9 @@ impl Simulated {
     }
 
     pub(super) fn create(&self, name: &str) -> Result<(), Error> {
+        self.open()?;
         let mut state = self.state();
-        if state.full {
+        if state.lacks.room {
             return Err(Error::Full);
         }
         state.event(Event::Create { file: name.into() });
@@ -314,7 +342,7 @@ impl Simulated {
         state.event(Event::Write { file: file.clone(), offset, length });
         let (index, write) = state.in_flight.remove(&write).expect("looked at above");
         let file_room = state.files[index].seen.len().max(state.files[index].reserved);
-        if state.full && file_room < offset as usize + write.bytes.len() {
+        if state.lacks.room && file_room < offset as usize + write.bytes.len() {
             return Err(Error::Full);
         }
         if state.fail_writes > 0 {
@@ -329,14 +357,25 @@ impl Simulated {
         Ok(())
     }
 
-    pub(super) fn reserve(&self, name: &str, end: u64) -> Result<(), Error> {
-        if self.length(name).is_none() {
-            self.create(name)?;
+    /// Takes a descriptor, if there is one.
+    pub(super) fn open(&self) -> Result<(), Error> {
+        if self.state().lacks.descriptors { Err(Error::NoDescriptors) } else { Ok(()) }
+    }
+
+    pub(super) fn register(&self, name: &str) -> Result<(), Error> {
+        let mut state = self.state();
+        if state.fail_registrations == 0 {
+            return Ok(());
         }
+        state.fail_registrations -= 1;
+        Err(Error::Io { operation: "register", file: name.into(), code: libc::ENOMEM })
+    }
+
+    pub(super) fn reserve(&self, name: &str, end: u64) -> Result<(), Error> {
         let mut state = self.state();
         let index = *state.names.get(name).ok_or_else(|| missing("reserve", name))?;
         let end = end as usize;
-        let is_full = state.full;
+        let is_full = state.lacks.room;
         let file = &mut state.files[index];
         if is_full && file.seen.len().max(file.reserved) < end {
             return Err(Error::Full);
@@ -349,8 +388,7 @@ impl Simulated {
         let mut state = self.state();
         let index = *state.names.get(name).ok_or_else(|| missing("flush", name))?;
         state.event(Event::Flush { file: name.into() });
-        if state.fail_flushes > 0 {
-            state.fail_flushes -= 1;
+        if state.flush_fails() {
             // As after a real failure: the writes stay unflushed for ever, whatever a later flush says.
             return Err(Error::Io { operation: "flush", file: name.into(), code: libc::EIO });
         }
@@ -364,8 +402,7 @@ impl Simulated {
     pub(super) fn flush_folder(&self, folder: &str) -> Result<(), Error> {
         let mut state = self.state();
         state.event(Event::FlushFolder { folder: folder.into() });
-        if state.fail_flushes > 0 {
-            state.fail_flushes -= 1;
+        if state.flush_fails() {
             return Err(Error::Io { operation: "flush", file: folder.into(), code: libc::EIO });
         }
         let changed = std::mem::take(&mut state.names_changed);
@@ -395,6 +432,14 @@ impl State {
         self.events.push(event);
     }
 
+    fn flush_fails(&mut self) -> bool {
+        let is_due = self.fail_flush_after == Some(0);
+        self.fail_flush_after = if is_due { None } else { self.fail_flush_after.map(|count| count - 1) };
+        let is_next = self.fail_flushes > 0;
+        self.fail_flushes -= u32::from(is_next);
+        is_due || is_next
+    }
+
     fn name_of(&self, index: usize) -> String {
         let named = self.names.iter().find(|(_, at)| **at == index);
         named.map_or_else(|| "(removed)".into(), |(name, _)| name.clone())
@@ -413,84 +458,5 @@ impl State {
             Some(index) => self.durable_names.insert(name.into(), index),
             None => self.durable_names.remove(name),
         };
-    }
-
-    fn crashed(&mut self) -> State {
-        let seed = self.random.next();
-        let mut random = Random::new(seed);
-        let mut left = self.clone();
-        for (index, write) in std::mem::take(&mut left.in_flight).into_values() {
-            left.files[index].unflushed.push(write);
-        }
-        for file in &mut left.files {
-            for write in std::mem::take(&mut file.unflushed) {
-                match random.below(3) {
-                    0 => {}
-                    1 => write.apply_to(&mut file.durable, |_| true),
-                    _ => write.apply_to(&mut file.durable, |_| random.below(2) == 0),
-                }
-            }
-            file.seen = file.durable.clone();
-        }
-        let changed = std::mem::take(&mut left.names_changed);
-        let mut kept = random.below(changed.len() as u64 + 1) as usize;
-        // A rename is two entries and atomic: never keep the loss of the old name without the new one.
-        let splits_rename = |kept: usize| {
-            kept > 0
-                && changed.get(kept).is_some_and(|(_, index)| index.is_some())
-                && changed[kept - 1].1.is_none()
-                && changed[kept - 1].0.strip_suffix(".new").is_some()
-        };
-        if splits_rename(kept) {
-            kept -= 1;
-        }
-        for (name, index) in changed.into_iter().take(kept) {
-            left.keep_name(&name, index);
-        }
-        left.names = left.durable_names.clone();
-        left.restarted(random)
-    }
-
-    fn killed(&mut self) -> State {
-        let mut random = Random::new(self.random.next());
-        let mut left = self.clone();
-        for (index, write) in std::mem::take(&mut left.in_flight).into_values() {
-            if random.below(2) == 0 {
-                let file = &mut left.files[index];
-                write.apply_to(&mut file.seen, |_| true);
-                file.unflushed.push(write);
-            }
-        }
-        left.restarted(random)
-    }
-
-    /// The same disk under a new process: no lock, no faults, no events yet.
-    fn restarted(mut self, random: Random) -> State {
-        self.crash_image = None;
-        self.crash_at = None;
-        self.locked = false;
-        self.fail_writes = 0;
-        self.fail_flushes = 0;
-        self.full = false;
-        self.events = Vec::new();
-        self.random = random;
-        self
-    }
-}
-
-impl Write {
-    /// Puts the sectors that `keeps` chooses into `target`, which grows as needed.
-    fn apply_to(&self, target: &mut Vec<u8>, mut keeps: impl FnMut(usize) -> bool) {
-        for (index, sector) in self.bytes.chunks(SECTOR_BYTES).enumerate() {
-            if !keeps(index) {
-                continue;
-            }
-            let start = self.offset as usize + index * SECTOR_BYTES;
-            let end = start + sector.len();
-            if target.len() < end {
-                target.resize(end, 0);
-            }
-            target[start..end].copy_from_slice(sector);
-        }
     }
 }

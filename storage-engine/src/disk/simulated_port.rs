@@ -49,11 +49,23 @@ impl SimulatedPort {
     }
 
     pub(super) fn open_segment(&mut self, segment: u32, name: &str) -> Result<(), Error> {
+        if self.segments.contains_key(&segment) {
+            return Ok(());
+        }
+        self.disk.open()?;
         if self.disk.length(name).is_none() {
             self.disk.create(name)?;
         }
         self.segments.insert(segment, name.to_owned());
         Ok(())
+    }
+
+    pub(super) fn register_segment(&mut self, segment: u32) -> Result<(), Error> {
+        self.disk.register(&self.segments[&segment])
+    }
+
+    pub(super) fn reserve_segment(&mut self, segment: u32, end: u32) -> Result<(), Error> {
+        self.disk.reserve(&self.segments[&segment], end as u64)
     }
 
     pub(super) fn close_segment(&mut self, segment: u32) {
@@ -141,7 +153,9 @@ impl SimulatedPort {
             Step::FlushFolder => (self.disk.flush_folder(folder_of(&operation.file)), None),
             Step::Read { offset, length } => {
                 let operation = self.under_way.remove(index);
-                let result = self.disk.read_at(&operation.file, offset, length).map(Done::Read);
+                let opened = self.disk.open();
+                let result = opened.and_then(|()| self.disk.read_at(&operation.file, offset, length));
+                let result = result.map(Done::Read);
                 self.done.push_back(Completion { token: operation.token, result });
                 return true;
             }

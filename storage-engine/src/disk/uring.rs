@@ -4,10 +4,12 @@
 //! of the folder. Buffers and segments are registered. The chain breaks at the first failure or short write,
 //! which is reported as an error and never retried: the page cache may lie after it.
 
+mod setup;
+
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -16,11 +18,12 @@ use io_uring::squeue::{Entry, Flags};
 use io_uring::{IoUring, opcode, types};
 
 use super::buffer::Buffer;
-use super::files::{FILE_MODE, error_of, io_error, open_folder};
+use super::files::{FILE_MODE, error_of, io_error, open_folder, reserve};
 use super::port::{Completion, Done, ReadPart};
 use crate::error::Error;
 use crate::limits::{BLOCK_BYTES, READ_FILES_MAX, READS_IN_FLIGHT_MAX, ZERO_WRITE_BYTES};
 use crate::log::segment_file;
+use setup::{advise_random, new_event, new_ring, register};
 
 /// Submission entries: two for each batch in flight, the zeroing, and the reads.
 const ENTRIES: u32 = 512;
@@ -47,10 +50,13 @@ pub(super) struct Uring {
     zeroes: Option<Buffer>,
     buffers_registered: bool,
     submitted: usize,
+    /// Why nothing the ring says counts any more.
+    broken: Option<Error>,
 }
 
 struct Segment {
-    slot: u32,
+    /// Its place among the ring's files, once it has one.
+    slot: Option<u32>,
     name: Rc<str>,
     file: File,
 }
@@ -127,6 +133,7 @@ impl Uring {
             zeroes: None,
             buffers_registered,
             submitted: 0,
+            broken: None,
         })
     }
 
@@ -143,31 +150,47 @@ impl Uring {
     }
 
     pub(super) fn open_segment(&mut self, segment: u32, name: &str) -> Result<(), Error> {
+        if self.segments.contains_key(&segment) {
+            return Ok(());
+        }
         let path = self.root.join(name);
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(FILE_MODE);
-        let file = match options.custom_flags(libc::O_DIRECT).open(&path) {
+        let file = self.open_file(name, || match options.custom_flags(libc::O_DIRECT).open(&path) {
             // A file system without direct I/O; the flush makes the write durable there too.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => options.custom_flags(0).open(&path),
             opened => opened,
-        };
-        let file = file.map_err(|error| io_error("open", name, &error))?;
+        })?;
+        self.segments.insert(segment, Segment { slot: None, name: name.into(), file });
+        Ok(())
+    }
+
+    pub(super) fn register_segment(&mut self, segment: u32) -> Result<(), Error> {
+        let opened = self.segments.get_mut(&segment).expect("opened before");
+        if opened.slot.is_some() {
+            return Ok(());
+        }
         let slot = self.slots.iter().position(|taken| !taken).expect("fewer batches than segment slots");
-        let opened = Segment { slot: slot as u32, name: name.into(), file };
         self.ring
             .submitter()
-            .register_files_update(opened.slot, &[opened.file.as_raw_fd()])
-            .map_err(|error| io_error("register", name, &error))?;
+            .register_files_update(slot as u32, &[opened.file.as_raw_fd()])
+            .map_err(|error| io_error("register", &opened.name, &error))?;
         self.slots[slot] = true;
-        self.segments.insert(segment, opened);
+        opened.slot = Some(slot as u32);
         Ok(())
+    }
+
+    pub(super) fn reserve_segment(&mut self, segment: u32, end: u32) -> Result<(), Error> {
+        let Segment { name, file, .. } = &self.segments[&segment];
+        reserve(file, name, end as u64)
     }
 
     pub(super) fn close_segment(&mut self, segment: u32) {
         let Some(closed) = self.segments.remove(&segment) else { return };
-        self.slots[closed.slot as usize] = false;
+        let Some(slot) = closed.slot else { return };
+        self.slots[slot as usize] = false;
         // A slot that keeps its old file is harmless: it is overwritten at its next use.
-        let _ = self.ring.submitter().register_files_update(closed.slot, &[-1]);
+        let _ = self.ring.submitter().register_files_update(slot, &[-1]);
     }
 
     pub(super) fn write(
@@ -178,8 +201,7 @@ impl Uring {
         buffer: Buffer,
         flush_folder: bool,
     ) {
-        let Segment { slot, name, .. } = &self.segments[&segment];
-        let (file, name) = (types::Fixed(*slot), name.clone());
+        let (file, name) = self.registered(segment);
         let (address, length) = (buffer.address(), buffer.length as u32);
         let write = match buffer.registered {
             Some(index) if self.buffers_registered => {
@@ -202,8 +224,7 @@ impl Uring {
     }
 
     pub(super) fn zero(&mut self, token: u64, segment: u32, offset: u32, length: usize) {
-        let Segment { slot, name, .. } = &self.segments[&segment];
-        let (file, name) = (types::Fixed(*slot), name.clone());
+        let (file, name) = self.registered(segment);
         let zeroes = self.zeroes.get_or_insert_with(|| Buffer::new(ZERO_WRITE_BYTES, None)).address();
         let length = length.next_multiple_of(BLOCK_BYTES);
         let writes = length.div_ceil(ZERO_WRITE_BYTES);
@@ -231,12 +252,19 @@ impl Uring {
         }
     }
 
+    fn registered(&self, segment: u32) -> (types::Fixed, Rc<str>) {
+        let Segment { slot, name, .. } = &self.segments[&segment];
+        (types::Fixed(slot.expect("registered before it is written")), name.clone())
+    }
+
     /// Enters the kernel only when there is something to hand over.
     pub(super) fn submit(&mut self) -> Result<usize, Error> {
-        if self.ring.submission().is_empty() {
-            return Ok(0);
+        if !self.ring.submission().is_empty() {
+            self.enter()?;
         }
-        self.enter()?;
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
+        }
         Ok(std::mem::take(&mut self.submitted))
     }
 
@@ -336,7 +364,8 @@ impl Uring {
                 return;
             }
             drop(queue);
-            // A refusal here leaves the queue as it is; what stands in it is tried again.
+            // A refusal leaves the queue as it is; what stands in it is tried again. A failure is kept, and told by
+            // `submit` before anything more is acknowledged.
             let _ = self.enter();
         }
     }
@@ -353,9 +382,10 @@ impl Uring {
     }
 
     fn enter(&mut self) -> Result<(), Error> {
+        let queued = self.ring.submission().len();
         loop {
             match self.ring.submit() {
-                Ok(_) => return Ok(()),
+                Ok(taken) => return self.judge(queued, taken),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The kernel is short of memory or of completion space: what is queued goes with a later turn.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY)) => {
@@ -366,13 +396,40 @@ impl Uring {
         }
     }
 
+    /// A chain of which only some entries were taken is two chains: its flush would not wait for its write, and say that
+    /// it is durable. So nothing counts after that.
+    fn judge(&mut self, queued: usize, taken: usize) -> Result<(), Error> {
+        if taken >= queued {
+            return Ok(());
+        }
+        let error = Error::Io { operation: "submit all to", file: "io_uring".into(), code: libc::EAGAIN };
+        Err(self.broken.get_or_insert(error).clone())
+    }
+
+    /// Opens a file. Where no descriptor is left, segments that are open for reads to come give theirs up.
+    fn open_file(&mut self, name: &str, mut open: impl FnMut() -> io::Result<File>) -> Result<File, Error> {
+        loop {
+            let error = match open() {
+                Ok(file) => return Ok(file),
+                Err(error) => io_error("open", name, &error),
+            };
+            let idle = self.read_files.iter().find(|(_, file)| Rc::strong_count(file) == 1);
+            let Some(idle) = idle.map(|(place, _)| *place) else { return Err(error) };
+            if error != Error::NoDescriptors {
+                return Err(error);
+            }
+            self.read_files.remove(&idle);
+        }
+    }
+
     /// A segment opened for reading, kept open for the reads to come.
     fn read_file(&mut self, journal: u16, segment: u32) -> Result<Rc<ReadFile>, Error> {
         if let Some(file) = self.read_files.get(&(journal, segment)) {
             return Ok(file.clone());
         }
         let name = segment_file(journal, segment);
-        let file = File::open(self.root.join(&name)).map_err(|error| io_error("open", &name, &error))?;
+        let path = self.root.join(&name);
+        let file = self.open_file(&name, || File::open(&path))?;
         advise_random(&file);
         if self.read_files.len() >= READ_FILES_MAX
             && let Some(other) = self.read_files.keys().next().copied()
@@ -400,9 +457,11 @@ impl Operation {
             }
         };
         let Ok(count) = usize::try_from(result) else { return Some(error_of(operation, name, -result)) };
-        // A short write is a failed one: what stands on the disk is not known.
         let is_short = expected.is_some_and(|expected| expected != count);
-        is_short.then(|| error_of(operation, name, libc::EIO))
+        // A short write is a failed one: what stands on the disk is not known. Of zeroes nothing depends on it, and
+        // what cuts them short is the end of the room.
+        let code = if matches!(self.kind, Kind::Zero { .. }) { libc::ENOSPC } else { libc::EIO };
+        is_short.then(|| error_of(operation, name, code))
     }
 }
 
@@ -430,50 +489,6 @@ impl Drop for Uring {
     }
 }
 
-/// Cooperative task running where the kernel knows it (5.19, 6.0): fewer interruptions of the shard.
-fn new_ring() -> io::Result<IoUring> {
-    let mut builder = IoUring::builder();
-    builder.setup_cqsize(ENTRIES * 4).setup_coop_taskrun().setup_taskrun_flag().setup_single_issuer();
-    match builder.build(ENTRIES) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            IoUring::builder().setup_cqsize(ENTRIES * 4).build(ENTRIES)
-        }
-        built => built,
-    }
-}
-
-fn new_event() -> io::Result<OwnedFd> {
-    #[allow(unsafe_code)]
-    // SAFETY: takes no memory of ours.
-    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    #[allow(unsafe_code)]
-    // SAFETY: a descriptor just made, owned by nobody else.
-    let event = unsafe { OwnedFd::from_raw_fd(fd) };
-    Ok(event)
-}
-
-fn register(ring: &IoUring, buffers: &[Buffer]) -> bool {
-    let vectors: Vec<libc::iovec> = buffers
-        .iter()
-        .map(|buffer| libc::iovec { iov_base: buffer.address().cast(), iov_len: buffer.capacity() })
-        .collect();
-    #[allow(unsafe_code)]
-    // SAFETY: the buffers live in the port or in an operation. Those in the port are freed after the ring at
-    // the latest with the process's other fields; registration pins their pages, so the kernel never writes
-    // to memory that was given to somebody else.
-    let registered = unsafe { ring.submitter().register_buffers(&vectors) };
-    registered.is_ok()
-}
-
-fn advise_random(file: &File) {
-    #[allow(unsafe_code)]
-    // SAFETY: takes a descriptor and numbers, no memory of ours. Advice: a refusal changes nothing.
-    let _ = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -499,6 +514,7 @@ mod tests {
         let [mut buffer] = buffers;
         let name = segment_file(0, 1);
         uring.open_segment(1, &name).expect("opened");
+        uring.register_segment(1).expect("registered");
         for round in 0..3u8 {
             buffer.bytes_mut().fill(round);
             buffer.length = 4096;
@@ -526,10 +542,15 @@ mod tests {
             assert!(is_readable(uring.event_fd()), "nothing ended within a second");
         }
         ended.sort_by_key(|completion| completion.token);
+        assert_eq!(uring.submit(), Ok(0));
         assert!(matches!(ended[0].result, Ok(Done::Zeroed)));
         assert!(matches!(&ended[1].result, Ok(Done::Read(bytes)) if *bytes == [1; 10]));
         assert!(matches!(&ended[2].result, Err(Error::Io { operation: "open", .. })));
         assert_eq!(std::fs::metadata(root.join(&name)).expect("there").len(), 3 * 4096 + (2 << 20));
+        // Once a chain was taken in part, every submission says so.
+        assert_eq!(uring.judge(3, 3), Ok(()));
+        assert!(uring.judge(3, 2).is_err());
+        assert!(uring.submit().is_err() && uring.submit().is_err());
         drop(uring);
         std::fs::remove_dir_all(&root).expect("removed");
     }

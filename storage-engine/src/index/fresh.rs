@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::Stored;
+use super::sorted::SortedRows;
 use crate::log::{Op, OpKind};
 use crate::row::StoredRow;
 
-/// Bytes a row is taken to cost with its places in the two trees.
+/// Bytes a row is taken to cost with its place in the list of changes.
 const ROW_COST_BYTES: usize = 200;
 /// Bytes a value is taken to cost beside key and value.
 const VALUE_COST_BYTES: usize = 100;
@@ -16,7 +17,7 @@ const VALUE_COST_BYTES: usize = 100;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FreshAccount {
     /// By collection and item; tombstones included.
-    pub(crate) rows: BTreeMap<(u32, u32), StoredRow>,
+    pub(crate) rows: SortedRows,
     /// Change, collection, item of every row of this part, at its latest change.
     pub(crate) changes: BTreeSet<(u64, u32, u32)>,
     /// None is a deletion that hides an older layer's value.
@@ -47,7 +48,7 @@ impl Fresh {
         match op.kind {
             OpKind::Row(row) => {
                 let (collection, item) = row.key();
-                if let Some(old) = account.rows.insert(row.key(), row) {
+                if let Some(old) = account.rows.insert(row) {
                     account.changes.remove(&(old.change(), collection, item));
                 } else {
                     self.bytes += ROW_COST_BYTES;
@@ -71,10 +72,11 @@ impl Fresh {
         for (id, older) in &older.accounts {
             let account = self.accounts.entry(*id).or_default();
             account.highest_change = account.highest_change.max(older.highest_change);
-            for (key, row) in &older.rows {
-                if !account.rows.contains_key(key) {
-                    account.rows.insert(*key, *row);
-                    account.changes.insert((row.change(), key.0, key.1));
+            for row in older.rows.iter() {
+                let (collection, item) = row.key();
+                if account.rows.get(row.key()).is_none() {
+                    account.rows.insert(*row);
+                    account.changes.insert((row.change(), collection, item));
                 }
             }
             for (key, value) in &older.values {
@@ -85,7 +87,7 @@ impl Fresh {
     }
 
     pub(crate) fn row(&self, account: u64, collection: u32, item: u32) -> Option<&StoredRow> {
-        self.accounts.get(&account)?.rows.get(&(collection, item))
+        self.accounts.get(&account)?.rows.get((collection, item))
     }
 
     /// What this part says of a key; none when it knows nothing of it.
@@ -99,7 +101,8 @@ impl FreshAccount {
     pub(crate) fn changes_after(&self, after: u64) -> impl Iterator<Item = &StoredRow> {
         let from = (Bound::Excluded((after, u32::MAX, u32::MAX)), Bound::Unbounded);
         let keys = self.changes.range(from);
-        keys.map(|(_, collection, item)| &self.rows[&(*collection, *item)])
+        let row = |&(_, collection, item): &(u64, u32, u32)| self.rows.get((collection, item));
+        keys.map(move |key| row(key).expect("every listed row is there"))
     }
 
     /// Values whose key is at or above `from`.

@@ -5,8 +5,9 @@ use std::iter::Peekable;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::cursor::{RowCursor, merge_rows};
 use super::fresh::Fresh;
-use super::read::{RowCursor, Values, merge_rows};
+use super::read::Values;
 use super::run::Run;
 use super::run_writer::{RunName, RunWriter};
 use crate::disk::Disk;
@@ -86,10 +87,10 @@ pub(crate) fn merge(disk: &Disk, input: &MergeInput<'_>) -> Result<(), Error> {
 fn row_cursors<'a>(input: &MergeInput<'a>, account: u64) -> Vec<RowCursor<'a>> {
     let mut cursors = Vec::with_capacity(input.runs.len() + 1);
     if let Some(fresh) = input.frozen.accounts.get(&account) {
-        cursors.push(RowCursor::tree(fresh.rows.range(..)));
+        cursors.push(RowCursor::fresh(fresh.rows.range((0, 0), (u32::MAX, u32::MAX))));
     }
     for run in input.runs {
-        cursors.extend(run.account(account).map(|entry| RowCursor::Slice(run.rows(entry))));
+        cursors.extend(run.account(account).map(|entry| RowCursor::run(run, entry, 0..entry.rows_count())));
     }
     cursors
 }
@@ -169,7 +170,7 @@ mod tests {
             most = most.max(runs.len());
         }
         let live: u64 = runs.iter().map(|run| run.bytes()).sum();
-        let all_rows: usize = runs.iter().map(|run| run.rows(&run.accounts()[0]).len()).sum();
+        let all_rows: usize = runs.iter().map(|run| run.accounts()[0].rows_count()).sum();
         assert_eq!(all_rows as u64, count * rows);
         assert!(most <= RUNS_MAX, "{most} runs");
         assert!(written < live * 8, "{written} bytes written for {live}");

@@ -1,5 +1,6 @@
 //! The index: what the log's frames add up to, as layers of which the newest wins.
 
+mod cursor;
 mod fresh;
 mod manifest;
 mod merge;
@@ -8,6 +9,7 @@ mod pending;
 mod read;
 mod run;
 mod run_writer;
+mod sorted;
 
 pub(crate) use fresh::Fresh;
 pub(crate) use manifest::{Manifest, ManifestPartition, manifest_file};

@@ -7,6 +7,7 @@ use super::fresh::Fresh;
 use super::pending::Pending;
 use super::read::Layers;
 use super::run::Run;
+use crate::error::Error;
 use crate::log::Op;
 
 /// An account's change numbers.
@@ -48,6 +49,11 @@ impl Partition {
 
     pub(crate) fn layers(&self) -> Layers<'_> {
         Layers { fresh: &self.fresh, frozen: self.frozen.as_deref(), runs: &self.runs }
+    }
+
+    /// What a read found rotten, if one did.
+    pub(crate) fn rot(&self) -> Option<&Error> {
+        self.runs.iter().find_map(|run| run.rot())
     }
 
     /// The account's applied change number; 0 when it has none.

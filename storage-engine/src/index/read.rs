@@ -1,10 +1,10 @@
 //! Reading through the layers: fresh over frozen over runs, newest first; the newest that knows a key wins.
 
-use std::collections::btree_map;
 use std::iter::Peekable;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::cursor::{RowCursor, merge_rows};
 use super::fresh::{Fresh, FreshAccount};
 use super::run::{AccountEntry, Run};
 use crate::row::{Change, Row, StoredRow};
@@ -22,12 +22,6 @@ pub(crate) struct Layers<'a> {
 enum Layer<'a> {
     Fresh(&'a FreshAccount),
     Run(&'a Run, &'a AccountEntry),
-}
-
-/// Rows of one account in one layer, by collection and item.
-pub(super) enum RowCursor<'a> {
-    Slice(&'a [StoredRow]),
-    Tree(Peekable<btree_map::Range<'a, (u32, u32), StoredRow>>),
 }
 
 /// Keys ascending with their values; none for a deletion.
@@ -64,34 +58,39 @@ impl<'a> Layers<'a> {
         limit: usize,
         out: &mut Vec<Row>,
     ) {
-        let mut cursors: Vec<RowCursor<'a>> =
-            self.of(account).filter_map(|layer| layer.cursor(collection, from)).collect();
         if limit == 0 {
             return;
         }
-        if let [RowCursor::Slice(rows)] = cursors.as_slice() {
-            let live = rows.iter().filter_map(StoredRow::live_row).copied();
-            out.extend(live.take(limit));
+        let mut cursors: Vec<RowCursor<'a>> =
+            self.of(account).filter_map(|layer| layer.cursor(collection, from)).collect();
+        let full = out.len().saturating_add(limit);
+        // Growing step by step would copy what was read, and touch new memory, several times over.
+        out.reserve(cursors.iter().map(RowCursor::rows_max).max().unwrap_or(0).min(limit));
+        if let [cursor] = cursors.as_mut_slice() {
+            cursor.copy_live(full, out);
             return;
         }
-        let full = out.len().saturating_add(limit);
         merge_rows(&mut cursors, |row| {
             out.extend(row.live_row());
             if out.len() < full { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
     }
 
-    /// Appends rows that changed after `after`, by change, at most `limit`.
+    /// Appends rows that changed after `after`, by change, at most `limit` and what shares the last one's change
+    /// number: the next page begins after that number.
     ///
     /// All of an account's changes in a younger layer are above those in an older one, so the layers' lists follow
     /// one another; an entry counts when no younger layer knows its row.
     pub(crate) fn changes(&self, account: u64, after: u64, limit: usize, out: &mut Vec<Change>) {
+        if limit == 0 {
+            return;
+        }
         let layers: Vec<Layer<'a>> = self.of(account).collect();
         let full = out.len().saturating_add(limit);
         for (index, layer) in layers.iter().enumerate().rev() {
             let younger = &layers[..index];
             layer.changes_after(after, &mut |row| {
-                if out.len() >= full {
+                if out.len() >= full && out.last().is_some_and(|last| last.row.change != row.change()) {
                     return ControlFlow::Break(());
                 }
                 if !younger.iter().any(|layer| layer.knows(row.key())) {
@@ -144,28 +143,23 @@ impl<'a> Layers<'a> {
 impl<'a> Layer<'a> {
     /// A cursor over a collection's rows from an item on; none when there are none.
     fn cursor(self, collection: u32, from: u32) -> Option<RowCursor<'a>> {
-        match self {
+        let mut cursor = match self {
             Layer::Fresh(account) => {
-                let range = account.rows.range((collection, from)..=(collection, u32::MAX));
-                let mut cursor = RowCursor::tree(range);
-                cursor.peek().is_some().then_some(cursor)
+                RowCursor::fresh(account.rows.range((collection, from), (collection, u32::MAX)))
             }
             Layer::Run(run, entry) => {
-                let rows = run.rows(entry);
-                let start = rows.partition_point(|row| row.key() < (collection, from));
-                let rows = &rows[start..];
-                let rows = &rows[..rows.partition_point(|row| row.key().0 == collection)];
-                (!rows.is_empty()).then_some(RowCursor::Slice(rows))
+                let start = run.rows_before(entry, (collection, from));
+                let end = run.rows_up_to(entry, (collection, u32::MAX));
+                RowCursor::run(run, entry, start..end)
             }
-        }
+        };
+        cursor.peek().is_some().then_some(cursor)
     }
 
     fn knows(&self, (collection, item): (u32, u32)) -> bool {
         match self {
-            Layer::Fresh(account) => account.rows.contains_key(&(collection, item)),
-            Layer::Run(run, entry) => {
-                run.rows(entry).binary_search_by_key(&(collection, item), StoredRow::key).is_ok()
-            }
+            Layer::Fresh(account) => account.rows.get((collection, item)).is_some(),
+            Layer::Run(run, entry) => run.row_of(entry, (collection, item)).is_some(),
         }
     }
 
@@ -175,9 +169,7 @@ impl<'a> Layer<'a> {
                 let _ = account.changes_after(after).try_for_each(visit);
             }
             Layer::Run(run, entry) => {
-                let (rows, changes) = (run.rows(entry), run.changes(entry));
-                let start = changes.partition_point(|index| rows[*index as usize].change() <= after);
-                let _ = changes[start..].iter().map(|index| &rows[*index as usize]).try_for_each(visit);
+                let _ = run.changes_after(entry, after).try_for_each(visit);
             }
         }
     }
@@ -186,78 +178,6 @@ impl<'a> Layer<'a> {
         match self {
             Layer::Fresh(account) => Box::new(account.values_from(from)),
             Layer::Run(run, entry) => Box::new(run.values_from(entry, from)),
-        }
-    }
-}
-
-impl<'a> RowCursor<'a> {
-    pub(super) fn tree(range: btree_map::Range<'a, (u32, u32), StoredRow>) -> Self {
-        Self::Tree(range.peekable())
-    }
-
-    fn peek(&mut self) -> Option<(u32, u32)> {
-        match self {
-            Self::Slice(rows) => rows.first().map(StoredRow::key),
-            Self::Tree(range) => range.peek().map(|(key, _)| **key),
-        }
-    }
-
-    fn next(&mut self) -> Option<&'a StoredRow> {
-        match self {
-            Self::Slice(rows) => {
-                let (first, rest) = rows.split_first()?;
-                *rows = rest;
-                Some(first)
-            }
-            Self::Tree(range) => range.next().map(|(_, row)| row),
-        }
-    }
-}
-
-/// Visits rows by collection and item, each in the version of the first (newest) cursor that has it.
-///
-/// The cursor with the least row runs until the least row of the others, so that a long stretch in one layer costs
-/// one comparison a row.
-pub(super) fn merge_rows<'a>(
-    cursors: &mut [RowCursor<'a>],
-    mut visit: impl FnMut(&'a StoredRow) -> ControlFlow<()>,
-) {
-    loop {
-        let mut least: Option<(usize, (u32, u32))> = None;
-        let mut second: Option<(u32, u32)> = None;
-        for (index, cursor) in cursors.iter_mut().enumerate() {
-            let Some(key) = cursor.peek() else { continue };
-            match least {
-                Some((_, other)) if key >= other => {
-                    second = Some(second.map_or(key, |second| second.min(key)));
-                }
-                _ => {
-                    second = least.map(|(_, other)| other);
-                    least = Some((index, key));
-                }
-            }
-        }
-        let Some((index, first)) = least else { return };
-        if second == Some(first) {
-            // The older versions are passed over; the newest stands in the first of these cursors.
-            for cursor in &mut cursors[index + 1..] {
-                if cursor.peek() == Some(first) {
-                    cursor.next();
-                }
-            }
-            let row = cursors[index].next().expect("peeked above");
-            if visit(row).is_break() {
-                return;
-            }
-            continue;
-        }
-        while let Some(key) = cursors[index].peek()
-            && second.is_none_or(|second| key < second)
-        {
-            let row = cursors[index].next().expect("peeked just now");
-            if visit(row).is_break() {
-                return;
-            }
         }
     }
 }

@@ -1,11 +1,18 @@
 //! A run: an immutable file with rows, changes and values of one partition, read in place (disk.md, "Run").
+//!
+//! Nothing of a block is given out before the block's checksum was found right, once since the run was opened. Reads
+//! have no error to give for a rotten block: they panic, after noting it for the engine, which ends (`Run::rot`).
+
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::Stored;
 use crate::disk::{Disk, Map};
 use crate::error::Error;
-use crate::limits::RUN_BLOCK_BYTES;
+use crate::limits::{POPULATE_BYTES_MAX, RUN_BLOCK_BYTES};
 use crate::row::StoredRow;
 
 /// disk.md, "Run", at the start of the file.
@@ -77,6 +84,9 @@ const _: () = assert!(FOOTER_BYTES == 128);
 const _: () = assert!(size_of::<AccountEntry>() == 48);
 const _: () = assert!(size_of::<ValueEntry>() == 16);
 
+/// Bits of a word of the map of verified blocks.
+const BLOCKS_A_WORD: usize = u64::BITS as usize;
+
 /// The folder of a partition's runs, relative to the store.
 pub(crate) fn partition_folder(partition: u16) -> String {
     format!("index/{partition:04}")
@@ -93,10 +103,14 @@ pub(crate) struct Run {
     map: Map,
     name: String,
     footer: Footer,
+    /// One bit a block: its checksum was found right.
+    verified: Box<[AtomicU64]>,
+    /// The first block that was found wrong by a read.
+    rot: OnceLock<Error>,
 }
 
 impl Run {
-    /// Maps a run and verifies its two ends and that its accounts are within it; `verify` reads the rest.
+    /// Maps a run, and verifies its two ends and its accounts; the rest is verified as it is read.
     pub(crate) fn open(disk: &Disk, store: &[u8; 16], partition: u16, run: u64) -> Result<Self, Error> {
         let name = run_file(partition, run);
         let map = disk.map(&name)?;
@@ -119,7 +133,14 @@ impl Run {
         if footer.length != map.len() as u64 || footer.run != run || !footer.is_ordered() {
             return Err(damaged(at, "a footer that describes this file"));
         }
-        let run = Self { map, name, footer };
+        let mut verified = Vec::new();
+        verified.resize_with((footer.blocks as usize).div_ceil(BLOCKS_A_WORD), AtomicU64::default);
+        let run = Self { map, name, footer, verified: verified.into(), rot: OnceLock::new() };
+        let is_covered = footer.checksums.div_ceil(RUN_BLOCK_BYTES as u64) == footer.blocks as u64;
+        if !is_covered {
+            return Err(corrupt(&run.name, at, "a checksum for every block"));
+        }
+        run.verify_range(footer.accounts as usize..footer.checksums as usize)?;
         let is_within = |entry: &AccountEntry| {
             let rows = entry.rows.saturating_add(entry.row_count as u64);
             let values = entry.values.saturating_add(entry.value_count as u64);
@@ -133,21 +154,15 @@ impl Run {
 
     /// Recomputes every block's checksum and follows every reference.
     pub(crate) fn verify(&self) -> Result<(), Error> {
-        let checksums = self.slice::<u32>(self.footer.checksums, self.footer.blocks as u64);
-        let covered = &self.map[..self.footer.checksums as usize];
-        for (index, block) in covered.chunks(RUN_BLOCK_BYTES).enumerate() {
-            if checksums.get(index) != Some(&crc32c::crc32c(block)) {
-                let offset = (index * RUN_BLOCK_BYTES) as u64;
-                return Err(corrupt(&self.name, offset, "a block with the checksum written for it"));
-            }
-        }
-        let end = self.footer.checksums as usize + checksums.len() * 4;
+        (0..self.footer.blocks as usize).try_for_each(|block| self.verify_block(block))?;
+        let end = self.footer.checksums as usize + self.footer.blocks as usize * 4;
         if self.map[end..self.map.len() - FOOTER_BYTES].iter().any(|byte| *byte != 0) {
             return Err(corrupt(&self.name, end as u64, "zeroes up to the footer"));
         }
         let heap_bytes = self.footer.changes - self.footer.heap;
         for entry in self.accounts() {
-            let (rows, changes) = (self.rows(entry), self.changes(entry));
+            let rows = self.rows(entry, 0..entry.rows_count());
+            let changes: &[u32] = self.part(self.footer.changes, entry.rows, entry.rows_count());
             let by_change =
                 changes.iter().filter_map(|index| rows.get(*index as usize)).map(StoredRow::change);
             if !rows.is_sorted_by(|one, next| one.key() < next.key()) {
@@ -158,11 +173,23 @@ impl Run {
             }
             let is_within =
                 |value: &ValueEntry| value.heap + value.key_length as u64 + value.length as u64 <= heap_bytes;
-            if !self.value_entries(entry).iter().all(is_within) {
+            let values = self.part(self.footer.values, entry.values, entry.value_count as usize);
+            if !values.iter().all(is_within) {
                 return Err(corrupt(&self.name, self.footer.values, "values within the heap"));
             }
         }
         Ok(())
+    }
+
+    /// Brings a small run's pages in, off the path of reads, while `budget` bytes are left; takes what it uses. A
+    /// large run's are not worth the memory and the wait.
+    pub(crate) fn populate(&self, budget: &mut usize) {
+        if self.map.len() <= POPULATE_BYTES_MAX
+            && let Some(left) = budget.checked_sub(self.map.len())
+        {
+            self.map.populate();
+            *budget = left;
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -182,9 +209,14 @@ impl Run {
         self.map.len() as u64
     }
 
+    /// What a read found rotten, if one did.
+    pub(crate) fn rot(&self) -> Option<&Error> {
+        self.rot.get()
+    }
+
     /// Ascending by account.
     pub(crate) fn accounts(&self) -> &[AccountEntry] {
-        self.slice(self.footer.accounts, self.footer.account_count)
+        self.part(self.footer.accounts, 0, self.footer.account_count as usize)
     }
 
     pub(crate) fn account(&self, account: u64) -> Option<&AccountEntry> {
@@ -193,63 +225,151 @@ impl Run {
         accounts.get(index)
     }
 
-    /// The account's rows by collection and item.
-    pub(crate) fn rows(&self, entry: &AccountEntry) -> &[StoredRow] {
-        let rows: &[StoredRow] = self.slice(self.footer.rows, self.footer.row_count);
-        &rows[entry.rows as usize..][..entry.row_count as usize]
+    /// Some of the account's rows, numbered by collection and item.
+    pub(super) fn rows(&self, entry: &AccountEntry, rows: Range<usize>) -> &[StoredRow] {
+        assert!(rows.end <= entry.rows_count(), "rows of the account");
+        self.part(self.footer.rows, entry.rows + rows.start as u64, rows.len())
     }
 
-    /// The account's row indices (within its rows) by change.
-    pub(crate) fn changes(&self, entry: &AccountEntry) -> &[u32] {
-        let changes: &[u32] = self.slice(self.footer.changes, self.footer.row_count);
-        &changes[entry.rows as usize..][..entry.row_count as usize]
+    /// How many of the account's rows are below a key.
+    pub(super) fn rows_before(&self, entry: &AccountEntry, key: (u32, u32)) -> usize {
+        partition_point(entry.rows_count(), |index| self.row_at(entry, index).key() < key)
+    }
+
+    /// How many of the account's rows are below a key or at it.
+    pub(super) fn rows_up_to(&self, entry: &AccountEntry, key: (u32, u32)) -> usize {
+        partition_point(entry.rows_count(), |index| self.row_at(entry, index).key() <= key)
+    }
+
+    /// The account's rows that changed after `after`, by change.
+    pub(super) fn changes_after<'a>(
+        &'a self,
+        entry: &'a AccountEntry,
+        after: u64,
+    ) -> impl Iterator<Item = &'a StoredRow> + use<'a> {
+        let at = |number: usize| {
+            let index: &[u32] = self.part(self.footer.changes, entry.rows + number as u64, 1);
+            self.row_at(entry, index[0] as usize)
+        };
+        let start = partition_point(entry.rows_count(), |number| at(number).change() <= after);
+        (start..entry.rows_count()).map(at)
     }
 
     pub(crate) fn row(&self, account: u64, collection: u32, item: u32) -> Option<&StoredRow> {
-        let rows = self.rows(self.account(account)?);
-        let index = rows.binary_search_by_key(&(collection, item), StoredRow::key).ok()?;
-        rows.get(index)
+        self.row_of(self.account(account)?, (collection, item))
+    }
+
+    pub(super) fn row_of(&self, entry: &AccountEntry, key: (u32, u32)) -> Option<&StoredRow> {
+        let index = self.rows_before(entry, key);
+        let row = (index < entry.rows_count()).then(|| self.row_at(entry, index))?;
+        (row.key() == key).then_some(row)
     }
 
     /// What this run says of a key; none when it knows nothing of it.
     pub(crate) fn value(&self, account: u64, key: &[u8]) -> Option<Stored<'_>> {
-        let entries = self.value_entries(self.account(account)?);
-        let index = entries.binary_search_by(|entry| self.key_of(entry).cmp(key)).ok()?;
-        Some(Stored::new(self.value_of(&entries[index])))
+        let (at, value) = self.values_from(self.account(account)?, key).next()?;
+        (at == key).then(|| Stored::new(value))
     }
 
     /// Values of the account whose key is at or above `from`.
     pub(crate) fn values_from<'a>(
         &'a self,
-        entry: &AccountEntry,
+        entry: &'a AccountEntry,
         from: &[u8],
     ) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
-        let entries = self.value_entries(entry);
-        let start = entries.partition_point(|entry| self.key_of(entry) < from);
-        entries[start..].iter().map(|entry| (self.key_of(entry), self.value_of(entry)))
+        let count = entry.value_count as usize;
+        let start = partition_point(count, |index| self.key_of(self.value_at(entry, index)) < from);
+        let values = (start..count).map(|index| self.value_at(entry, index));
+        values.map(|value| (self.key_of(value), self.value_of(value)))
     }
 
-    fn value_entries(&self, entry: &AccountEntry) -> &[ValueEntry] {
-        let values: &[ValueEntry] = self.slice(self.footer.values, self.footer.value_count);
-        &values[entry.values as usize..][..entry.value_count as usize]
+    fn row_at(&self, entry: &AccountEntry, index: usize) -> &StoredRow {
+        &self.rows(entry, index..index + 1)[0]
+    }
+
+    fn value_at(&self, entry: &AccountEntry, index: usize) -> &ValueEntry {
+        &self.part(self.footer.values, entry.values + index as u64, 1)[0]
     }
 
     fn key_of(&self, entry: &ValueEntry) -> &[u8] {
         let start = (self.footer.heap + entry.heap) as usize;
-        &self.map[start..][..entry.key_length as usize]
+        self.read(start..start + entry.key_length as usize)
     }
 
     fn value_of(&self, entry: &ValueEntry) -> Option<&[u8]> {
         let start = (self.footer.heap + entry.heap) as usize + entry.key_length as usize;
-        (entry.is_live != 0).then(|| &self.map[start..][..entry.length as usize])
+        (entry.is_live != 0).then(|| self.read(start..start + entry.length as usize))
     }
 
-    /// `count` values from `offset` on. Offsets and counts were checked against the file's length at opening.
-    fn slice<T: FromBytes + Immutable>(&self, offset: u64, count: u64) -> &[T] {
-        let start = offset as usize;
-        let bytes = &self.map[start..][..count as usize * size_of::<T>()];
+    /// Some values of a section. Offsets and counts were checked against the file's length at opening.
+    fn part<T: FromBytes + Immutable>(&self, section: u64, first: u64, count: usize) -> &[T] {
+        let start = section as usize + first as usize * size_of::<T>();
+        let bytes = self.read(start..start + count * size_of::<T>());
         <[T]>::ref_from_bytes(bytes).expect("sections begin at multiples of 8 and are whole")
     }
+
+    /// Bytes of blocks whose checksums are right. The only way to what is in the run, from its opening on.
+    fn read(&self, range: Range<usize>) -> &[u8] {
+        if let Err(error) = self.verify_range(range.clone()) {
+            let error = self.rot.get_or_init(|| error);
+            panic!("{error}");
+        }
+        &self.map[range]
+    }
+
+    /// Verifies the blocks of a range that were not verified yet.
+    fn verify_range(&self, range: Range<usize>) -> Result<(), Error> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        for block in range.start / RUN_BLOCK_BYTES..=(range.end - 1) / RUN_BLOCK_BYTES {
+            let (word, bit) = bit_of(block);
+            if self.verified[word].load(Ordering::Relaxed) & bit == 0 {
+                self.verify_block(block)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn verify_block(&self, block: usize) -> Result<(), Error> {
+        let covered = &self.map[..self.footer.checksums as usize];
+        let start = block * RUN_BLOCK_BYTES;
+        let bytes = &covered[start..covered.len().min(start + RUN_BLOCK_BYTES)];
+        let checksum = self.map[covered.len() + block * 4..].first_chunk().copied().map(u32::from_le_bytes);
+        if checksum != Some(crc32c::crc32c(bytes)) {
+            return Err(corrupt(&self.name, start as u64, "a block with the checksum written for it"));
+        }
+        let (word, bit) = bit_of(block);
+        // The bytes never change: whoever sees the bit may read them, whatever else it sees.
+        self.verified[word].fetch_or(bit, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Where a block's bit is in the map of verified blocks.
+const fn bit_of(block: usize) -> (usize, u64) {
+    (block / BLOCKS_A_WORD, 1 << (block % BLOCKS_A_WORD))
+}
+
+impl AccountEntry {
+    pub(super) const fn rows_count(&self) -> usize {
+        self.row_count as usize
+    }
+}
+
+/// The first of `count` numbers that is not `before`, all numbers that are coming first.
+fn partition_point(count: usize, mut before: impl FnMut(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low.midpoint(high);
+        if before(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
 }
 
 impl Footer {

@@ -31,6 +31,8 @@ pub(crate) struct Planned {
     pub(crate) ops: Vec<Op>,
     pub(crate) bodies: Vec<(Vec<u8>, Body)>,
     pub(crate) slot: Rc<Slot>,
+    /// Transactions with nothing to write that saw this one.
+    pub(crate) followers: Vec<Rc<Slot>>,
 }
 
 #[derive(Debug)]
@@ -105,8 +107,9 @@ impl Log {
     }
 
     /// Where a frame of `length` bytes would stand; `TooLarge` when no segment can hold it, `Full` when the disk
-    /// has no room there. Takes that room, and nothing else unless `push` follows.
-    pub(crate) fn place(&mut self, length: usize) -> Result<Position, Error> {
+    /// has no room there, `NoDescriptors` when the segment cannot be opened. Takes room and descriptor, and nothing
+    /// else unless `push` follows.
+    pub(crate) fn place(&mut self, port: &mut Port, length: usize) -> Result<Position, Error> {
         let padded = length.next_multiple_of(BLOCK_BYTES);
         if padded > self.options.segment_bytes as usize {
             return Err(Error::TooLarge);
@@ -115,7 +118,7 @@ impl Log {
         // The batch is padded to a block, so that is what must fit.
         let block = place.offset() - place.offset() % BLOCK_BYTES as u32;
         let bytes = (place.offset() - block + length as u32).next_multiple_of(BLOCK_BYTES as u32);
-        self.segments.reserve(Position::new(place.segment(), block), bytes)?;
+        self.segments.reserve(port, Position::new(place.segment(), block), bytes)?;
         Ok(place)
     }
 
@@ -162,9 +165,10 @@ impl Log {
                 break;
             }
             let Some(buffer) = port.buffer(bytes as usize) else { break };
+            // Before the batch leaves the queue: after a failure here its transactions are told.
+            let flush_folder = self.segments.begin_write(port, batch.start, bytes)?;
             let batch = self.gathering.pop_front().expect("looked at above");
             let buffer = self.encode(&batch, buffer);
-            let flush_folder = self.segments.begin_write(port, batch.start, bytes)?;
             let token = self.next_token;
             self.next_token += 1;
             port.write(token, batch.start.segment(), batch.start.offset(), buffer, flush_folder);
@@ -244,6 +248,12 @@ impl Log {
     pub(crate) fn abandon(&mut self) -> Vec<Planned> {
         let flying = self.flying.drain(..).map(|flight| flight.batch);
         flying.chain(self.gathering.drain(..)).flat_map(|batch| batch.frames).collect()
+    }
+
+    /// The last transaction on its way.
+    pub(crate) fn last(&mut self) -> Option<&mut Planned> {
+        let flying = self.flying.back_mut().map(|flight| &mut flight.batch);
+        self.gathering.back_mut().or(flying).and_then(|batch| batch.frames.last_mut())
     }
 
     pub(crate) fn is_idle(&self) -> bool {

@@ -181,6 +181,7 @@ mod tests {
             ops: ops(),
             bodies: vec![(b"meta".to_vec(), std::sync::Arc::new(b"body".to_vec()))],
             slot: Slot::new(),
+            followers: Vec::new(),
         };
         let context = FrameContext { seed: 1, segment: 7, generation: 2, watermark: Position::START };
         let mut bytes = vec![0; planned.length as usize];

@@ -13,6 +13,8 @@ pub(crate) struct Journal<'a> {
     /// From `checksum_seed`.
     pub(crate) seed: u32,
     pub(crate) number: u16,
+    /// What the last opening noted: behind its end only its own frames, and later ones, are good.
+    pub(crate) opened: Option<LogStart>,
 }
 
 /// The bytes of a segment from `base` on.
@@ -37,10 +39,10 @@ impl Journal<'_> {
             return Err(self.corrupt(start.end, "the segment that was written up to here"));
         }
         while let Some(segment) = loaded.take() {
-            at = segment.walk(at, self.seed, visit)?;
+            at = segment.walk(at, self, visit)?;
             // The log goes on in the next segment when its first frame follows the last one here.
             let next = self.load(segment.segment + 1, 0)?;
-            if next.as_ref().is_some_and(|next| next.first(at, self.seed).is_some()) {
+            if next.as_ref().is_some_and(|next| next.first(at, self).is_some()) {
                 loaded = next;
                 continue;
             }
@@ -97,15 +99,15 @@ impl Loaded {
     fn walk(
         &self,
         mut at: LogStart,
-        seed: u32,
+        journal: &Journal<'_>,
         visit: &mut dyn FnMut(&Frame<'_>) -> Result<(), Error>,
     ) -> Result<LogStart, Error> {
         let mut offset = if at.end.segment() == self.segment { at.end.offset() } else { 0 };
         loop {
             let block = offset.next_multiple_of(BLOCK_BYTES as u32);
             // The next frame of the same batch, or the first of the next batch.
-            let here = self.successor(offset, at, seed);
-            let Some(frame) = here.or_else(|| self.successor(block, at, seed)) else { return Ok(at) };
+            let here = self.successor(offset, at, journal);
+            let Some(frame) = here.or_else(|| self.successor(block, at, journal)) else { return Ok(at) };
             visit(&frame)?;
             let header = frame.header;
             at = LogStart { end: header.end(), number: header.number(), generation: header.generation() };
@@ -113,15 +115,19 @@ impl Loaded {
         }
     }
 
-    fn first(&self, at: LogStart, seed: u32) -> Option<Frame<'_>> {
-        self.successor(0, at, seed)
+    fn first(&self, at: LogStart, journal: &Journal<'_>) -> Option<Frame<'_>> {
+        self.successor(0, at, journal)
     }
 
     /// The frame at `offset`, if it follows what was read: the next number, behind where the last one ended, and
     /// not of an older opening. The last keeps frames behind a cut-off tail from ever coming back.
-    fn successor(&self, offset: u32, at: LogStart, seed: u32) -> Option<Frame<'_>> {
-        let frame = parse(&self.bytes, self.base, Position::new(self.segment, offset), seed)?;
+    fn successor(&self, offset: u32, at: LogStart, journal: &Journal<'_>) -> Option<Frame<'_>> {
+        let frame = parse(&self.bytes, self.base, Position::new(self.segment, offset), journal.seed)?;
         let header = &frame.header;
+        let cut = journal.opened.filter(|opened| header.position() >= opened.end);
+        if cut.is_some_and(|opened| header.generation() < opened.generation) {
+            return None;
+        }
         let follows = header.number() == at.number + 1 && header.previous() == at.end;
         (follows && header.generation() >= at.generation).then_some(frame)
     }

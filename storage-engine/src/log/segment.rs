@@ -21,8 +21,6 @@ struct Segment {
     zeroing: Option<u32>,
     /// The file is new and its name not yet durable: the first batch flushes the folder.
     is_new: bool,
-    /// Open in the port.
-    is_open: bool,
 }
 
 #[derive(Debug)]
@@ -40,17 +38,18 @@ impl Segments {
         Self { disk: disk.clone(), journal, segment_bytes, known: BTreeMap::new(), is_full: false }
     }
 
-    /// Makes sure of room on the disk for a batch before anything depends on it. Free where zeroes went ahead;
-    /// otherwise the blocks are taken from the file system now, and `Full` says that it has none.
-    pub(super) fn reserve(&mut self, start: Position, bytes: u32) -> Result<(), Error> {
+    /// Makes sure of a descriptor, and of room on the disk, for a batch before anything depends on it. Free where
+    /// the segment is open and zeroes went ahead; otherwise both are taken now, `NoDescriptors` and `Full` say that
+    /// there are none, and the segment stays open until what is placed in it was written.
+    pub(super) fn reserve(&mut self, port: &mut Port, start: Position, bytes: u32) -> Result<(), Error> {
         let end = start.offset() + bytes;
-        self.find(start.segment())?;
-        let segment = self.known.get_mut(&start.segment()).expect("found above");
+        self.open(port, start.segment())?;
+        let segment = self.known.get_mut(&start.segment()).expect("opened above");
         if end <= segment.written.max(segment.reserved) {
             return Ok(());
         }
         let step = end.next_multiple_of(RESERVE_BYTES).min(self.segment_bytes);
-        self.disk.reserve(&segment_file(self.journal, start.segment()), step as u64)?;
+        port.reserve_segment(start.segment(), step)?;
         segment.reserved = step;
         self.is_full = false;
         Ok(())
@@ -62,7 +61,7 @@ impl Segments {
         segment.zeroing.is_none() || start.offset() + bytes <= segment.written
     }
 
-    /// Opens the batch's segment if needed and notes what the batch will have written. True when the folder must
+    /// Readies the batch's segment and notes what the batch will have written. True when the folder must
     /// be flushed with it.
     pub(super) fn begin_write(
         &mut self,
@@ -70,34 +69,24 @@ impl Segments {
         start: Position,
         bytes: u32,
     ) -> Result<bool, Error> {
-        self.open(port, start.segment())?;
-        let segment = self.known.get_mut(&start.segment()).expect("opened above");
+        port.register_segment(start.segment())?;
+        let segment = self.known.get_mut(&start.segment()).expect("reserved before");
         segment.written = segment.written.max(start.offset() + bytes);
         Ok(std::mem::take(&mut segment.is_new))
     }
 
-    /// Opens a segment for writing, once.
+    /// Opens a segment for writing, once, and looks at what the disk has of it.
     fn open(&mut self, port: &mut Port, number: u32) -> Result<(), Error> {
-        self.find(number)?;
-        let segment = self.known.get_mut(&number).expect("found above");
-        if !segment.is_open {
-            port.open_segment(number, &segment_file(self.journal, number))?;
-            segment.is_open = true;
-        }
-        Ok(())
-    }
-
-    /// Looks a segment up on the disk, once. What waits to be written may stand in any number of segments, so this
-    /// opens none.
-    fn find(&mut self, number: u32) -> Result<(), Error> {
         if self.known.contains_key(&number) {
             return Ok(());
         }
-        let length = self.disk.length(&segment_file(self.journal, number))?;
+        let name = segment_file(self.journal, number);
+        let length = self.disk.length(&name)?;
+        port.open_segment(number, &name)?;
         let written = length.unwrap_or(0).min(self.segment_bytes as u64) as u32;
         let written = written - written % BLOCK_BYTES as u32;
         let is_new = length.is_none();
-        self.known.insert(number, Segment { written, reserved: 0, zeroing: None, is_new, is_open: false });
+        self.known.insert(number, Segment { written, reserved: 0, zeroing: None, is_new });
         Ok(())
     }
 
@@ -112,12 +101,14 @@ impl Segments {
         if self.is_full {
             return Ok(());
         }
-        self.open(port, head.segment())?;
         self.zero(port, head.segment(), head.offset(), &token_of);
         if self.segment_bytes - head.offset() < self.ahead() {
-            match self.open(port, head.segment() + 1) {
-                Ok(()) => self.zero(port, head.segment() + 1, 0, &token_of),
+            let next = head.segment() + 1;
+            match self.open(port, next).and_then(|()| port.register_segment(next)) {
+                Ok(()) => self.zero(port, next, 0, &token_of),
                 Err(Error::Full) => self.is_full = true,
+                // Nothing depends on it yet: the next turn tries again.
+                Err(Error::NoDescriptors) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -126,7 +117,7 @@ impl Segments {
 
     fn zero(&mut self, port: &mut Port, number: u32, from: u32, token_of: &impl Fn(u32) -> u64) {
         let ahead = self.ahead();
-        let segment = self.known.get_mut(&number).expect("opened by the caller");
+        let segment = self.known.get_mut(&number).expect("open: it is written, or was opened by the caller");
         // Half of the reserve is used up before more is written, so that zeroing comes in large steps.
         let enough = (from + ahead / 2).min(self.segment_bytes);
         if segment.zeroing.is_some() || segment.written >= enough {
@@ -161,9 +152,7 @@ impl Segments {
             if number >= needed || segment.zeroing.is_some() {
                 return;
             }
-            if segment.is_open {
-                port.close_segment(number);
-            }
+            port.close_segment(number);
             self.known.remove(&number);
         }
     }

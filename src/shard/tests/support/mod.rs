@@ -404,6 +404,7 @@ fn settings() -> Settings {
     Settings {
         hostname: "mail.example.org".to_owned(),
         default_domain: Some("example.org".to_owned()),
+        content_bytes_max: 64 << 20,
         mx: smtp(Mode::Mx),
         submission: smtp(Mode::Submission),
         lmtp: smtp(Mode::Lmtp),

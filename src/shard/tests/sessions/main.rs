@@ -1,0 +1,6 @@
+//! Sessions with their services on two shards: who may log in and stay, and what peers may make a shard
+//! hold.
+
+mod logins;
+mod rig;
+mod standing;
