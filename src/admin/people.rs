@@ -130,6 +130,10 @@ pub async fn postmaster_fault(shard: &Rc<Shard>) -> Option<String> {
     };
     match resolution {
         Ok(Resolution::Local(_)) => None,
+        Ok(Resolution::NotLocal) => Some(format!(
+            "mail to the postmaster is refused: server.postmaster is {postmaster}, whose domain is none of ours; \
+             name an account or alias of this server in the configuration file"
+        )),
         Ok(_) => Some(format!(
             "mail to the postmaster is refused: server.postmaster is {postmaster}, which is no account or alias here; \
              `angarium alias set {postmaster} ACCOUNT` makes it one"

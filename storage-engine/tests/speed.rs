@@ -9,12 +9,12 @@ use crate::support::wait;
 
 const ROWS: u32 = 100_000;
 const ROUNDS: usize = 30;
-/// The median of the rounds.
+/// For the first read, and for the median of all.
 const ENOUGH: Duration = Duration::from_millis(5);
 
-/// The median time of reading all rows into a list that has no memory yet.
+/// The time of reading all rows into a list that has no memory yet: the first and the median.
 #[allow(clippy::disallowed_methods, reason = "a measurement")]
-fn time_of_all_rows(engine: &Engine) -> Duration {
+fn time_of_all_rows(engine: &Engine) -> (Duration, Duration) {
     let mut times: Vec<Duration> = (0..ROUNDS)
         .map(|_| {
             let start = Instant::now();
@@ -25,10 +25,9 @@ fn time_of_all_rows(engine: &Engine) -> Duration {
             took
         })
         .collect();
-    println!("first {:?}", times[0]);
+    let first = times[0];
     times.sort_unstable();
-    println!("min {:?} max {:?}", times[0], times[ROUNDS - 1]);
-    times[ROUNDS / 2]
+    (first, times[ROUNDS / 2])
 }
 
 #[test]
@@ -54,6 +53,8 @@ fn all_rows_of_a_large_mailbox() {
         engine.install(done);
         let run = time_of_all_rows(&engine);
         println!("ascending {is_ascending}: fresh {fresh:?}, run {run:?}");
-        assert!(fresh < ENOUGH && run < ENOUGH, "fresh {fresh:?}, run {run:?}");
+        for took in [fresh.0, fresh.1, run.0, run.1] {
+            assert!(took < ENOUGH, "fresh {fresh:?}, run {run:?}");
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! The engine from outside: against a plain model, through crashes and damage, and in the order it promises.
 
-mod cold;
 mod crash;
 mod damage;
 mod descriptors;

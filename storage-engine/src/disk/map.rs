@@ -1,7 +1,7 @@
 //! Read-only maps of files that never change again.
 
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::Path;
 
 use memmap2::{Advice, Mmap};
@@ -32,6 +32,13 @@ impl Map {
     pub(crate) fn populate(&self) {
         if let Self::File(map) = self {
             populate(map);
+        }
+    }
+
+    /// Asks the disk for a range at once; reading it page by page would wait for each page.
+    pub(crate) fn expect_read(&self, range: Range<usize>) {
+        if let Self::File(map) = self {
+            let _ = map.advise_range(Advice::WillNeed, range.start, range.len());
         }
     }
 }

@@ -335,7 +335,9 @@ impl Run {
     fn verify_block(&self, block: usize) -> Result<(), Error> {
         let covered = &self.map[..self.footer.checksums as usize];
         let start = block * RUN_BLOCK_BYTES;
-        let bytes = &covered[start..covered.len().min(start + RUN_BLOCK_BYTES)];
+        let end = covered.len().min(start + RUN_BLOCK_BYTES);
+        self.map.expect_read(start..end);
+        let bytes = &covered[start..end];
         let checksum = self.map[covered.len() + block * 4..].first_chunk().copied().map(u32::from_le_bytes);
         if checksum != Some(crc32c::crc32c(bytes)) {
             return Err(corrupt(&self.name, start as u64, "a block with the checksum written for it"));
