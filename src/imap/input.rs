@@ -475,7 +475,7 @@ mod tests {
         drop(held);
 
         // Begun, and then the memory was gone: the rest is read past, the connection goes on.
-        input.feed(format!("d APPEND x {{8000}}\r\n").as_bytes());
+        input.feed(b"d APPEND x {8000}\r\n");
         assert!(matches!(input.take(&limits, true), Taken::Continue));
         input.feed("x".repeat(3000).as_bytes());
         let held = other(6_000);

@@ -325,7 +325,7 @@ mod tests {
         let charge = Charge::new(Some(Arc::clone(&budget)));
         let mut content = Content::new(b"Received: x\r\n", BodyKind::BinaryMime, 20 << 20, 0, charge);
         for piece in 1..=8 * 16 {
-            content.push_chunk(&[b'x'; 64 * 1024]);
+            content.push_chunk(&vec![b'x'; 64 * 1024]);
             assert_eq!(content.buffered_bytes(), budget.used());
             let needed = piece * 64 * 1024 + 13;
             let is_tight = needed <= CONTENT_DOUBLING_BYTES || budget.used() <= needed + needed / 4 + 1;
@@ -340,16 +340,16 @@ mod tests {
         let budget = Budget::new(100_000);
         let charge = Charge::new(Some(Arc::clone(&budget)));
         let mut content = Content::new(b"", BodyKind::BinaryMime, 1_000_000, 0, charge);
-        content.push_chunk(&[b'x'; 60_000]);
-        content.push_chunk(&[b'x'; 30_000]);
+        content.push_chunk(&vec![b'x'; 60_000]);
+        content.push_chunk(&vec![b'x'; 30_000]);
         assert_eq!(
             (content.fault(), budget.used()),
             (None, 90_000),
             "what is needed, where more is not to be had"
         );
-        content.push_chunk(&[b'x'; 30_000]);
+        content.push_chunk(&vec![b'x'; 30_000]);
         assert_eq!((content.fault(), budget.used()), (Some(Fault::NoMemory), 0));
-        content.push_chunk(&[b'x'; 30_000]);
+        content.push_chunk(&vec![b'x'; 30_000]);
         assert_eq!((content.buffered_bytes(), budget.used()), (0, 0));
     }
 

@@ -32,7 +32,7 @@ pub enum Charset {
     Unnamed,
     /// One we know.
     Known,
-    /// One we do not: NO [BADCHARSET] (RFC 9051 §6.4.4).
+    /// One we do not: `NO [BADCHARSET]` (RFC 9051 §6.4.4).
     Unknown,
 }
 
