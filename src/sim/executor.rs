@@ -168,8 +168,13 @@ impl Executor {
 
     /// Ends a group's tasks where they are. None of them may be the caller.
     pub fn end(&self, group: Group) {
-        let ended: Vec<Task> =
-            self.0.tasks.borrow_mut().extract_if(.., |_, task| task.group == group).map(|(_, task)| task).collect();
+        let ended: Vec<Task> = self
+            .0
+            .tasks
+            .borrow_mut()
+            .extract_if(.., |_, task| task.group == group)
+            .map(|(_, task)| task)
+            .collect();
         // What is dropped here may wake others and begin tasks.
         drop(ended);
     }
@@ -387,7 +392,7 @@ mod tests {
         let executor = Executor::new(3);
         let group = executor.group();
         let done = Rc::new(RefCell::new(Vec::new()));
-        let moment = Clock::START + Duration::from_secs(60);
+        let moment = Clock::START + Duration::from_mins(1);
         let sleeps = [("clock", executor.until(moment)), ("time", executor.sleep(30_000))];
         for (name, sleep) in sleeps {
             let (at, done) = (executor.clone(), Rc::clone(&done));
@@ -399,7 +404,7 @@ mod tests {
         while executor.is_ready() {
             executor.step();
         }
-        executor.clock().set(Clock::START - Duration::from_secs(60));
+        executor.clock().set(Clock::START - Duration::from_mins(1));
         while executor.step() != Progress::Stuck {}
         assert_eq!(*done.borrow(), [("time", 30_000), ("clock", 120_000)]);
     }

@@ -144,6 +144,11 @@ impl Conn {
         self.town.server.must_keep(&self.wire)
     }
 
+    /// Whether the store has no reason to refuse this connection's requests.
+    pub(crate) fn must_do(&self) -> bool {
+        self.must_go_on() && !self.town.server.may_refuse.get()
+    }
+
     /// An answer that is not what the protocol has.
     pub(crate) fn wrong(&self, said: &str) -> Lost {
         let what = format!("{} got {said:?} as the answer to {:?}", self.who, self.last_sent);

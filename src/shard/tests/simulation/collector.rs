@@ -53,7 +53,11 @@ async fn visit(conn: &mut Conn, name: &str) -> Result<(), Lost> {
     }
     conn.may_end = true;
     conn.send("QUIT\r\n");
-    if answer(conn).await?.starts_with("+OK") {
+    let said = answer(conn).await?;
+    if !said.starts_with("+OK") && conn.must_do() {
+        return Err(conn.wrong(&said));
+    }
+    if said.starts_with("+OK") {
         for token in &marked {
             town.ledger.borrow_mut().removed(name, *token);
         }
@@ -63,7 +67,10 @@ async fn visit(conn: &mut Conn, name: &str) -> Result<(), Lost> {
 
 async fn retrieve(conn: &mut Conn, name: &str, number: u32) -> Result<Token, Lost> {
     conn.send(&format!("RETR {number}\r\n"));
-    expect(conn, "+OK").await?;
+    let said = answer(conn).await?;
+    if !said.starts_with("+OK") {
+        return Err(if conn.must_do() { conn.wrong(&said) } else { Lost });
+    }
     let mut body = String::new();
     loop {
         let line = conn.line().await?;

@@ -96,7 +96,12 @@ impl Talk {
                 if text.starts_with("BAD") {
                     return Err(self.conn.wrong(&response));
                 }
-                return Ok(Answer { is_ok: text.starts_with("OK"), text: text.to_owned(), untagged });
+                let is_ok = text.starts_with("OK");
+                // Only two clients of one account that change the same message may get in each other's way.
+                if !is_ok && !text.contains("OVERQUOTA") && self.conn.must_do() {
+                    return Err(self.conn.wrong(&response));
+                }
+                return Ok(Answer { is_ok, text: text.to_owned(), untagged });
             }
             untagged.push(response);
         }

@@ -57,7 +57,7 @@ impl Client {
         let town = Rc::clone(&self.town);
         let mut talk = Talk::login(&town, &self.who, &self.name).await?;
         talk.command("ENABLE QRESYNC").await?;
-        self.mailbox = if town.one_in(3) { "Archive" } else { "INBOX" }.to_owned();
+        if town.one_in(3) { "Archive" } else { "INBOX" }.clone_into(&mut self.mailbox);
         if !self.select(&mut talk).await? {
             return Ok(());
         }
@@ -131,9 +131,9 @@ impl Client {
             wrong.extend(gone.map(|uid| format!("QRESYNC did not say that {uid} is gone")));
         }
         let (who, mailbox) = (&self.who, &self.mailbox);
-        self.ledger(|ledger| {
-            wrong.into_iter().for_each(|what| ledger.wrong(format!("{who}, {mailbox}: {what}")))
-        });
+        for what in wrong {
+            self.ledger(|ledger| ledger.wrong(format!("{who}, {mailbox}: {what}")));
+        }
     }
 
     /// Takes in what the server said of messages.
@@ -149,7 +149,7 @@ impl Client {
                 if let Some(token) = fetched.token {
                     ledger.is_at(&self.name, &place, token);
                 }
-                ledger.shown(&self.name, &place, fetched.modseq, fetched.flags.clone());
+                ledger.shown(&self.name, &place, fetched.modseq, &fetched.flags);
             });
             cache.flags.insert(fetched.uid, fetched.flags.clone());
             self.listed.insert(fetched.uid, fetched.modseq);
@@ -202,11 +202,10 @@ impl Client {
         self.hear_all(&answer);
         if !answer.is_ok {
             let is_refused = answer.text.contains("[OVERQUOTA]");
-            return self.ledger_ok(|ledger, name| {
-                if is_refused {
-                    ledger.refused(name, token)
-                }
-            });
+            if is_refused {
+                self.ledger(|ledger| ledger.refused(&self.name, token));
+            }
+            return Ok(());
         }
         let numbers = answer.text.split_once("[APPENDUID ").and_then(|(_, rest)| {
             let (validity, rest) = rest.split_once(' ')?;
@@ -214,15 +213,11 @@ impl Client {
         });
         let Some((validity, uid)) = numbers else { return Err(talk.conn.wrong(&answer.text)) };
         let place = (target.to_owned(), validity, uid);
-        self.ledger_ok(|ledger, name| {
-            ledger.put(name, token);
-            ledger.is_at(name, &place, token);
-            ledger.keyword(name, &place, &self.keyword, true);
-        })
-    }
-
-    fn ledger_ok(&self, act: impl FnOnce(&mut Ledger, &str)) -> Result<(), Lost> {
-        self.ledger(|ledger| act(ledger, &self.name));
+        self.ledger(|ledger| {
+            ledger.put(&self.name, token);
+            ledger.is_at(&self.name, &place, token);
+            ledger.keyword(&self.name, &place, &self.keyword, true);
+        });
         Ok(())
     }
 
@@ -236,18 +231,19 @@ impl Client {
             if self.town.one_in(2) { ".SILENT" } else { "" }
         );
         let places: Vec<Place> = some.iter().map(|uid| self.place(*uid)).collect();
-        self.ledger(|ledger| {
-            places.iter().for_each(|place| ledger.tries_keyword(&self.name, place, &self.keyword));
-        });
+        for place in &places {
+            self.ledger(|ledger| ledger.tries_keyword(&self.name, place, &self.keyword));
+        }
         let command = format!("UID STORE {} {condition}{how} ({})", set(some), self.keyword);
         let answer = self.command(talk, &command).await?;
         // RFC 7162 §3.1.3: messages that had changed meanwhile are named and left alone.
         if !answer.is_ok || answer.text.contains("[MODIFIED") {
             return Ok(());
         }
-        self.ledger_ok(|ledger, name| {
-            places.iter().for_each(|place| ledger.keyword(name, place, &self.keyword, is_set));
-        })
+        for place in &places {
+            self.ledger(|ledger| ledger.keyword(&self.name, place, &self.keyword, is_set));
+        }
+        Ok(())
     }
 
     async fn read(&mut self, talk: &mut Talk, uid: u32) -> Result<(), Lost> {
@@ -319,16 +315,17 @@ impl Client {
             return Ok(());
         }
         let places: Vec<Place> = some.iter().map(|uid| self.place(*uid)).collect();
-        self.ledger(|ledger| {
-            places.iter().for_each(|place| ledger.tries_to_take(&self.name, place, true));
-        });
+        for place in &places {
+            self.ledger(|ledger| ledger.tries_to_take(&self.name, place, true));
+        }
         if !self.command(talk, &format!("UID EXPUNGE {uids}")).await?.is_ok {
             return Ok(());
         }
         self.listed.retain(|uid, _| !some.contains(uid));
-        self.ledger_ok(|ledger, name| {
-            places.iter().for_each(|place| ledger.taken(name, place, true));
-        })
+        for place in &places {
+            self.ledger(|ledger| ledger.taken(&self.name, place, true));
+        }
+        Ok(())
     }
 }
 

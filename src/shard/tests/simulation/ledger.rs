@@ -131,14 +131,14 @@ impl Ledger {
     }
 
     /// A message as a client was shown it.
-    pub(crate) fn shown(&mut self, name: &str, place: &Place, modseq: u64, flags: BTreeSet<String>) {
+    pub(crate) fn shown(&mut self, name: &str, place: &Place, modseq: u64, flags: &BTreeSet<String>) {
         let page = self.page(name);
         let known = page.places.entry(place.clone()).or_default();
         let before = known.flags.insert(modseq, flags.clone());
         let mailbox = page.boxes.entry(place.0.clone()).or_default();
         mailbox.highest_modseq = mailbox.highest_modseq.max(modseq);
         page.highest_change = page.highest_change.max(modseq);
-        if before.as_ref().is_some_and(|before| *before != flags) {
+        if before.as_ref().is_some_and(|before| before != flags) {
             self.wrong(format!("{name}: {place:?} had {before:?} at MODSEQ {modseq} and has {flags:?}"));
         }
     }
@@ -199,7 +199,7 @@ pub(crate) fn text(token: Token) -> String {
     };
     let mut text = format!("From: <x@example.net>\r\nSubject: token-{token}-\r\n\r\n");
     for line in 0..lines {
-        text.push_str(&format!("line {line} of message {token}\r\n"));
+        text.extend([format!("line {line} of message {token}").as_str(), "\r\n"]);
         if line % 7 == 3 {
             text.push_str(".a dot first\r\n");
         }

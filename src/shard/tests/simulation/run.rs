@@ -118,7 +118,7 @@ impl Run {
             let door = if number % 3 == 1 { Door::Lmtp } else { Door::Mx };
             work(boxed(bring(Rc::clone(&self.town), number, door, 8 + below(24))));
         }
-        for number in 0..1 + below(3) as usize {
+        for number in 0..=below(3) as usize {
             work(boxed(keep(Rc::clone(&self.town), number, name(number), true, 20 + below(60))));
         }
         for (number, account) in [(10, 0), (11, 0), (12, 3)].into_iter().take(below(4) as usize) {
@@ -139,33 +139,38 @@ impl Run {
         self.executor.spawn(self.clients, work);
     }
 
-    fn note(&mut self, what: String) {
+    fn note(&mut self, what: &str) {
         self.executor.note(what.as_bytes());
         self.log.push(format!("step {}: {what}", self.executor.steps()));
     }
 
-    /// Starts on the disk as it is, with a number of shards by the seed; a start may crash too.
+    /// Starts on the disk as it is, with a number of shards by the seed; that may crash or fail too.
     fn start(&mut self) {
         let shards = 1 + self.executor.below(SHARDS_MAX) as u16;
         let disk = self.server.disk();
-        if self.executor.one_in(5) && disk.event_count() == 0 && !disk.files().is_empty() {
-            disk.crash_at(self.executor.below(60) as usize);
-        } else if self.executor.one_in(8) && !disk.files().is_empty() {
-            disk.fail_flushes(1);
+        let is_new = disk.files().is_empty();
+        let mut is_full = false;
+        match self.executor.below(9) {
+            0 | 1 if !is_new && disk.event_count() == 0 => disk.crash_at(self.executor.below(60) as usize),
+            2 if !is_new => disk.fail_flush_after(self.executor.below(30) as u32),
+            3 if !is_new => is_full = true,
+            _ => {}
         }
-        self.note(format!("start with {shards} shards"));
+        self.server.may_refuse.set(false);
+        self.server.set_full(is_full);
+        self.note(&format!("start with {shards} shards{}", if is_full { " on a full disk" } else { "" }));
         let started = self.server.start(shards);
         let image = disk.crash_image();
         if let Some(image) = image {
-            self.note("crash at the start".to_owned());
+            self.note("crash at the start");
             self.server.end(image.clone());
             self.server.put(image);
             return self.start();
         }
         match started {
-            Ok(()) => disk.fail_flushes(0),
+            Ok(()) => {}
             Err(error) => {
-                self.note(format!("no start: {error}"));
+                self.note(&format!("no start: {error}"));
                 self.server.put(disk.kill());
                 self.start();
             }
@@ -200,7 +205,7 @@ impl Run {
             town.ledger.replace(ledger);
         });
         let broken = self.town.ledger.borrow().broken.len();
-        self.note(format!("{broken} broken promises"));
+        self.note(&format!("{broken} broken promises"));
     }
 
     fn is_done(&self) -> bool {
@@ -212,10 +217,10 @@ impl Run {
         let executor = self.executor.clone();
         let ends = [End::Crash, End::CrashAtEvent, End::Kill, End::Fault, End::Stop];
         let end = ends[executor.below(ends.len() as u64) as usize];
-        let steps = 50 + executor.below(3_000);
+        let steps = 50 + executor.below(2_000);
         let disk = self.server.disk();
         self.server.slowness_ms.set(if executor.one_in(3) { 1 + executor.below(40) } else { 0 });
-        self.note(format!("to end by {end:?} after {steps} steps"));
+        self.note(&format!("to end by {end:?} after {steps} steps"));
         if matches!(end, End::CrashAtEvent) {
             disk.crash_at(disk.event_count() + executor.below(400) as usize);
         }
@@ -223,14 +228,16 @@ impl Run {
             if self.is_done() || !self.goes_on(&disk) {
                 break;
             }
-            self.disturb(&disk);
+            self.disturb();
         }
         match end {
             End::Stop => self.stop(&disk),
+            // A process that has ended by itself.
+            _ if self.server.has_failed() => {}
             End::Fault => self.fault(&disk),
             End::Crash | End::CrashAtEvent | End::Kill => {}
         }
-        disk.set_full(false);
+        self.mend();
         let found = match (disk.crash_image(), end) {
             (Some(image), _) => image,
             (None, End::Kill) => disk.kill(),
@@ -238,6 +245,11 @@ impl Run {
             (None, End::Fault) if executor.one_in(2) => disk.kill(),
             (None, _) => disk.crash(),
         };
+        self.restart(found);
+    }
+
+    /// Ends the process if it runs, and starts the next one on what it left.
+    fn restart(&mut self, found: Simulated) {
         self.server.end(found);
         self.start();
         self.verify();
@@ -245,31 +257,42 @@ impl Run {
     }
 
     /// What may happen at any time.
-    fn disturb(&mut self, disk: &Simulated) {
+    fn disturb(&mut self) {
         if !self.executor.one_in(400) {
             return;
         }
-        match self.executor.below(4) {
+        match self.executor.below(6) {
             0 => {
                 let is_full = self.executor.one_in(2);
-                disk.set_full(is_full);
-                self.note(format!("full: {is_full}"));
+                self.server.set_full(is_full);
+                self.note(&format!("full: {is_full}"));
             }
             1 => {
-                let s = self.executor.below(2 * 3600) as i64 - 3600;
+                let s = self.executor.below(2 * 3600).cast_signed() - 3600;
                 let clock = self.executor.clock();
                 let by = Duration::from_secs(s.unsigned_abs());
                 clock.set(if s < 0 { clock.now() - by } else { clock.now() + by });
                 self.server.may_close.set(true);
-                self.note(format!("clock set by {s} s"));
+                self.note(&format!("clock set by {s} s"));
             }
             2 => {
                 let ms = self.executor.below(100);
                 self.server.slowness_ms.set(ms);
-                self.note(format!("a turn takes up to {ms} ms"));
+                self.note(&format!("a turn takes up to {ms} ms"));
             }
-            _ => disk.set_full(false),
+            3 => {
+                let is_refused = self.executor.one_in(2);
+                self.server.refuse_opens(is_refused);
+                self.note(&format!("no descriptors: {is_refused}"));
+            }
+            _ => self.mend(),
         }
+    }
+
+    /// There is room again, and descriptors are.
+    fn mend(&self) {
+        self.server.set_full(false);
+        self.server.refuse_opens(false);
     }
 
     /// A write or flush fails, of the journal or of a checkpoint: the process ends if it must.
@@ -285,7 +308,7 @@ impl Run {
             }
         }
         let has_failed = self.server.has_failed();
-        self.note(format!("fault met: {has_failed}"));
+        self.note(&format!("fault met: {has_failed}"));
     }
 
     /// Sessions are told, and have some time; then what was begun is made durable.
@@ -296,7 +319,7 @@ impl Run {
                 return;
             }
         }
-        disk.set_full(false);
+        self.mend();
         self.server.hang_up();
         while !self.server.is_idle() && self.goes_on(disk) {}
     }
@@ -310,13 +333,19 @@ impl Run {
     /// a crash, and in what the offline verifier says.
     fn last_process(&mut self) {
         self.server.slowness_ms.set(0);
-        self.server.disk().set_full(false);
-        self.note("the last process".to_owned());
+        // A fault of its start may still be to come.
+        self.server.disk().fail_flush_after(u32::MAX);
+        while self.server.has_failed() {
+            self.restart(self.server.disk().crash());
+            self.server.disk().fail_flush_after(u32::MAX);
+        }
+        self.mend();
+        self.note("the last process");
         while !self.is_done() {
             assert_ne!(self.step(), Progress::Stuck, "somebody waits for ever: {}", self.log.join("\n"));
-            assert!(!self.server.has_failed(), "a disk without faults failed");
+            assert!(!self.server.has_failed(), "a disk without faults failed: {:?}", self.server.failures());
         }
-        self.note("all work is done".to_owned());
+        self.note("all work is done");
         while !self.is_quiet() {
             assert_ne!(self.step(), Progress::Stuck, "idlers wait for ever: {}", self.log.join("\n"));
         }

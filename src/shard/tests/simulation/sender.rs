@@ -83,8 +83,8 @@ async fn message(conn: &mut Conn, door: Door) -> Result<(), Lost> {
         let code = reply(conn).await?;
         match (code.as_str(), at.checked_sub(1)) {
             ("250", Some(at)) => accepted.push(&recipients[at]),
-            ("250", None) => {}
-            ("450" | "451" | "452" | "552", Some(_)) => {}
+            ("250", None) | ("452" | "552", Some(_)) => {}
+            ("450" | "451", Some(_)) if !conn.must_do() => {}
             _ => return Err(conn.wrong(&code)),
         }
     }
@@ -152,7 +152,8 @@ async fn acknowledged(conn: &mut Conn) -> Result<bool, Lost> {
     let code = reply(conn).await?;
     match code.as_str() {
         "250" => Ok(true),
-        "450" | "451" | "452" | "552" => Ok(false),
+        "452" | "552" => Ok(false),
+        "450" | "451" if !conn.must_do() => Ok(false),
         _ => Err(conn.wrong(&code)),
     }
 }

@@ -93,6 +93,8 @@ pub(crate) struct Server {
     pub(crate) slowness_ms: Rc<Cell<u64>>,
     /// Sessions may be closed by the server: the clock was set, or it stops.
     pub(crate) may_close: Cell<bool>,
+    /// The store may refuse: in the life of this process the disk was full, or there were no descriptors.
+    pub(crate) may_refuse: Cell<bool>,
 }
 
 impl Server {
@@ -105,6 +107,7 @@ impl Server {
             is_open: Cell::new(false),
             slowness_ms: Rc::default(),
             may_close: Cell::new(false),
+            may_refuse: Cell::new(false),
         })
     }
 
@@ -117,7 +120,9 @@ impl Server {
         let mut groups = Vec::new();
         let started = self.try_to_start(count, &mut groups);
         if started.is_err() {
-            groups.iter().for_each(|group| self.executor.end(*group));
+            for group in &groups {
+                self.executor.end(*group);
+            }
         }
         *self.process.borrow_mut() = Some(Rc::new(Process { groups, ..started? }));
         Ok(())
@@ -174,6 +179,12 @@ impl Server {
         self.process().is_some_and(|process| process.has_failed.get())
     }
 
+    /// Why engines were poisoned.
+    pub(crate) fn failures(&self) -> Vec<Error> {
+        let shards = self.process().map(|process| process.shards.clone()).unwrap_or_default();
+        shards.iter().filter_map(|shard| shard.engine.failed()).collect()
+    }
+
     /// Nothing is under way on any engine.
     pub(crate) fn is_idle(&self) -> bool {
         self.process().is_none_or(|process| {
@@ -203,7 +214,21 @@ impl Server {
     /// Closes what connections are left; their handlers go on.
     pub(crate) fn hang_up(&self) {
         let wires = self.process().map(|process| process.wires.take()).unwrap_or_default();
-        wires.iter().for_each(|wire| wire.cut_off(false));
+        for wire in wires {
+            wire.cut_off(false);
+        }
+    }
+
+    /// The disk is full, or is not any more.
+    pub(crate) fn set_full(&self, is_full: bool) {
+        self.disk().set_full(is_full);
+        self.may_refuse.set(self.may_refuse.get() || is_full);
+    }
+
+    /// The process has no descriptors left, or has some again.
+    pub(crate) fn refuse_opens(&self, is_refused: bool) {
+        self.disk().refuse_opens(is_refused);
+        self.may_refuse.set(self.may_refuse.get() || is_refused);
     }
 
     /// Whether a connection has to go on: its process runs, and has no reason to close it.
@@ -310,10 +335,8 @@ impl Pump {
         let is_checkpointing = Rc::new(Cell::new(false));
         loop {
             self.engine.turn();
-            if self.engine.failed().is_some() {
-                self.has_failed.set(true);
-                return std::future::pending().await;
-            }
+            // The run ends the process after this step, unless it is only looking at what is stored.
+            self.has_failed.set(self.has_failed.get() || self.engine.failed().is_some());
             if self.engine.checkpoint_due() && !is_checkpointing.replace(true) {
                 self.executor.spawn(self.group, self.clone().checkpoint(Rc::clone(&is_checkpointing)));
             }
