@@ -39,7 +39,7 @@ pub use engine::{Engine, TurnResult};
 pub use error::Error;
 pub use limits::{KEY_BYTES_MAX, ROW_DATA_BYTES, VALUE_BYTES_MAX};
 pub use options::{Options, StoreInfo};
-pub use prepare::prepare;
+pub use prepare::{prepare, shards_of};
 pub use row::{BodyRef, Change, Row};
 pub use stats::Stats;
 pub use transaction::{Body, NewBody, RowBody, Transaction};

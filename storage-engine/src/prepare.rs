@@ -46,6 +46,12 @@ pub fn prepare(disk: &Disk, options: &Options, shards: u16) -> Result<StoreInfo,
     })
 }
 
+/// The shards among which a store is divided, or `None` when there is no store. For whoever opens it for a moment and
+/// has no reason to divide it anew. Reads one small file, takes no lock.
+pub fn shards_of(disk: &Disk) -> Result<Option<u16>, Error> {
+    Ok(Store::read(disk)?.map(|store| store.shards))
+}
+
 /// The file `store` comes last: without it there is no store, and the next start makes it anew.
 fn make(disk: &Disk, options: &Options, shards: u16) -> Result<Store, Error> {
     let Options { partitions, segment_bytes, .. } = *options;

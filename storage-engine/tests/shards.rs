@@ -1,7 +1,7 @@
 //! The number of shards changes between starts: nothing moves but the index, and bodies stay where they are.
 
 use crate::support::{Model, Plan, Random, settle, wait};
-use storage_engine::{Disk, Engine, Options, Simulated, check, prepare};
+use storage_engine::{Disk, Engine, Options, Simulated, check, prepare, shards_of};
 
 fn options() -> Options {
     Options { partitions: 5, segment_bytes: 64 << 10, batch_bytes_max: 8 << 10, ..Options::default() }
@@ -14,9 +14,11 @@ fn a_store_opens_with_any_number_of_shards() {
         let disk = Disk::simulated(&simulated);
         let mut random = Random::new(seed);
         let mut plans: Vec<Plan> = Vec::new();
+        assert_eq!(shards_of(&disk), Ok(None));
         for (round, shards) in [1u16, 3, 2, 2, 5, 1, 4].into_iter().enumerate() {
             let store = prepare(&disk, &options(), shards).expect("prepared");
             assert_eq!(store.created, round == 0);
+            assert_eq!(shards_of(&disk), Ok(Some(shards)));
             let open = |shard| Engine::open(&disk, &options(), shard, shards).expect("opened");
             let engines: Vec<Engine> = (0..shards).map(open).collect();
             let model = Model::after(&plans);

@@ -457,6 +457,20 @@ class CommandLine(unittest.TestCase):
                 time.sleep(0.05)
             self.assertIn('runtime.restart_needed" settings="server.default_domain, listen"', log.read_text())
 
+    def test_the_command_line_leaves_the_shards_as_they_are(self):
+        self.init()
+        server = subprocess.Popen([str(BINARY), "--config", str(self.config), "serve", "--shards", "5"],
+                                  stderr=open(self.folder / "log", "ab"))
+        for _ in range(100):
+            if (self.folder / "store" / "control.sock").exists():
+                break
+            time.sleep(0.1)
+        server.send_signal(signal.SIGTERM)
+        self.assertEqual(server.wait(30), 0)
+        before = (self.folder / "store" / "store").read_bytes()
+        self.angarium("account", "add", "ann@example.org", "--password", "secret")
+        self.assertEqual((self.folder / "store" / "store").read_bytes(), before)
+
     def test_faults_of_the_configuration_are_named(self):
         self.config.write_text('[server]\nhostname = "x"\n\n[listen]\nimap = ["nowhere"]\n')
         said = self.angarium("config", "check", fails=78)["error"]

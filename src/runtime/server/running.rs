@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use admin::{Config, Exit, Failure};
 use shard::Shard;
-use storage_engine::{Disk, StoreInfo, prepare};
+use storage_engine::{Disk, StoreInfo, prepare, shards_of};
 
 use super::certificates;
 use super::context::{self, Plan};
@@ -35,12 +35,9 @@ impl Running {
     pub(super) fn start(config: &Config, doors: Doors) -> Result<Self, Failure> {
         // The command line may run on other cores than the server.
         let cpus = if doors == Doors::Open { cpus(config)? } else { cores() };
-        let count = match config.server.shards {
-            0 => u16::try_from(cpus.len()).unwrap_or(u16::MAX).max(1),
-            count => count,
-        };
-        doors.ready(config, count)?;
         let data = &config.server.data;
+        let count = count(config, doors, cpus.len())?;
+        doors.ready(config, count)?;
         // It holds everybody's mail. A folder that is there already stays as it is.
         let made = DirBuilder::new().recursive(true).mode(DATA_MODE).create(data);
         made.map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", data.display())))?;
@@ -116,6 +113,23 @@ impl Running {
     pub(super) fn stop(self) {
         self.shards.stop(GRACE);
     }
+}
+
+/// How many shards: as configured, or one for each core. The command line leaves a store divided as its
+/// server has it, or each of its calls would move every partition's index.
+fn count(config: &Config, doors: Doors, cpus: usize) -> Result<u16, Failure> {
+    if doors == Doors::Shut {
+        let data = &config.server.data;
+        let failed =
+            |error| Failure::new(Exit::Unavailable, format!("the store in {}: {error}", data.display()));
+        if let Some(shards) = shards_of(&Disk::folder(data)).map_err(failed)? {
+            return Ok(shards);
+        }
+    }
+    Ok(match config.server.shards {
+        0 => u16::try_from(cpus).unwrap_or(u16::MAX).max(1),
+        count => count,
+    })
 }
 
 /// The cores to run on, all of them ones that this process may use.
