@@ -29,7 +29,10 @@ fi
 
 echo "packages: installing$missing"
 sudo=""
-[[ "$(id -u)" -eq 0 ]] || sudo="sudo"
+if [[ "$(id -u)" -ne 0 ]]; then
+    command -v sudo >/dev/null || { echo "packages.sh: not root, and no sudo: have root run \`apt-get install$missing\`" >&2; exit 69; }
+    sudo="sudo"
+fi
 export DEBIAN_FRONTEND=noninteractive
 $sudo apt-get update -qq
 # Mail servers among them must not start by themselves.

@@ -8,9 +8,10 @@ cd "$(dirname "$0")/.."
 rounds="${1:-25}"
 
 cargo build --release --quiet
-export ANGARIUM="$PWD/target/release/angarium"
+target="${CARGO_TARGET_DIR:-target}"
+export ANGARIUM="$target/release/angarium"
 
-box=target/blackbox
+box="$target/blackbox"
 mkdir -p "$box"
 [[ -x $box/venv/bin/python ]] || python3 -m venv "$box/venv"
 "$box/venv/bin/python" -c 'import aioimaplib' 2>/dev/null || "$box/venv/bin/pip" install --quiet 'aioimaplib==2.0.3'

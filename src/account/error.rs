@@ -13,7 +13,7 @@ pub enum Error {
     Denied,
     /// The account has no room for it.
     OverQuota,
-    /// A bound of the account was reached: number of mailboxes, keywords or UIDs.
+    /// A bound of the account was reached: number of mailboxes, subscriptions, keywords or UIDs.
     LimitReached,
     /// The mailbox name is not one we can keep.
     InvalidName(crate::NameError),

@@ -16,6 +16,7 @@ mod account;
 mod deliver;
 mod error;
 mod flags;
+mod keywords;
 mod limits;
 mod mailbox;
 mod mailboxes;
@@ -31,7 +32,7 @@ pub use error::Error;
 pub use flags::{FlagChange, FlagMode, Flags, Keywords};
 pub use limits::{
     KEYWORD_BYTES_MAX, KEYWORDS_MAX, MAILBOX_DEPTH_MAX, MAILBOX_NAME_BYTES_MAX, MAILBOXES_MAX,
-    ROWS_PER_TRANSACTION_MAX,
+    ROWS_PER_TRANSACTION_MAX, SUBSCRIPTIONS_MAX,
 };
 pub use mailbox::{Mailbox, SpecialUse, Status};
 pub use message::{Body, Message, MessageChange, NewMessage};

@@ -6,6 +6,8 @@ pub const KEYWORDS_MAX: usize = 64;
 pub const KEYWORD_BYTES_MAX: usize = 100;
 /// Mailboxes in an account.
 pub const MAILBOXES_MAX: usize = 10_000;
+/// Subscribed names of an account: one for each mailbox, and some whose mailbox is gone.
+pub const SUBSCRIPTIONS_MAX: usize = MAILBOXES_MAX + 1_000;
 /// Bytes of a mailbox name in UTF-8, all levels together.
 pub const MAILBOX_NAME_BYTES_MAX: usize = 200;
 /// Levels of a mailbox name.

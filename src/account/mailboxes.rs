@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use base::{MailboxId, Ranges, Timestamp, Uid, UidValidity, give_way};
 use storage_engine::Transaction;
 
-use crate::limits::{MAILBOXES_MAX, ROWS_PER_TRANSACTION_MAX};
+use crate::limits::{MAILBOXES_MAX, ROWS_PER_TRANSACTION_MAX, SUBSCRIPTIONS_MAX};
 use crate::message::Message;
 use crate::record::{self, AccountRecord, MailboxRecord};
 use crate::writes::{Counting, chunks};
@@ -126,14 +126,25 @@ impl Account {
         }
         let mut names: HashSet<MailboxName> = others.into_iter().map(|(_, record)| record.name).collect();
         self.add_parents(&mut transaction, &mut names, to, now)?;
+        let mut subscribed = Vec::new();
         for (id, record) in meant {
             let Some(name) = record.name.rebased(from, to) else { continue };
             let name = name.map_err(Error::InvalidName)?;
             if names.contains(&name) {
                 return Err(Error::Exists);
             }
+            // A subscription goes with its mailbox.
+            let key = record::subscription_key(&record.name);
+            if transaction.value(self.id.0, &key).is_some() {
+                transaction.delete_value(self.id.0, &key);
+                subscribed.push(record::subscription_key(&name));
+            }
             let record = MailboxRecord { name, ..record };
             transaction.put_value(self.id.0, &record::mailbox_key(id), &record.encode());
+        }
+        // Only now: a new name may be the old one of another.
+        for key in subscribed {
+            transaction.put_value(self.id.0, &key, &[]);
         }
         transaction.commit().await?;
         Ok(())
@@ -179,6 +190,9 @@ impl Account {
             return self.settled().await;
         }
         if is_subscribed {
+            if self.values(record::SUBSCRIPTIONS).len() >= SUBSCRIPTIONS_MAX {
+                return Err(Error::LimitReached);
+            }
             transaction.put_value(self.id.0, &key, &[]);
         } else {
             transaction.delete_value(self.id.0, &key);

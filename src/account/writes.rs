@@ -5,7 +5,8 @@
 use base::{ChangeNumber, MailboxId, MessageId, Ranges, Timestamp, Uid, UidValidity, give_way};
 use storage_engine::{RowBody, Transaction};
 
-use crate::limits::{KEYWORD_BYTES_MAX, KEYWORDS_MAX, ROWS_PER_TRANSACTION_MAX};
+use crate::keywords::KeywordTable;
+use crate::limits::ROWS_PER_TRANSACTION_MAX;
 use crate::message::{Message, RowData};
 use crate::record::{self, AccountRecord, MailboxRecord};
 use crate::{Account, Error, FlagChange, FlagMode, Flags, Keywords, NewMessage, Status};
@@ -144,13 +145,17 @@ impl Account {
         now: Timestamp,
         bookmark: Option<(&str, &str)>,
     ) -> Result<Appended, Error> {
+        self.settle_keywords(messages.iter().flat_map(|message| &message.keywords)).await?;
         let mut transaction = self.engine.transaction(self.partition.0);
         let uid_validity = self.read_mailbox(&transaction, mailbox)?.uid_validity;
         let mut uids = Ranges::new();
         let mut keywords = Vec::with_capacity(messages.len());
+        let mut table = KeywordTable::default();
         for message in &messages {
-            keywords.push(self.keyword_bits(&mut transaction, &message.keywords, FlagMode::Add)?);
+            // Mail is worth more than its keywords: those without room are dropped.
+            keywords.push(table.bits(self, &mut transaction, &message.keywords, FlagMode::Add).0);
         }
+        table.write(self, &mut transaction);
         let bytes: u64 = messages.iter().map(|message| message.data.len() as u64).sum();
         let mut counting = Counting::new(self, &mut transaction, mailbox)?;
         if self.quota_bytes.is_some_and(|quota| counting.used_bytes().saturating_add(bytes) > quota) {
@@ -190,8 +195,16 @@ impl Account {
             if at > 0 {
                 give_way().await;
             }
+            if change.mode != FlagMode::Remove {
+                self.settle_keywords(change.keywords.iter()).await?;
+            }
             let mut transaction = self.engine.transaction(self.partition.0);
-            let named = self.keyword_bits(&mut transaction, &change.keywords, change.mode)?;
+            let mut table = KeywordTable::default();
+            let (named, has_room) = table.bits(self, &mut transaction, &change.keywords, change.mode);
+            if !has_room {
+                return Err(Error::LimitReached);
+            }
+            table.write(self, &mut transaction);
             let mut counting = Counting::new(self, &mut transaction, mailbox)?;
             let mut is_changed = false;
             for uid in chunk.iter() {
@@ -386,39 +399,6 @@ impl Account {
     ) -> Result<MailboxRecord, Error> {
         let value = transaction.value(self.id.0, &record::mailbox_key(id)).ok_or(Error::NotFound)?;
         MailboxRecord::decode(&value).ok_or(Error::Corrupt)
-    }
-
-    /// The bits of keyword names; new names enter the account's table, except to be removed.
-    fn keyword_bits(
-        &self,
-        transaction: &mut Transaction,
-        names: &[String],
-        mode: FlagMode,
-    ) -> Result<Keywords, Error> {
-        if names.is_empty() {
-            return Ok(Keywords::NONE);
-        }
-        let table = transaction.value(self.id.0, record::KEYWORDS);
-        let mut table = table.map(|bytes| record::decode_keywords(&bytes)).unwrap_or_default();
-        let known = table.len();
-        let mut bits = 0;
-        for name in names {
-            match table.iter().position(|have| have.eq_ignore_ascii_case(name)) {
-                Some(at) => bits |= 1 << at,
-                None if mode == FlagMode::Remove => {}
-                None if table.len() >= KEYWORDS_MAX || name.len() > KEYWORD_BYTES_MAX => {
-                    return Err(Error::LimitReached);
-                }
-                None => {
-                    bits |= 1 << table.len();
-                    table.push(name.clone());
-                }
-            }
-        }
-        if table.len() > known {
-            transaction.put_value(self.id.0, record::KEYWORDS, &record::encode_keywords(&table));
-        }
-        Ok(Keywords(bits))
     }
 }
 

@@ -22,6 +22,9 @@ pub(crate) const IMPORT_MARK_BYTES: u64 = 4096;
 pub(crate) const MAILDIR_KEYWORDS_MAX: usize = 26;
 /// Recipients of one message that a server must take (RFC 5321 §4.5.3.1.8).
 pub(crate) const RECIPIENTS_MIN: usize = 100;
+/// A message content of this size must be taken (RFC 5321 §4.5.3.1.7), in bytes; and a SIZE of 0 would say that there is
+/// no limit (RFC 1870 §4).
+pub(crate) const MESSAGE_BYTES_MIN: usize = 64 * 1024;
 /// The least fresh index a shard works with, in bytes: less, and it would write runs all the time.
 pub(crate) const FRESH_BYTES_MIN: usize = 64 * 1024;
 /// The engine's bounds of a segment, in bytes; a test compares them.

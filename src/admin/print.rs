@@ -7,11 +7,23 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-/// A line on standard output. Whoever reads it may have gone (`| head`): that is no error.
+use crate::Exit;
+
+/// A line on standard output.
 macro_rules! say {
-    ($($words:tt)*) => {{
-        let _closed = writeln!(std::io::stdout(), $($words)*);
-    }};
+    ($($words:tt)*) => {
+        written(writeln!(std::io::stdout(), $($words)*))
+    };
+}
+
+/// Whoever reads may have gone (`| head`): that is no error. An answer that cannot be written is one.
+fn written(result: std::io::Result<()>) {
+    if let Err(error) = result
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let _closed = writeln!(std::io::stderr(), "angarium: the answer cannot be written: {error}");
+        std::process::exit(Exit::Io as i32);
+    }
 }
 
 /// Prints an answer.

@@ -208,6 +208,13 @@ fn check(args: &CheckArgs, file: &Path, host: &dyn Host, is_json: bool) -> Resul
         bar.set_message(step.stage);
     })?;
     bar.finish_and_clear();
+    // What could not be read says nothing about the store.
+    let unread =
+        report.problems.iter().find(|problem| matches!(problem.error, storage_engine::Error::Io { .. }));
+    if let Some(problem) = unread {
+        let words = format!("{}; check needs to read everything: run it as the store's owner", problem.error);
+        return Err(Failure::new(Exit::Io, words));
+    }
     let is_clean = report.problems.is_empty();
     let problems: Vec<Value> = report
         .problems

@@ -143,6 +143,15 @@ impl Input {
         }
     }
 
+    /// Gives back a line that was taken for none and begins as a command does, to be taken as one.
+    pub(crate) fn put_back(&mut self, mut line: Vec<u8>) {
+        if tag(&line).is_some() {
+            line.extend_from_slice(b"\r\n");
+            line.append(&mut self.bytes);
+            self.bytes = line;
+        }
+    }
+
     /// The next command. `takes_messages` once somebody is logged in.
     pub(crate) fn take(&mut self, limits: &Limits, takes_messages: bool) -> Taken {
         if self.text.bytes.is_empty() {

@@ -80,10 +80,21 @@ pub(crate) const BODY_PIECE_BYTES: u32 = 64 * 1024;
 /// Bytes read first where only a message's header is wanted; four times as many each time they do
 /// not reach the header's end.
 pub(crate) const HEADER_READ_BYTES: u32 = 16 * 1024;
+/// Bytes of a message's header that are looked at; of a longer one this is the header, and what
+/// follows counts as body.
+pub(crate) const HEADER_BYTES_MAX: u32 = 1024 * 1024;
+/// Bytes of messages that a command looks at before others on its thread have their turn.
+pub(crate) const TURN_BYTES: usize = 64 * 1024;
+/// What looking at one row counts as, in bytes: a turn is about 1,024 rows.
+pub(crate) const ROW_COST_BYTES: usize = 64;
+/// Keys of one SEARCH that look into messages and not at their rows alone.
+pub(crate) const SEARCH_TEXT_KEYS_MAX: usize = 64;
 /// Items of one FETCH, each of which may be a whole message.
 pub(crate) const FETCH_ITEMS_MAX: usize = 200;
 /// Field names of one HEADER.FIELDS.
 pub(crate) const SECTION_FIELDS_MAX: usize = 200;
+/// Field names of all sections of one FETCH together.
+pub(crate) const FETCH_FIELDS_MAX: usize = 512;
 /// `*` and `%` in one pattern of LIST.
 pub(crate) const LIST_WILDCARDS_MAX: usize = 10;
 /// Messages read at the same time for one FETCH or SEARCH.

@@ -47,6 +47,14 @@ pub struct FlagList {
     pub keywords: Vec<String>,
 }
 
+impl FlagList {
+    fn add(&mut self, keyword: &str) {
+        if !self.keywords.iter().any(|have| have.eq_ignore_ascii_case(keyword)) {
+            self.keywords.push(keyword.to_string());
+        }
+    }
+}
+
 /// A complete command: its line with the literals in place, without the last CRLF. Messages of an
 /// APPEND are not in the text but beside it, so that they can be stored without being copied.
 #[derive(Clone, Default)]
@@ -259,20 +267,20 @@ impl<'a> Cursor<'a> {
         if self.skip(b'~') { self.counted() } else { self.literal() }
     }
 
-    /// As [`Cursor::literal8`], to keep: a message of an APPEND.
-    pub fn message(&mut self) -> Result<Arc<Vec<u8>>, ParseError> {
-        let start = self.at;
+    /// As [`Cursor::literal8`], to keep: a message of an APPEND. `None` when it has a NUL and did not
+    /// come as a `literal8`; the command is read on.
+    pub fn message(&mut self) -> Result<Option<Arc<Vec<u8>>>, ParseError> {
+        let is_any = self.skip(b'~');
         let mut ahead = self.clone();
-        let is_any = ahead.skip(b'~');
         ahead.literal_head()?;
-        let Some((_, data)) = self.attached.iter().find(|(at, _)| *at == ahead.at) else {
-            return self.literal8().map(|bytes| Arc::new(bytes.to_vec()));
+        let data = match self.attached.iter().find(|(at, _)| *at == ahead.at) {
+            Some((_, data)) => {
+                self.at = ahead.at;
+                Arc::clone(data)
+            }
+            None => Arc::new(self.counted()?.to_vec()),
         };
-        if !is_any && memchr::memchr(0, data).is_some() {
-            return Err(ParseError { at: start, expected: "a literal without NUL" });
-        }
-        self.at = ahead.at;
-        Ok(Arc::clone(data))
+        Ok(Some(data).filter(|data| is_any || memchr::memchr(0, data).is_none()))
     }
 
     fn literal_head(&mut self) -> Result<u64, ParseError> {
@@ -371,6 +379,40 @@ impl<'a> Cursor<'a> {
         Ok(flags)
     }
 
+    /// As [`Cursor::flag_list`], for APPEND: `\Recent`, which a client may have read with the message, is
+    /// not kept (RFC 3501 §2.3.2), nor are keywords that an account has no room for: the message is
+    /// worth more.
+    pub fn append_flag_list(&mut self) -> Result<FlagList, ParseError> {
+        self.open()?;
+        let mut list = FlagList::default();
+        if self.skip(b')') {
+            return Ok(list);
+        }
+        loop {
+            if self.peek() != Some(b'\\') {
+                let keyword = self.atom()?;
+                let fits = keyword.len() <= account::KEYWORD_BYTES_MAX;
+                if fits && list.keywords.len() < account::KEYWORDS_MAX {
+                    list.add(keyword);
+                }
+            } else if !self.skip_flag("\\Recent") {
+                self.flag(&mut list)?;
+            }
+            if !self.skip(b' ') {
+                return self.close().map(|()| list);
+            }
+        }
+    }
+
+    fn skip_flag(&mut self, flag: &str) -> bool {
+        let mut ahead = self.clone();
+        let is_it = ahead.skip_word(flag) && ahead.peek().is_none_or(|byte| !is_atom_char(byte));
+        if is_it {
+            self.at = ahead.at;
+        }
+        is_it
+    }
+
     /// `flag *(SP flag)`, as STORE takes it without parentheses too.
     pub fn flags(&mut self) -> Result<FlagList, ParseError> {
         let mut list = FlagList::default();
@@ -392,9 +434,7 @@ impl<'a> Cursor<'a> {
             if list.keywords.len() == account::KEYWORDS_MAX {
                 return Err(ParseError { at: start, expected: "fewer keywords" });
             }
-            if !list.keywords.iter().any(|have| have.eq_ignore_ascii_case(keyword)) {
-                list.keywords.push(keyword.to_string());
-            }
+            list.add(keyword);
             return Ok(());
         }
         // \Recent cannot be set by clients, and no flag-extension is known here (RFC 9051 §2.3.2).
@@ -521,6 +561,17 @@ mod tests {
         assert_eq!(list.flags, Flags::SEEN.with(Flags::DELETED));
         assert_eq!(list.keywords, ["$Junk"]);
         assert!(Cursor::new(b"(\\Recent)").flag_list().is_err());
+        let list = Cursor::new(b"(\\Recent \\Seen a)").append_flag_list().unwrap();
+        assert_eq!((list.flags, list.keywords.len()), (Flags::SEEN, 1));
+        assert_eq!(Cursor::new(b"()").append_flag_list(), Ok(FlagList::default()));
+        let many: String = (0..70).map(|n| ["k", &n.to_string(), " "].concat()).collect();
+        let many = ["(", &many, &"x".repeat(101), ")"].concat();
+        assert!(Cursor::new(many.as_bytes()).flag_list().is_err());
+        let list = Cursor::new(many.as_bytes()).append_flag_list().unwrap();
+        assert_eq!(list.keywords.last().map(String::as_str), Some("k63"));
+        for text in ["(\\Recently)", "(\\Seen )", "(", "( \\Seen)"] {
+            assert!(Cursor::new(text.as_bytes()).append_flag_list().is_err(), "{text}");
+        }
         assert!(Cursor::new(b"()").flag_list().unwrap().keywords.is_empty());
         assert_eq!(Cursor::new(b"\"1-feb-2026\"").date(), Ok(mime::Date { year: 2026, month: 2, day: 1 }));
         assert!(Cursor::new(b"32-Feb-2026").date().is_err());

@@ -11,9 +11,10 @@
 use std::cell::Cell;
 use std::future::{Future, pending};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use account::{Account, MailboxName};
 use base::{Budget, Closed, Drain, Handled, Next, Out, Secret, Service, Session};
@@ -177,11 +178,21 @@ impl Hand {
                 Some(drain) => Out::new(Vec::new(), drain.as_mut()),
                 None => Out::in_memory(Vec::new()),
             };
-            let handled = ready(self.handlers.handle(&mut self.session, request, &mut out));
+            let handled = patiently(self.handlers.handle(&mut self.session, request, &mut out));
             said.append(&mut out.buffer);
             match handled {
                 Handled::Reply(reply) | Handled::Move(_, reply) => self.session.reply(reply),
             }
+        }
+    }
+}
+
+/// The output of a future that waits for nothing, though it may give others their turn.
+fn patiently<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return output;
         }
     }
 }

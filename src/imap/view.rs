@@ -2,6 +2,7 @@
 //! and up to which change. 100,000 consecutive messages take a few bytes.
 
 use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use account::MailboxName;
@@ -33,8 +34,9 @@ pub struct Selected {
     pub saved_search: Ranges,
     /// Messages that are gone while the client may not be told yet (RFC 9051 §7.5.1).
     pub pending: Ranges,
-    /// How many of the account's keywords the client has been told of in a FLAGS response.
-    pub keywords_known: usize,
+    /// The account's keywords as the client was last told of them in a FLAGS response: a place in
+    /// the table may have got another name since.
+    pub keywords_known: Vec<String>,
     told: BTreeMap<ChangeNumber, Ranges>,
 }
 
@@ -50,7 +52,7 @@ impl Selected {
             is_read_only: false,
             saved_search: Ranges::new(),
             pending: Ranges::new(),
-            keywords_known: 0,
+            keywords_known: Vec::new(),
             told: BTreeMap::new(),
         }
     }
@@ -61,7 +63,8 @@ impl Selected {
     }
 
     /// The UIDs that a set of UIDs or of message sequence numbers means. Unknown UIDs are ignored
-    /// (RFC 9051 §6.4.9), unknown sequence numbers are an error; `1:*` of an empty mailbox is empty.
+    /// (RFC 9051 §6.4.9), unknown sequence numbers are an error, but for `10:*`, which always has
+    /// the last message in it; `1:*` of an empty mailbox is empty.
     pub fn resolve(&self, set: &SequenceSet, is_uid: bool) -> Result<Ranges, BadSequence> {
         let SequenceSet::Ranges(ranges) = set else { return Ok(self.saved_search.clone()) };
         let numbers = self.numbers(ranges, is_uid);
@@ -86,12 +89,15 @@ impl Selected {
 
     fn numbers(&self, ranges: &[(SequenceNumber, SequenceNumber)], is_uid: bool) -> Ranges {
         let greatest = if is_uid { self.uids.last() } else { Some(self.exists()) }.filter(|&n| n > 0);
-        let number = |end| match end {
-            SequenceNumber::Number(number) => Some(number),
-            SequenceNumber::Star => greatest,
+        // `*` is the greatest number whichever end it is; nothing lies between it and a number above it
+        // (RFC 9051 §9, `seq-range`).
+        let ends_of = |&(first, last): &(SequenceNumber, SequenceNumber)| match (first, last) {
+            (SequenceNumber::Number(a), SequenceNumber::Number(b)) => Some((a.min(b), a.max(b))),
+            (SequenceNumber::Number(number), SequenceNumber::Star)
+            | (SequenceNumber::Star, SequenceNumber::Number(number)) => greatest.map(|n| (number.min(n), n)),
+            (SequenceNumber::Star, SequenceNumber::Star) => greatest.map(|n| (n, n)),
         };
-        let known = ranges.iter().filter_map(|&(first, last)| Some((number(first)?, number(last)?)));
-        let mut ends: Vec<(u32, u32)> = known.map(|(a, b)| (a.min(b), a.max(b))).collect();
+        let mut ends: Vec<(u32, u32)> = ranges.iter().filter_map(ends_of).collect();
         // In order, each goes to the end of the set: a hostile order costs no more than a kind one.
         ends.sort_unstable();
         let mut numbers = Ranges::new();
@@ -265,6 +271,11 @@ mod tests {
             ("6,1", false, Some("2,20")),
             ("7", false, None),
             ("5:7", false, None),
+            ("10:*", false, Some("20")),
+            ("*:10", false, Some("20")),
+            ("2,10:*", false, Some("3,20")),
+            ("10:*,7", false, None),
+            ("*:100", true, Some("20")),
             ("1:*", true, Some("2:4,8:9,20")),
             ("100:*", true, Some("20")),
             ("5:8,30", true, Some("8")),
@@ -276,6 +287,7 @@ mod tests {
         assert_eq!(view.resolve_known(&beyond, false).to_string(), "9,20");
         assert_eq!(resolve(&self::view(&[]), "1:*", false).as_deref(), Some(""));
         assert_eq!(resolve(&self::view(&[]), "1", false), None);
+        assert_eq!(resolve(&self::view(&[]), "10:*", false).as_deref(), Some(""));
         assert_eq!(resolve(&self::view(&[]), "1:*", true).as_deref(), Some(""));
     }
 

@@ -1,5 +1,11 @@
 //! The law of lines for messages: dot-stuffing (RFC 1939 §3) and how far TOP goes (RFC 1939 §7).
-//! A line ends at CRLF and at nothing else.
+//!
+//! A line of a message ends at LF, whether a CR stands before it or not. RFC 1939 §3 knows CRLF
+//! alone, but messages with lone LFs may be stored (BINARYMIME, IMAP APPEND, imports), and clients
+//! that end lines at LF would take a dot between two of them for the end of the answer, and the rest
+//! of the message for further answers. So a lone LF goes out as CRLF, and a dot after it is doubled.
+//! A lone CR ends no line and goes out as it is. A message whose lines all end at CRLF goes out byte
+//! for byte.
 
 use alloc::vec::Vec;
 
@@ -15,12 +21,10 @@ enum Place {
 }
 
 impl Place {
-    fn after(self, piece: &[u8]) -> Self {
-        let before = |last| matches!((self, last), (Self::Cr, true));
+    const fn after(self, piece: &[u8]) -> Self {
         match piece {
             [] => self,
-            [.., b'\r', b'\n'] => Self::Start,
-            [b'\n'] if before(true) => Self::Start,
+            [.., b'\n'] => Self::Start,
             [.., b'\r'] => Self::Cr,
             _ => Self::Middle,
         }
@@ -38,29 +42,35 @@ impl DotStuffer {
         Self { place: Place::Start }
     }
 
-    /// Appends `piece`, every dot at the start of a line doubled.
+    /// Appends `piece`, every lone LF as CRLF and every dot at the start of a line doubled: twice
+    /// the bytes of `piece` at most.
     pub(crate) fn write(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         out.reserve(piece.len() + piece.len() / 64);
-        let mut rest = piece;
-        match (self.place, rest) {
-            (Place::Start, [b'.', ..]) => out.push(b'.'),
-            (Place::Cr, [b'\n', b'.', ..]) => {
-                out.extend_from_slice(b"\n.");
-                rest = rest.get(1..).unwrap_or_default();
-            }
-            _ => {}
-        }
-        while let Some(at) = memchr::memmem::find(rest, b"\r\n.") {
-            let Some((line, after)) = rest.split_at_checked(at + 2) else { break };
-            out.extend_from_slice(line);
+        if self.place == Place::Start && piece.starts_with(b".") {
             out.push(b'.');
-            rest = after;
         }
-        out.extend_from_slice(rest);
+        let mut written = 0;
+        for at in memchr::memchr_iter(b'\n', piece) {
+            let is_lone = match at.checked_sub(1) {
+                Some(before) => piece.get(before) != Some(&b'\r'),
+                None => self.place != Place::Cr,
+            };
+            if is_lone {
+                out.extend_from_slice(piece.get(written..at).unwrap_or_default());
+                out.push(b'\r');
+                written = at;
+            }
+            if piece.get(at + 1) == Some(&b'.') {
+                out.extend_from_slice(piece.get(written..=at).unwrap_or_default());
+                out.push(b'.');
+                written = at + 1;
+            }
+        }
+        out.extend_from_slice(piece.get(written..).unwrap_or_default());
         self.place = self.place.after(piece);
     }
 
-    /// Ends the answer; a message without a final CRLF gets one.
+    /// Ends the answer; a message whose last line has no end gets one.
     pub(crate) fn finish(self, out: &mut Vec<u8>) {
         if self.place != Place::Start {
             out.extend_from_slice(b"\r\n");
@@ -74,14 +84,13 @@ impl DotStuffer {
 pub(crate) struct Top {
     is_header: bool,
     lines_left: u32,
+    /// In the line under way; here [`Place::Cr`] says that it is a CR and nothing else.
     place: Place,
-    /// Whether the line so far is a CR and nothing else.
-    is_lone_cr: bool,
 }
 
 impl Top {
     pub(crate) const fn new(lines: u32) -> Self {
-        Self { is_header: true, lines_left: lines, place: Place::Start, is_lone_cr: false }
+        Self { is_header: true, lines_left: lines, place: Place::Start }
     }
 
     /// Whether all that is to be shown was taken.
@@ -91,24 +100,19 @@ impl Top {
 
     /// The front of `piece` that is to be shown.
     pub(crate) fn take<'a>(&mut self, piece: &'a [u8]) -> &'a [u8] {
-        let mut taken = 0;
+        let mut rest = piece;
         while !self.is_done() {
-            let rest = piece.get(taken..).unwrap_or_default();
-            let Some(length) = self.line_end(rest) else {
-                self.is_lone_cr = match (self.place, rest) {
-                    (Place::Start, [b'\r']) => true,
-                    (_, []) => self.is_lone_cr,
-                    _ => false,
+            let end = memchr::memchr(b'\n', rest).map(|at| at + 1);
+            let Some((line, after)) = end.and_then(|end| rest.split_at_checked(end)) else {
+                self.place = match (self.place, rest) {
+                    (place, []) => place,
+                    (Place::Start, b"\r") => Place::Cr,
+                    _ => Place::Middle,
                 };
-                self.place = self.place.after(rest);
                 return piece;
             };
-            let is_empty = match (self.place, length) {
-                (Place::Start, 2) => true,
-                (Place::Cr, 1) => self.is_lone_cr,
-                _ => false,
-            };
-            taken += length;
+            let is_empty = matches!((self.place, line), (Place::Start, b"\n" | b"\r\n") | (Place::Cr, b"\n"));
+            rest = after;
             self.place = Place::Start;
             if self.is_header {
                 self.is_header = !is_empty;
@@ -116,15 +120,7 @@ impl Top {
                 self.lines_left -= 1;
             }
         }
-        piece.get(..taken).unwrap_or_default()
-    }
-
-    /// Bytes up to the end of the line that is under way.
-    fn line_end(&self, rest: &[u8]) -> Option<usize> {
-        match (self.place, rest) {
-            (Place::Cr, [b'\n', ..]) => Some(1),
-            _ => memchr::memmem::find(rest, b"\r\n").map(|at| at + 2),
-        }
+        piece.get(..piece.len() - rest.len()).unwrap_or_default()
     }
 }
 
@@ -155,11 +151,85 @@ mod tests {
             (".", "..\r\n.\r\n"),
             (".\r\n", "..\r\n.\r\n"),
             ("a.b\r\n..\r\n", "a.b\r\n...\r\n.\r\n"),
-            ("a\n.\r.\r\n", "a\n.\r.\r\n.\r\n"),
             ("a", "a\r\n.\r\n"),
+            // A lone LF ends a line.
+            ("\n", "\r\n.\r\n"),
+            ("a\n", "a\r\n.\r\n"),
+            (".\n", "..\r\n.\r\n"),
+            ("a\n.\n+OK b\n", "a\r\n..\r\n+OK b\r\n.\r\n"),
+            ("a\n.\r\nb", "a\r\n..\r\nb\r\n.\r\n"),
+            ("a\r\n.\nb\n", "a\r\n..\r\nb\r\n.\r\n"),
+            ("a\r\n\n.b", "a\r\n\r\n..b\r\n.\r\n"),
+            ("\n\n..\n", "\r\n\r\n...\r\n.\r\n"),
+            // A lone CR ends none.
             ("a\r", "a\r\r\n.\r\n"),
+            ("a\r.\rb\r\n", "a\r.\rb\r\n.\r\n"),
+            ("a\r\r\n.", "a\r\r\n..\r\n.\r\n"),
+            ("a\n\r.\n", "a\r\n\r.\r\n.\r\n"),
         ] {
-            assert_eq!(String::from_utf8_lossy(&stuffed(&[message.as_bytes()])), want, "{message:?}");
+            for pieces in splits(message.as_bytes()) {
+                assert_eq!(String::from_utf8_lossy(&stuffed(&pieces)), want, "{message:?} as {pieces:?}");
+            }
+        }
+    }
+
+    /// Every way to cut a short message into pieces.
+    fn splits(message: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
+        let borders = message.len().saturating_sub(1);
+        (0..1_u32 << borders).map(move |cuts| {
+            let (mut pieces, mut rest) = (Vec::new(), message);
+            for at in (0..borders).filter(|at| cuts >> at & 1 == 1) {
+                let (piece, after) = rest.split_at(at + 1 - (message.len() - rest.len()));
+                pieces.push(piece);
+                rest = after;
+            }
+            pieces.push(rest);
+            pieces
+        })
+    }
+
+    /// Every message of so many bytes that matter here.
+    fn messages(length: u32) -> impl Iterator<Item = Vec<u8>> {
+        (0..4_usize.pow(length)).map(move |n| (0..length).map(|at| b"\r\n.a"[n >> (2 * at) & 3]).collect())
+    }
+
+    /// The lines of a message without their ends.
+    fn lines(message: &[u8]) -> impl Iterator<Item = &[u8]> {
+        message.split_inclusive(|byte| *byte == b'\n').map(|line| {
+            line.strip_suffix(b"\n").map_or(line, |text| text.strip_suffix(b"\r").unwrap_or(text))
+        })
+    }
+
+    #[test]
+    fn no_answer_ends_early_however_its_lines_are_split() {
+        for message in (0..=6).flat_map(messages) {
+            let mut want = Vec::new();
+            for line in lines(&message) {
+                want.extend_from_slice(if line.starts_with(b".") { b"." } else { b"" });
+                want.extend_from_slice(line);
+                want.extend_from_slice(b"\r\n");
+            }
+            want.extend_from_slice(b".\r\n");
+            for pieces in splits(&message) {
+                let answer = stuffed(&pieces);
+                assert_eq!(answer.escape_ascii().to_string(), want.escape_ascii().to_string(), "{pieces:?}");
+            }
+            let at_lf: Vec<&[u8]> = lines(&want).collect();
+            assert_eq!(at_lf.iter().position(|line| *line == b"."), Some(at_lf.len() - 1), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn top_shows_the_same_however_a_message_is_read() {
+        for message in (0..=6).flat_map(messages) {
+            for shown in 0..3 {
+                let header = lines(&message).position(<[u8]>::is_empty).map_or(usize::MAX, |at| at + 1);
+                let each = message.split_inclusive(|byte| *byte == b'\n');
+                let want: Vec<u8> = each.take(header.saturating_add(shown)).flatten().copied().collect();
+                for pieces in splits(&message) {
+                    assert_eq!(top(shown as u32, &pieces), want, "{shown} lines of {pieces:?}");
+                }
+            }
         }
     }
 
@@ -204,6 +274,8 @@ mod tests {
         }
         assert_eq!(top(0, &[b"\r\nbody\r\n"]), b"\r\n");
         assert_eq!(top(0, &[b"A:\r\n\r", b"\r\nB:\r\n", b"\r", b"\nbody"]), b"A:\r\n\r\r\nB:\r\n\r\n");
-        assert_eq!(top(0, &[b"no end\r\n\n\r"]), b"no end\r\n\n\r");
+        assert_eq!(top(0, &[b"A: 1\r\nB:\n", b"\n.\n"]), b"A: 1\r\nB:\n\n");
+        assert_eq!(top(2, &[b"A: 1\n\none\n.\r\nthree\n"]), b"A: 1\n\none\n.\r\n");
+        assert_eq!(top(0, &[b"no end\r\n\r\r\n\r"]), b"no end\r\n\r\r\n\r");
     }
 }

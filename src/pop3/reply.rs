@@ -126,7 +126,7 @@ pub(crate) fn holds(text: &str, maildrop: &Maildrop, out: &mut Vec<u8>) {
     line(out, &[b" octets"]);
 }
 
-/// A scan listing (RFC 1939 §5, LIST).
+/// A scan listing (RFC 1939 §5, LIST); `size` is the bytes stored.
 pub(crate) fn scan_listing(message: u32, size: u32, out: &mut Vec<u8>) {
     number(u64::from(message), out);
     out.push(b' ');
@@ -144,7 +144,7 @@ pub(crate) fn unique_id_listing(message: u32, uid_validity: UidValidity, uid: Ui
     line(out, &[]);
 }
 
-/// The first line of the answer to RETR.
+/// The first line of the answer to RETR; `size` is the bytes stored, the same as in LIST.
 pub(crate) fn retrieved(size: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(b"+OK ");
     number(u64::from(size), out);

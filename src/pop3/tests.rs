@@ -95,6 +95,10 @@ fn event(world: &World, key: &str, value: &str) -> Result<(), String> {
 fn peer(transcript: &Transcript) -> SessionPeer<Pop3, Handlers> {
     let world = World::new();
     world.prepare(transcript);
+    // `stored:` puts a message into ann's INBOX that is none of the samples, whose lines all end at CRLF.
+    for text in transcript.all("stored") {
+        world.append("ann", "INBOX", text.replace("\\r", "\r").replace("\\n", "\n").as_bytes());
+    }
     let (config, locks) = (Arc::new(config(transcript)), Locks::default());
     let (clock, outside) = (world.clock.clone(), world.clone());
     let is_closed = Rc::new(Cell::new(false));

@@ -316,7 +316,7 @@ class Clients(unittest.TestCase):
 
     @needs("node")
     def test_imapflow_fetches(self):
-        modules = ROOT / "target" / "blackbox" / "node_modules"
+        modules = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "blackbox" / "node_modules"
         if not (modules / "imapflow").is_dir():
             self.skipTest("imapflow is not installed")
         who = self.server.account(1)

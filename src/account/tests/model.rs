@@ -332,3 +332,74 @@ fn engine_of(disk: &Disk) -> Engine {
     let options = Options { partitions: 16, segment_bytes: 1 << 20, ..Options::default() };
     Engine::open(disk, &options, 0, 1).expect("prepared before")
 }
+
+/// A message with these keywords.
+fn tagged(keywords: &[String]) -> NewMessage {
+    NewMessage { data: b"x".to_vec().into(), flags: Flags::NONE, keywords: keywords.to_vec(), received: NOW }
+}
+
+fn keywords_of(account: &Account, mailbox: MailboxId, uid: u32) -> Vec<String> {
+    let (names, message) = (account.keywords(), account.message(mailbox, Uid(uid)).expect("it is there"));
+    message.keywords.indexes().map(|at| names[at].clone()).collect()
+}
+
+#[test]
+fn a_full_table_of_keywords_has_room_for_as_many_as_messages_no_longer_have() {
+    let account = open(&Disk::simulated(&Simulated::instant()));
+    ready(account.provision(NOW)).unwrap();
+    let inbox = account.mailbox(&MailboxName::inbox()).unwrap().id;
+    let sent = account.mailbox(&name("Sent")).unwrap().id;
+    let full: Vec<String> = (0..account::KEYWORDS_MAX).map(|at| format!("k{at}")).collect();
+    ready(account.append(inbox, vec![tagged(&full)], NOW)).unwrap();
+    let add = |mailbox, uid, keyword: &str| {
+        let change =
+            FlagChange { mode: FlagMode::Add, flags: Flags::NONE, keywords: vec![keyword.to_owned()] };
+        ready(account.store(mailbox, &[uid].into_iter().collect(), &change, None))
+    };
+    assert_eq!(add(inbox, 1, "new"), Err(account::Error::LimitReached));
+    // Mail is taken nevertheless, with those of its keywords that have room.
+    let both = ["new".to_owned(), "K7".to_owned()];
+    ready(account.append(sent, vec![tagged(&both), tagged(&["x".repeat(101)])], NOW)).unwrap();
+    assert_eq!(keywords_of(&account, sent, 1), ["k7"]);
+    assert_eq!(keywords_of(&account, sent, 2), [""; 0]);
+
+    // All but k7 are given back with the message that had them: each to one new name.
+    ready(account.remove_messages(inbox, &[1].into_iter().collect())).unwrap();
+    let more: Vec<NewMessage> = ["n0", "n1", "N0"].map(|keyword| tagged(&[keyword.to_owned()])).into();
+    ready(account.append(inbox, more, NOW)).unwrap();
+    add(sent, 1, "n2").unwrap();
+    for (mailbox, uid, want) in
+        [(inbox, 2, vec!["n0"]), (inbox, 3, vec!["n1"]), (inbox, 4, vec!["n0"]), (sent, 1, vec!["n2", "k7"])]
+    {
+        assert_eq!(keywords_of(&account, mailbox, uid), want);
+    }
+    assert_eq!(account.keywords().len(), account::KEYWORDS_MAX);
+    let rest: Vec<String> = (0..account::KEYWORDS_MAX).map(|at| format!("r{at}")).collect();
+    ready(account.append(inbox, vec![tagged(&rest)], NOW)).unwrap();
+    assert_eq!(keywords_of(&account, inbox, 5).len(), account::KEYWORDS_MAX - 4, "n0, n1, n2 and k7 stay");
+    assert_eq!(keywords_of(&account, inbox, 2), ["n0"]);
+}
+
+#[test]
+fn subscriptions_go_with_a_renamed_mailbox() {
+    let account = open(&Disk::simulated(&Simulated::instant()));
+    ready(account.provision(NOW)).unwrap();
+    for text in ["a/a/a", "a/d", "gone"] {
+        ready(account.create_mailbox(&name(text), None, NOW)).unwrap();
+    }
+    ready(account.delete_mailbox(&name("gone"))).unwrap();
+    for text in ["a/a", "a/a/a", "gone"] {
+        ready(account.subscribe(&name(text), true)).unwrap();
+    }
+    ready(account.rename_mailbox(&name("a"), &name("b"), NOW)).unwrap();
+    let subscribed = |account: &Account| {
+        let names = account.subscriptions();
+        names.iter().map(MailboxName::to_string).filter(|name| name.len() < 4 || name.contains('/')).collect()
+    };
+    let all: Vec<String> = subscribed(&account);
+    assert_eq!(all, ["b/a", "b/a/a"]);
+    ready(account.delete_mailbox(&name("b"))).unwrap();
+    ready(account.rename_mailbox(&name("b/a"), &name("b"), NOW)).unwrap();
+    let all: Vec<String> = subscribed(&account);
+    assert_eq!(all, ["b", "b/a"], "one takes the name that the other sets free");
+}

@@ -4,7 +4,10 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use account::{Account, Error, Flags, MailboxName, NewMessage, ROWS_PER_TRANSACTION_MAX, Recipient, deliver};
+use account::{
+    Account, Error, FlagChange, FlagMode, Flags, KEYWORDS_MAX, MailboxName, NewMessage,
+    ROWS_PER_TRANSACTION_MAX, Recipient, SUBSCRIPTIONS_MAX, deliver,
+};
 use base::{AccountId, MailboxId, PartitionId, Ranges, Timestamp};
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
 
@@ -140,6 +143,71 @@ fn many_mailboxes_are_renamed_in_far_less_time_than_they_are_made() {
     let renamed = begin.elapsed();
     assert!(account.mailbox(&name("b/c/999")).is_ok() && account.mailbox(&name("a/0")).is_err());
     assert!(renamed * 4 < made, "making takes {made:?}, renaming {renamed:?}");
+}
+
+#[test]
+fn subscriptions_are_bounded_whether_or_not_their_mailboxes_are_there() {
+    let engine = open(&Simulated::new(8));
+    let account = account(&engine);
+    wait(&engine, account.provision(NOW)).expect("the account is new");
+    let names: Vec<MailboxName> =
+        (account.subscriptions().len()..SUBSCRIPTIONS_MAX).map(|at| name(&format!("gone-{at}"))).collect();
+    let mut all: Vec<_> = names.iter().map(|name| Box::pin(account.subscribe(name, true))).collect();
+    // At once, for one after the other is slow.
+    assert!(all.iter_mut().all(|one| poll(one.as_mut()).is_pending()));
+    for one in all {
+        wait(&engine, one).expect("there is room");
+    }
+    let (more, last) = (name("more"), names.last().expect("there are many"));
+    assert_eq!(wait(&engine, account.subscribe(&more, true)), Err(Error::LimitReached));
+    wait(&engine, account.subscribe(last, true)).expect("it is so already");
+    wait(&engine, account.subscribe(last, false)).expect("it is one of them");
+    wait(&engine, account.subscribe(&more, true)).expect("there is room again");
+    assert_eq!(account.subscriptions().len(), SUBSCRIPTIONS_MAX);
+}
+
+#[test]
+fn a_keyword_that_is_on_its_way_to_a_message_keeps_its_place() {
+    for (seed, turns) in (1..=40).flat_map(|seed| (0..6).map(move |turns| (seed, turns))) {
+        give_a_keyword_while_another_takes_a_place(seed, turns);
+    }
+}
+
+/// `turns` of the engine lie between the first change and one that is still on its way when that is done.
+fn give_a_keyword_while_another_takes_a_place(seed: u64, turns: usize) {
+    let engine = open(&Simulated::new(seed));
+    let account = account(&engine);
+    wait(&engine, account.provision(NOW)).expect("the account is new");
+    let inbox = inbox(&account);
+    let tagged = |keywords| NewMessage { keywords, ..message(1) };
+    let all = (0..KEYWORDS_MAX).map(|at| format!("k{at}")).collect();
+    wait(&engine, account.append(inbox, vec![tagged(all), message(1)], NOW)).expect("there is room");
+    wait(&engine, account.remove_messages(inbox, &[1].into_iter().collect())).expect("it is there");
+    let add = |keyword: &str| FlagChange {
+        mode: FlagMode::Add,
+        flags: Flags::NONE,
+        keywords: vec![keyword.to_owned()],
+    };
+    let (second, k0, k1) = ([2].into_iter().collect(), add("k0"), add("k1"));
+    let mut before = Box::pin(account.store(inbox, &second, &k0, None));
+    assert!(poll(before.as_mut()).is_pending());
+    let mut append = Box::pin(account.append(inbox, vec![tagged(vec!["new".to_owned()])], NOW));
+    assert!(poll(append.as_mut()).is_pending());
+    for _ in 0..turns {
+        engine.turn();
+    }
+    let mut after = Box::pin(account.store(inbox, &second, &k1, None));
+    assert!(poll(after.as_mut()).is_pending());
+    wait(&engine, append).expect("mail is taken whatever its keywords");
+    wait(&engine, before).expect("it is known");
+    wait(&engine, after).expect("it is known");
+    let names = account.keywords();
+    let of = |uid| -> Vec<&str> {
+        let message = account.message(inbox, base::Uid(uid)).expect("it is there");
+        message.keywords.indexes().map(|at| names[at].as_str()).collect()
+    };
+    assert_eq!(of(2), ["k0", "k1"]);
+    assert!(of(3).iter().all(|keyword| *keyword == "new"), "{:?}", of(3));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use toml::de::DeTable;
 
 use super::{Config, ListenAddress};
 use crate::limits::{
-    FRAME_ROOM_BYTES, FRESH_BYTES_MIN, RECIPIENTS_MIN, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
-    SEGMENT_BYTES_UNIT,
+    FRAME_ROOM_BYTES, FRESH_BYTES_MIN, MESSAGE_BYTES_MIN, RECIPIENTS_MIN, SEGMENT_BYTES_MAX,
+    SEGMENT_BYTES_MIN, SEGMENT_BYTES_UNIT,
 };
 
 /// The place in the text, if the text names it, and the words.
@@ -72,6 +72,7 @@ impl Config {
     fn limits_fault(&self, text: &str) -> Option<Fault> {
         let limits = &self.limits;
         let least = [
+            ("limits.message_bytes_max", *limits.message_bytes_max.get_ref(), MESSAGE_BYTES_MIN),
             ("limits.recipients_max", limits.recipients_max, RECIPIENTS_MIN),
             ("limits.messages_per_minute_max", limits.messages_per_minute_max as usize, 1),
             ("limits.connections_max", limits.connections_max, 1),

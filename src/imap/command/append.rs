@@ -13,8 +13,10 @@ use crate::parse::{Cursor, FlagList, ParseError};
 pub struct Append {
     /// The mailbox's name as sent.
     pub mailbox: Vec<u8>,
-    /// One or more.
+    /// One or more, but for those counted in `refused`.
     pub messages: Vec<AppendMessage>,
+    /// Messages that had a NUL where none may be, and so are not kept.
+    pub refused: usize,
 }
 
 /// One message of an APPEND.
@@ -32,23 +34,27 @@ pub struct AppendMessage {
 pub(super) fn append(cursor: &mut Cursor<'_>) -> Result<Append, ParseError> {
     cursor.sp()?;
     let mailbox = cursor.mailbox()?;
-    let mut messages = Vec::new();
-    while messages.is_empty() || !cursor.is_end() {
-        if messages.len() == MESSAGES_PER_APPEND_MAX {
+    let (mut messages, mut refused) = (Vec::new(), 0);
+    while messages.len() + refused == 0 || !cursor.is_end() {
+        if messages.len() + refused == MESSAGES_PER_APPEND_MAX {
             return cursor.fail("fewer messages");
         }
-        messages.push(message(cursor)?);
+        match message(cursor)? {
+            Some(message) => messages.push(message),
+            None => refused += 1,
+        }
     }
-    Ok(Append { mailbox, messages })
+    Ok(Append { mailbox, messages, refused })
 }
 
 /// `append-message = [SP flag-list] [SP date-time] SP append-data`, where
 /// `append-data = literal / literal8 / "UTF8" SP "(" literal8 ")"` (RFC 6855 §4).
-fn message(cursor: &mut Cursor<'_>) -> Result<AppendMessage, ParseError> {
+/// `None` for a message with a NUL in a `literal`.
+fn message(cursor: &mut Cursor<'_>) -> Result<Option<AppendMessage>, ParseError> {
     cursor.sp()?;
     let mut flags = FlagList::default();
     if cursor.peek() == Some(b'(') {
-        flags = cursor.flag_list()?;
+        flags = cursor.append_flag_list()?;
         cursor.sp()?;
     }
     let mut received = None;
@@ -61,5 +67,5 @@ fn message(cursor: &mut Cursor<'_>) -> Result<AppendMessage, ParseError> {
     if is_utf8 {
         cursor.close()?;
     }
-    Ok(AppendMessage { flags, received, data })
+    Ok(data.map(|data| AppendMessage { flags, received, data }))
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use base::ChangeNumber;
 
-use crate::limits::{FETCH_ITEMS_MAX, SECTION_FIELDS_MAX};
+use crate::limits::{FETCH_FIELDS_MAX, FETCH_ITEMS_MAX, SECTION_FIELDS_MAX};
 use crate::parse::{Cursor, ParseError, SequenceSet};
 
 /// What to tell of which messages.
@@ -45,6 +45,16 @@ pub enum Item {
     Section(Section),
     /// BINARY.SIZE[..] with its part numbers (RFC 3516 §4.3)
     BinarySize(Vec<u32>),
+}
+
+impl Item {
+    /// How many names of fields it has.
+    fn field_names(&self) -> usize {
+        match self {
+            Self::Section(Section { what: What::Fields(names) | What::FieldsNot(names), .. }) => names.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// What is known of a message without reading it.
@@ -139,6 +149,9 @@ pub(super) fn parse(cursor: &mut Cursor<'_>, is_uid: bool) -> Result<Fetch, Pars
             add(&mut items, item);
             if items.len() > FETCH_ITEMS_MAX {
                 return cursor.fail("fewer items");
+            }
+            if items.iter().map(Item::field_names).sum::<usize>() > FETCH_FIELDS_MAX {
+                return cursor.fail("fewer field names");
             }
             if !cursor.skip(b' ') {
                 break;
@@ -426,6 +439,17 @@ mod tests {
         assert!(fetch.wants_vanished && fetch.enables_condstore());
         assert!(read("1:* FLAGS (VANISHED)", true).is_err());
         assert!(read("1:* FLAGS (CHANGEDSINCE 1 VANISHED)", false).is_err());
+    }
+
+    #[test]
+    fn names_of_fields_are_bounded_over_all_items() {
+        let fields =
+            |n: usize, letter: &str| alloc::format!("BODY[HEADER.FIELDS ({})]", [letter].repeat(n).join(" "));
+        let ask =
+            |last| alloc::format!("1 ({} {} {})", fields(200, "a"), fields(200, "b"), fields(last, "c"));
+        assert!(read(&ask(FETCH_FIELDS_MAX - 400), false).is_ok());
+        assert!(read(&ask(FETCH_FIELDS_MAX - 399), false).is_err());
+        assert!(read(&alloc::format!("1 {}", fields(SECTION_FIELDS_MAX + 1, "a")), false).is_err());
     }
 
     #[test]

@@ -13,6 +13,11 @@ pub(super) async fn append(request: Append, context: &mut Context<'_, '_>) -> Re
         account::Error::NotFound => Failure::No(Some(Code::Word("TRYCREATE")), "there is no such mailbox"),
         error => Failure::Account(error),
     })?;
+    if request.refused > 0 {
+        // All or none (RFC 3502). A NUL may only come as BINARY has it (RFC 3516 §4.4), and a client
+        // that is told BAD would send the same message again.
+        return Err(Failure::No(Some(Code::Word("CANNOT")), "a message with NUL has to come as a literal8"));
+    }
     let now = context.now;
     let messages = request.messages.into_iter().map(|message| NewMessage {
         data: message.data,

@@ -13,10 +13,11 @@ use base::{ChangeNumber, Out, Ranges, Uid};
 use self::content::{Content, Need};
 use super::ahead::{batches, join_all};
 use super::store::{Told, tell_stored};
-use super::walk::Walk;
+use super::walk::{Pace, Walk};
 use super::{Context, sync};
 use crate::capability::Enabled;
 use crate::command::fetch::{Fetch, Item, Property};
+use crate::limits::ROW_COST_BYTES;
 use crate::parse::{SequenceNumber, SequenceSet};
 use crate::reply::{Code, Failure, Success};
 use crate::response::bodystructure::{Extent, write_structure};
@@ -52,6 +53,7 @@ pub(super) async fn fetch(
         seen: Ranges::new(),
         told: Vec::new(),
         trouble: None,
+        pace: Pace::default(),
     };
     let found = job.run(view, &uids, context.out).await?;
     let Job { seen, told, trouble, .. } = job;
@@ -120,6 +122,7 @@ struct Job<'a> {
     told: Vec<(Uid, ChangeNumber)>,
     /// The first thing that went wrong; other messages are sent all the same.
     trouble: Option<Failure>,
+    pace: Pace,
 }
 
 impl Job<'_> {
@@ -134,6 +137,7 @@ impl Job<'_> {
                 return Ok(found);
             }
             found += chunk.len();
+            self.pace.spend(chunk.len() * ROW_COST_BYTES).await;
             let need = self.need;
             if need.any() {
                 for batch in batches(chunk, |message| need.bytes_of(message)) {
@@ -177,8 +181,13 @@ impl Job<'_> {
         let (account, need) = (self.account, self.need);
         let reads = numbered.iter().map(|&(_, message)| Content::load(account, message, need));
         for ((number, message), content) in numbered.iter().zip(join_all(reads).await) {
+            self.pace.spend(need.bytes_of(message) as usize).await;
+            let content = match content {
+                Ok(mut content) => content.complete().await.map(|()| content),
+                Err(error) => Err(error),
+            };
             match content {
-                Ok(content) => self.one(*number, message, &content, out).await?,
+                Ok(mut content) => self.one(*number, message, &mut content, out).await?,
                 Err(error) => self.note(error.into()),
             }
             out.room().await?;
@@ -190,13 +199,15 @@ impl Job<'_> {
         &mut self,
         number: u32,
         message: &Message,
-        content: &Content<'_>,
+        content: &mut Content<'_>,
         out: &mut Out<'_>,
     ) -> Result<(), Failure> {
         self.learn_keywords(message);
         write_start(&mut out.buffer, number);
         let mut is_first = true;
         for item in &self.request.items {
+            // Where an item that is left out began is known only once the buffer has been sent.
+            out.room().await?;
             let start = out.buffer.len();
             if !is_first {
                 out.buffer.push(b' ');
@@ -206,6 +217,7 @@ impl Job<'_> {
             } else {
                 out.buffer.truncate(start);
             }
+            self.pace.spend(sections::cost(item, content)).await;
         }
         if is_first {
             // `msg-att` is never empty (RFC 9051 §9).
@@ -231,7 +243,12 @@ impl Job<'_> {
     }
 
     /// Writes one item; false when it must be left out, and then nothing was written.
-    async fn item(&mut self, item: &Item, content: &Content<'_>, out: &mut Out<'_>) -> Result<bool, Failure> {
+    async fn item(
+        &mut self,
+        item: &Item,
+        content: &mut Content<'_>,
+        out: &mut Out<'_>,
+    ) -> Result<bool, Failure> {
         let buffer = &mut out.buffer;
         match item {
             Item::Property(property) => write_property(buffer, *property, content.message(), &self.names),

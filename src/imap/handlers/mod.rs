@@ -107,6 +107,8 @@ pub struct Done {
     pub selected: Option<Box<Selected>>,
     /// For the tagged line.
     pub outcome: Result<Success, Failure>,
+    /// Another session has deleted the selected mailbox: the connection ends (RFC 2180 §3.3).
+    pub is_deleted: bool,
 }
 
 /// What the session is answered.
@@ -150,12 +152,15 @@ pub async fn handle(act: Box<Act>, account: &Account, now: Timestamp, out: &mut 
         select::tell_highest_change(view, &action, &mut context);
     }
     let mut outcome = run(action, &mut selected, &mut context).await;
+    // No EXPUNGE then: the client must not take its messages for removed one by one (RFC 2180 §3).
+    let is_gone = |view: &Selected| account.status(view.mailbox) == Err(account::Error::NotFound);
+    let is_deleted = selected.take_if(|view| is_gone(view)).is_some();
     if let (Some(view), false) = (selected.as_deref_mut(), outcome == Err(Failure::Closed))
         && let Err(failure) = sync::sync(view, telling, &mut context).await
     {
         outcome = Err(failure);
     }
-    Reply::Done(Box::new(Done { tag, selected, outcome }))
+    Reply::Done(Box::new(Done { tag, selected, outcome, is_deleted }))
 }
 
 /// RFC 9051 §7.5.1: no EXPUNGE while a command that uses sequence numbers is under way, for the

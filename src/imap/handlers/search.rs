@@ -8,14 +8,15 @@ use alloc::vec::Vec;
 use account::{Account, Error, Message};
 use base::{ChangeNumber, Ranges};
 
-use self::judge::{Facts, judge};
+use self::judge::{Seen, judge, look};
 use self::plan::{Plan, Reads};
 use super::Context;
 use super::ahead::{batches, join_all};
 use super::store::numbers;
-use super::walk::{self, Walk};
+use super::walk::{self, Pace, Walk};
 use crate::capability::Enabled;
 use crate::command::search::{Charset, Returns, Search};
+use crate::limits::{HEADER_BYTES_MAX, HEADER_READ_BYTES, SEARCH_TEXT_KEYS_MAX};
 use crate::reply::{Code, Failure, Success};
 use crate::response::search::{Found, write_esearch, write_search};
 use crate::view::Selected;
@@ -48,6 +49,9 @@ async fn find(
         Charset::Known | Charset::Unnamed => {}
     }
     let plan = Plan::new(&request.keys, view, &context.account.keywords(), context.now);
+    if plan.looks.len() > SEARCH_TEXT_KEYS_MAX {
+        return Err(Failure::No(Some(Code::Word("LIMIT")), "too many keys that look into messages"));
+    }
     // IMAP4rev2 has no other answer than ESEARCH (RFC 9051 §6.4.4).
     let returns = request.returns.or(context.enabled.has(Enabled::REV2).then_some(Returns::ALL));
     let mut tally = Tally::default();
@@ -88,6 +92,7 @@ impl Tally {
         account: &Account,
         only_first: bool,
     ) -> Result<(), Failure> {
+        let judges = Judge { plan, account, pace: &Pace::default() };
         let mut walk = Walk::new(view.mailbox, &plan.candidates(&view.uids));
         loop {
             let chunk = walk.advance(account);
@@ -95,11 +100,10 @@ impl Tally {
                 return Ok(());
             }
             if plan.reads == Reads::Nothing {
-                let is_found = |message| judge(&plan.test, &Facts::of_row(message)) == Some(true);
-                chunk.iter().filter(|message| is_found(message)).for_each(|message| self.add(message));
+                self.rows(judges, chunk).await;
             } else {
                 for batch in batches(chunk, |message| plan.bytes_of(message)) {
-                    self.batch(plan, batch, account).await?;
+                    self.batch(judges, batch).await?;
                 }
             }
             if only_first && !self.uids.is_empty() {
@@ -108,19 +112,37 @@ impl Tally {
         }
     }
 
+    /// Judges messages that their rows decide.
+    async fn rows(&mut self, judges: Judge<'_>, chunk: &[Message]) {
+        for message in chunk {
+            if judge(&judges.plan.test, message, &[]) == Ok(true) {
+                self.add(message);
+            }
+            judges.pace.spend(judges.plan.row_cost).await;
+        }
+    }
+
     /// Judges messages of which some may have to be read: those at the same time.
-    async fn batch(&mut self, plan: &Plan, batch: &[Message], account: &Account) -> Result<(), Failure> {
+    async fn batch(&mut self, judges: Judge<'_>, batch: &[Message]) -> Result<(), Failure> {
+        let plan = judges.plan;
+        judges.pace.spend(batch.len() * plan.row_cost).await;
         let known: Vec<Option<bool>> =
-            batch.iter().map(|message| judge(&plan.test, &Facts::of_row(message))).collect();
+            batch.iter().map(|message| judge(&plan.test, message, &[]).ok()).collect();
         let unknown = batch.iter().zip(&known).filter(|(_, verdict)| verdict.is_none());
-        let reads = unknown.map(|(message, _)| read_and_judge(plan, message, account));
+        // The whole message has been counted, if it may be read; else only this much.
+        let header_max = if plan.reads == Reads::Whole { HEADER_BYTES_MAX } else { HEADER_READ_BYTES };
+        let reads = unknown.map(|(message, _)| judges.judge(message, Vec::new(), header_max));
         let mut read = join_all(reads).await.into_iter();
         for (message, verdict) in batch.iter().zip(known) {
-            let verdict = match verdict {
-                Some(verdict) => verdict,
+            let judged = match verdict {
+                Some(verdict) => Judged::Done(verdict),
                 None => read.next().expect("every message that its row did not decide was read")?,
             };
-            if verdict {
+            let judged = match judged {
+                Judged::Begun(bytes) => judges.judge(message, bytes, HEADER_BYTES_MAX).await?,
+                done @ Judged::Done(_) => done,
+            };
+            if matches!(judged, Judged::Done(true)) {
                 self.add(message);
             }
         }
@@ -163,28 +185,62 @@ impl Tally {
     }
 }
 
-/// Decides by the header, and where that is not enough by the whole message.
-async fn read_and_judge(plan: &Plan, message: &Message, account: &Account) -> Result<bool, Failure> {
-    match read_and_decide(plan, message, account).await {
-        Ok(verdict) => Ok(verdict),
-        // Gone meanwhile, or damaged: no text of it can be found. The rest can still be searched.
-        Err(Error::NotFound | Error::Corrupt) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+/// How far a message has been judged.
+enum Judged {
+    /// Whether it is one of those looked for.
+    Done(bool),
+    /// Its header is long: these are its first bytes. The rest is read for one message at a time.
+    Begun(Vec<u8>),
 }
 
-async fn read_and_decide(plan: &Plan, message: &Message, account: &Account) -> Result<bool, Error> {
-    let mut bytes = walk::read_header(account, message).await?;
-    let header_end = mime::end_of_headers(&bytes);
-    let facts = Facts { header: bytes.get(..header_end), ..Facts::of_row(message) };
-    if let Some(verdict) = judge(&plan.test, &facts) {
-        return Ok(verdict);
+/// What judging messages needs.
+#[derive(Clone, Copy)]
+struct Judge<'a> {
+    plan: &'a Plan,
+    account: &'a Account,
+    pace: &'a Pace,
+}
+
+impl Judge<'_> {
+    /// Decides by the header, and where that is not enough by the whole message. `header_max` is how
+    /// much may be read of the header if nothing else is.
+    async fn judge(&self, message: &Message, bytes: Vec<u8>, header_max: u32) -> Result<Judged, Failure> {
+        match self.look_at(message, bytes, header_max).await {
+            Ok(verdict) => Ok(verdict),
+            // Gone meanwhile, or damaged: no text of it can be found. The rest can still be searched.
+            Err(Error::NotFound | Error::Corrupt) => Ok(Judged::Done(false)),
+            Err(error) => Err(error.into()),
+        }
     }
-    if bytes.len() < message.size as usize {
-        bytes = account.body(&message.body).await?;
+
+    async fn look_at(&self, message: &Message, mut bytes: Vec<u8>, header_max: u32) -> Result<Judged, Error> {
+        let Self { plan, account, pace } = *self;
+        if !walk::read_header(account, message, &mut bytes, header_max).await? {
+            return Ok(Judged::Begun(bytes));
+        }
+        let mut known: Vec<Option<bool>> = plan.looks.iter().map(|_| None).collect();
+        let mut tree = None;
+        loop {
+            let (reads, index) = match judge(&plan.test, message, &known) {
+                Ok(verdict) => return Ok(Judged::Done(verdict)),
+                Err(missing) => missing,
+            };
+            if reads == Reads::Whole && tree.is_none() {
+                if bytes.len() < message.size as usize {
+                    bytes.clear();
+                    bytes.shrink_to_fit();
+                    bytes = account.body(&message.body).await?;
+                }
+                tree = Some(mime::scan(&bytes));
+                pace.spend(bytes.len()).await;
+            }
+            let header = bytes.get(..walk::header_end(&bytes)).unwrap_or(&bytes);
+            let seen = Seen { header, whole: tree.as_ref().map(|tree| (bytes.as_slice(), tree)) };
+            let found = plan.looks.get(index).is_some_and(|one| look(one, &seen));
+            if let Some(known) = known.get_mut(index) {
+                *known = Some(found);
+            }
+            pace.spend(if reads == Reads::Whole { bytes.len() } else { header.len() }).await;
+        }
     }
-    let tree = mime::scan(&bytes);
-    let facts =
-        Facts { message, header: bytes.get(..mime::end_of_headers(&bytes)), whole: Some((&bytes, &tree)) };
-    Ok(judge(&plan.test, &facts).expect("the whole message decides every key"))
 }

@@ -53,7 +53,7 @@ pub(super) async fn select(
 /// What every SELECT tells (RFC 9051 §6.3.2, RFC 3501 §6.3.1).
 fn tell(view: &mut Selected, mailbox: &Mailbox, first_unseen: Option<u32>, context: &mut Context<'_, '_>) {
     let names = context.account.keywords();
-    view.keywords_known = names.len();
+    view.keywords_known.clone_from(&names);
     let is_rev2 = context.enabled.has(Enabled::REV2);
     let is_utf8 = context.enabled.has_utf8();
     let out = &mut context.out.buffer;

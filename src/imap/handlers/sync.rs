@@ -171,8 +171,8 @@ pub(crate) fn write_flags_fetch(
 
 /// A FLAGS response when keywords have come up that the client has not heard of (RFC 9051 §7.3.5).
 pub(crate) fn tell_new_keywords(view: &mut Selected, names: &[String], context: &mut Context<'_, '_>) {
-    if names.len() > view.keywords_known {
-        view.keywords_known = names.len();
+    if names != view.keywords_known {
+        view.keywords_known = names.to_vec();
         flags::write_defined(&mut context.out.buffer, names);
         flags::write_permanent(&mut context.out.buffer, names, view.is_read_only);
     }

@@ -10,6 +10,9 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::future::Future;
+use core::pin::pin;
+use core::task::{Poll, Waker};
 
 use account::{Account, FlagChange, FlagMode, Flags, MailboxName, NewMessage};
 use base::{MailboxId, Out, Ranges, Timestamp};
@@ -30,14 +33,25 @@ pub(super) struct Fixture {
     pub(super) selected: Option<Box<Selected>>,
     enabled: Enabled,
     now: Timestamp,
+    /// How often the last command gave others their turn.
+    turns: usize,
 }
 
 impl Fixture {
     pub(super) fn new(messages: &[&[u8]]) -> Self {
-        let world = World::new();
+        Self::of(World::new(), messages)
+    }
+
+    fn of(world: World, messages: &[&[u8]]) -> Self {
         let account = world.account("ann");
-        let mut fixture =
-            Self { _world: world, account, selected: None, enabled: Enabled::NONE, now: Clock::START };
+        let mut fixture = Self {
+            _world: world,
+            account,
+            selected: None,
+            enabled: Enabled::NONE,
+            now: Clock::START,
+            turns: 0,
+        };
         for message in messages {
             fixture.append(message, Flags::NONE);
         }
@@ -95,12 +109,24 @@ impl Fixture {
             is_condstore_new: false,
             limits: Limits::default(),
         };
-        let Reply::Done(done) = ready(handle(Box::new(act), &self.account, self.now, out)) else {
-            panic!("not an answer to a command")
-        };
+        let (reply, turns) = run(handle(Box::new(act), &self.account, self.now, out));
+        self.turns = turns;
+        let Reply::Done(done) = reply else { panic!("not an answer to a command") };
         self.selected = done.selected;
         write_tagged(&mut out.buffer, "t", &done.outcome);
     }
+}
+
+/// The output of a future whose disk is an instant one, and how often it gave way.
+fn run<F: Future>(future: F) -> (F::Output, usize) {
+    let mut future = pin!(future);
+    let mut context = core::task::Context::from_waker(Waker::noop());
+    for turns in 0..100_000 {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return (output, turns);
+        }
+    }
+    panic!("it never ends")
 }
 
 fn action(command: Command) -> Action {

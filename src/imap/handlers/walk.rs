@@ -1,12 +1,13 @@
 //! Reading messages of the selected mailbox: their rows in order of UID, a chunk at a time, so that
-//! memory does not grow with the mailbox; and their headers without their bodies.
+//! memory does not grow with the mailbox; their headers without their bodies; and the pace of it.
 
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use account::{Account, Error, Message};
-use base::{MailboxId, Ranges, Uid};
+use base::{MailboxId, Ranges, Uid, give_way};
 
-use crate::limits::{HEADER_READ_BYTES, ROWS_PER_CHUNK};
+use crate::limits::{HEADER_BYTES_MAX, HEADER_READ_BYTES, ROWS_PER_CHUNK, TURN_BYTES};
 
 /// A walk over those of some UIDs that are still there.
 #[derive(Debug)]
@@ -51,23 +52,55 @@ impl Walk {
     }
 }
 
-/// The first bytes of a message, with its header and as little more as reading in steps allows.
-pub(super) async fn read_header(account: &Account, message: &Message) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    let mut goal = HEADER_READ_BYTES;
+/// Reads on until `bytes`, the first of a message, have its header in them, or `most` of them are
+/// there. Whether all of the header is, which beyond [`HEADER_BYTES_MAX`] is what has been read.
+pub(super) async fn read_header(
+    account: &Account,
+    message: &Message,
+    bytes: &mut Vec<u8>,
+    most: u32,
+) -> Result<bool, Error> {
     loop {
         let held = bytes.len() as u32;
+        let is_all = held >= message.size.min(HEADER_BYTES_MAX);
+        if is_all || mime::end_of_headers(bytes) < bytes.len() {
+            return Ok(true);
+        }
+        let goal = held.saturating_mul(4).max(HEADER_READ_BYTES).min(most.min(HEADER_BYTES_MAX));
+        if goal <= held {
+            return Ok(false);
+        }
         let more = account.body_range(&message.body, held, goal - held).await?;
-        let is_end = more.is_empty();
+        if more.is_empty() {
+            return Ok(true);
+        }
         if bytes.is_empty() {
-            bytes = more;
+            *bytes = more;
         } else {
             bytes.extend_from_slice(&more);
         }
-        let is_whole = is_end || bytes.len() >= message.size as usize;
-        if is_whole || mime::end_of_headers(&bytes) < bytes.len() {
-            return Ok(bytes);
+    }
+}
+
+/// Where the header ends in bytes that have all of it.
+pub(super) fn header_end(bytes: &[u8]) -> usize {
+    let most = bytes.len().min(HEADER_BYTES_MAX as usize);
+    mime::end_of_headers(bytes.get(..most).unwrap_or(bytes))
+}
+
+/// Gives others on the thread their turn every [`TURN_BYTES`]: what a command looks at is the
+/// peer's choice, how long it holds the thread is not.
+#[derive(Debug, Default)]
+pub(super) struct Pace(Cell<usize>);
+
+impl Pace {
+    /// So many bytes have been looked at.
+    pub(super) async fn spend(&self, bytes: usize) {
+        let spent = self.0.get().saturating_add(bytes);
+        if spent < TURN_BYTES {
+            return self.0.set(spent);
         }
-        goal = goal.saturating_mul(4).min(message.size);
+        self.0.set(0);
+        give_way().await;
     }
 }

@@ -20,7 +20,8 @@ pub(crate) fn write_number(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(digits.get(digits.len() - length..).unwrap_or(&[]));
 }
 
-/// `string`: quoted where that can hold it, else a literal.
+/// `string`: quoted where that can hold it, else a literal. Neither can hold NUL (RFC 9051 §9
+/// `CHAR8`), so NUL is left out.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &[u8]) {
     if text.len() > QUOTED_BYTES_MAX || text.iter().any(|&byte| !matches!(byte, 0x20..=0x7E)) {
         return write_literal(out, text);
@@ -36,10 +37,13 @@ pub(crate) fn write_nstring(out: &mut Vec<u8>, text: Option<&[u8]>) {
     }
 }
 
-/// `literal`
+/// `literal`, without the NULs that it cannot hold.
 pub(crate) fn write_literal(out: &mut Vec<u8>, bytes: &[u8]) {
-    write_literal_head(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
+    let nuls = memchr::memchr_iter(0, bytes).count();
+    write_literal_head(out, (bytes.len() - nuls) as u64);
+    for run in bytes.split(|&byte| byte == 0) {
+        out.extend_from_slice(run);
+    }
 }
 
 /// The part of a literal in front of its bytes: for bytes that are streamed.
@@ -103,5 +107,7 @@ mod tests {
             assert_eq!(written(|out| write_string(out, text.as_bytes())), want);
         }
         assert_eq!(written(|out| write_nstring(out, None)), "NIL");
+        assert_eq!(written(|out| write_string(out, b"\0a\0\0b\0")), "{2}\r\nab");
+        assert_eq!(written(|out| write_string(out, b"\0")), "{0}\r\n");
     }
 }

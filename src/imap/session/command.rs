@@ -196,9 +196,15 @@ impl Imap {
         else {
             unreachable!("only a running command is done");
         };
-        let Done { tag, selected, outcome } = done;
+        let Done { tag, selected, outcome, is_deleted } = done;
         if outcome == Err(Failure::Closed) {
             return;
+        }
+        if is_deleted {
+            if !is_idle {
+                self.finish(&tag, &outcome);
+            }
+            return self.bye("[UNAVAILABLE] the selected mailbox was deleted");
         }
         self.state = if is_idle {
             State::Idle(Idle { identity, tag, selected, is_behind: false })

@@ -9,7 +9,8 @@ use super::{Imap, Request};
 use crate::handlers::Action;
 
 impl Imap {
-    /// Waits for DONE and for news at once.
+    /// Waits for DONE and for news at once. Anything else ends it too, and what is a command is then
+    /// done: whoever says LOGOUT here means it.
     pub(super) fn idle(&mut self) -> Option<Next<Request>> {
         let State::Idle(mut idle) = mem::replace(&mut self.state, State::Logout) else { return None };
         if mem::take(&mut idle.is_behind) && idle.selected.is_some() {
@@ -33,6 +34,7 @@ impl Imap {
             self.ok(&idle.tag, "no longer idle");
         } else {
             self.bad(&idle.tag, "DONE was expected");
+            self.input.put_back(line);
         }
         None
     }

@@ -8,8 +8,10 @@ use base::{Closed, Out, Uid};
 use crate::limits::LIST_CHUNK;
 use crate::{Maildrop, Outcome, reply};
 
-/// Sizes of all messages that are not marked. Two ascending walks side by side: the index has the
-/// sizes, the maildrop the numbers.
+/// Sizes of all messages that are not marked, as they are stored. Doubled dots do not count
+/// (RFC 1939 §11). The same section counts a line end as two octets; the CR that RETR puts before a
+/// lone LF is not counted all the same, for to know it every message would have to be read. Two
+/// ascending walks side by side: the index has the sizes, the maildrop the numbers.
 pub(super) async fn list(
     maildrop: &Maildrop,
     account: &Account,
@@ -36,7 +38,7 @@ pub(super) async fn list(
     Ok(Outcome::Said)
 }
 
-/// The size of one message.
+/// The size of one message, as it is stored.
 pub(super) fn list_one(maildrop: &Maildrop, account: &Account, uid: Uid) -> Outcome {
     let message = account.message(maildrop.mailbox(), uid);
     message.map_or(Outcome::Failed(Error::NotFound), |message| Outcome::Size(uid, message.size))

@@ -7,7 +7,7 @@ use crate::body::DotStuffer;
 use crate::limits::PIECE_BYTES;
 use crate::{Maildrop, Outcome, reply};
 
-/// The message, byte for byte, dots stuffed.
+/// The message, byte for byte, dots stuffed; only lone LFs become CRLF (see `body`).
 pub(super) async fn retr(
     maildrop: &Maildrop,
     account: &Account,

@@ -25,12 +25,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_mins(5);
 pub(super) struct Socket(UnixStream);
 
 impl Socket {
-    /// The server that has this store open, if one answers.
+    /// The server that has this store open, if one answers. A socket may outlive its server for a moment:
+    /// only an answer counts.
     pub(super) fn connect(data: &Path) -> Option<Self> {
         let place = SocketPath::new(&path(data)).ok()?;
         let stream = UnixStream::connect(place.as_path()).ok()?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT)).ok()?;
-        Some(Self(stream))
+        let mut socket = Self(stream);
+        socket.call(&Request::Ping, &[]).ok().map(|_| socket)
     }
 
     fn exchange(&mut self, json: &[u8], payload: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>)> {

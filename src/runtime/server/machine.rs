@@ -25,12 +25,13 @@ impl Host for Machine {
             .map_err(|error| Failure::new(Exit::System, format!("signals cannot be received: {error}")))?;
         let running = Running::start(config, Doors::Open)?;
         tracing::info!(event = "runtime.serving", shards = running.router().shards());
-        warn_of_postmaster(&running);
         let begun = started(&mut Direct(running.router()), config);
         if let Err(failure) = begun {
             running.stop();
             return Err(failure);
         }
+        // A demo has made its accounts by now.
+        warn_of_postmaster(&running);
         loop {
             match signals.wait() {
                 Ok(Signal::Reload) => reload(&running, config),

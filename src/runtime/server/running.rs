@@ -2,7 +2,8 @@
 //! command line when it has none.
 
 use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ impl Running {
         // The command line may run on other cores than the server.
         let cpus = if doors == Doors::Open { cpus(config)? } else { cores() };
         let data = &config.server.data;
+        is_ours(data)?;
         let count = count(config, doors, cpus.len())?;
         doors.ready(config, count)?;
         // It holds everybody's mail. A folder that is there already stays as it is.
@@ -113,6 +115,26 @@ impl Running {
     pub(super) fn stop(self) {
         self.shards.stop(GRACE);
     }
+}
+
+/// Files that root made would keep the server out of its own store, so nobody but their owner works on a store.
+fn is_ours(data: &Path) -> Result<(), Failure> {
+    let Ok(found) = std::fs::metadata(data.join("store")) else { return Ok(()) };
+    let (owner, me) = (found.uid(), effective_uid());
+    if owner == me {
+        return Ok(());
+    }
+    let words = format!(
+        "the store in {} belongs to user {owner}, and this runs as user {me}: run it as its owner, `sudo -u '#{owner}' angarium ...`",
+        data.display()
+    );
+    Err(Failure::new(Exit::Unavailable, words))
+}
+
+#[allow(unsafe_code)]
+fn effective_uid() -> u32 {
+    // SAFETY: the call takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
 }
 
 /// How many shards: as configured, or one for each core. The command line leaves a store divided as its

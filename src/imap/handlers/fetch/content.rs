@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use account::{Account, Error, Message};
-use mime::PartTree;
+use mime::{Encoding, PartTree, TransferError};
 
 use crate::command::fetch::{Item, Label, Section, What};
-use crate::handlers::walk::read_header;
-use crate::limits::{HEADER_READ_BYTES, WHOLE_BODY_BYTES_MAX};
+use crate::handlers::walk::{header_end, read_header};
+use crate::limits::{HEADER_BYTES_MAX, HEADER_READ_BYTES, WHOLE_BODY_BYTES_MAX};
 
 /// What of a message's bytes the items of a FETCH need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -49,7 +49,8 @@ impl Need {
         Self { header, bytes, tree }
     }
 
-    /// Bytes that are held of a message while it is told of, about.
+    /// Bytes that are read of a message together with others, at most: what a header has beyond
+    /// is read when the message is told of.
     pub(super) fn bytes_of(self, message: &Message) -> u32 {
         let is_whole = self.tree || self.bytes && message.size <= WHOLE_BODY_BYTES_MAX;
         if is_whole { message.size } else { message.size.min(HEADER_READ_BYTES) }
@@ -82,30 +83,95 @@ pub(super) struct Content<'a> {
     message: &'a Message,
     /// The message's first bytes: all of them, its header, or none.
     held: Vec<u8>,
+    /// Whether all of the header has been read, if it is needed.
+    has_header: bool,
     header_end: u32,
     tree: Option<PartTree>,
+    /// The part decoded last, by its path: items often ask for one part piece by piece.
+    decoded: Option<Decoded>,
+}
+
+/// What undoing the transfer encoding of the part of a path came to.
+#[derive(Debug)]
+struct Decoded {
+    path: Vec<u32>,
+    made: Result<Vec<u8>, TransferError>,
 }
 
 impl<'a> Content<'a> {
-    /// Reads what is needed. A message above [`WHOLE_BODY_BYTES_MAX`] is let go of as soon as its
+    /// Reads what is needed, but for what a long header has beyond its first bytes: that is for
+    /// [`Content::complete`]. A message above [`WHOLE_BODY_BYTES_MAX`] is let go of as soon as its
     /// parts are known: its bytes are read again, in pieces, as they are sent.
     pub(super) async fn load(account: &'a Account, message: &'a Message, need: Need) -> Result<Self, Error> {
-        let is_small = message.size <= WHOLE_BODY_BYTES_MAX;
-        let mut content = Self { account, message, held: Vec::new(), header_end: 0, tree: None };
-        if need.tree || need.bytes && is_small {
+        let mut content = Self {
+            account,
+            message,
+            held: Vec::new(),
+            has_header: true,
+            header_end: 0,
+            tree: None,
+            decoded: None,
+        };
+        if need.tree || need.bytes && content.is_small() {
             content.held = account.body(&message.body).await?;
         } else if need.header {
-            content.held = read_header(account, message).await?;
+            content.has_header = read_header(account, message, &mut content.held, HEADER_READ_BYTES).await?;
         }
-        content.header_end = mime::end_of_headers(&content.held) as u32;
         if need.tree {
             content.tree = Some(mime::scan(&content.held));
         }
-        if !is_small {
-            content.held.truncate(content.header_end as usize);
-            content.held.shrink_to_fit();
-        }
+        content.settle();
         Ok(content)
+    }
+
+    /// Reads what is still missing. Not done for several messages at a time, for a header can have
+    /// up to [`HEADER_BYTES_MAX`].
+    pub(super) async fn complete(&mut self) -> Result<(), Error> {
+        if !self.has_header {
+            self.has_header =
+                read_header(self.account, self.message, &mut self.held, HEADER_BYTES_MAX).await?;
+            self.settle();
+        }
+        Ok(())
+    }
+
+    const fn is_small(&self) -> bool {
+        self.message.size <= WHOLE_BODY_BYTES_MAX
+    }
+
+    fn settle(&mut self) {
+        self.header_end = header_end(&self.held) as u32;
+        if self.has_header && !self.is_small() {
+            self.held.truncate(self.header_end as usize);
+            self.held.shrink_to_fit();
+        }
+    }
+
+    /// Undoes the transfer encoding of the part of that path, whose body is `range`, unless that
+    /// is what was done last; what it comes to is for [`Content::decoded`].
+    pub(super) async fn decode(
+        &mut self,
+        path: &[u32],
+        encoding: Encoding,
+        range: &Range<u32>,
+    ) -> Result<(), Error> {
+        if self.decoded(path).is_some() {
+            return Ok(());
+        }
+        // Two decoded parts at a time would be one too many.
+        self.decoded = None;
+        let made = {
+            let bytes = self.bytes(range).await?;
+            mime::decode_transfer_strictly(encoding, &bytes)
+        };
+        self.decoded = Some(Decoded { path: path.to_vec(), made });
+        Ok(())
+    }
+
+    /// What [`Content::decode`] made last, or why it could not, if it was of that path.
+    pub(super) fn decoded(&self, path: &[u32]) -> Option<Result<&[u8], TransferError>> {
+        let decoded = self.decoded.as_ref().filter(|decoded| decoded.path == path)?;
+        Some(decoded.made.as_deref().map_err(|error| *error))
     }
 
     pub(super) const fn message(&self) -> &'a Message {

@@ -7,8 +7,8 @@ use base::Out;
 use mime::{Encoding, Headers, Part};
 
 use super::content::Content;
-use crate::command::fetch::{Label, Partial, Section, What};
-use crate::limits::BODY_PIECE_BYTES;
+use crate::command::fetch::{Item, Label, Partial, Section, What};
+use crate::limits::{BODY_PIECE_BYTES, HEADER_BYTES_MAX};
 use crate::reply::{Code, Failure};
 use crate::response::section::write_label;
 use crate::response::text::write_literal_head;
@@ -22,10 +22,12 @@ pub(super) enum Piece {
     Range(Range<u32>),
     /// They had to be made.
     Made(Vec<u8>),
+    /// They are the decoded part that the content holds.
+    Decoded,
 }
 
 /// Finds the bytes of a section.
-pub(super) async fn find(section: &Section, content: &Content<'_>) -> Result<Piece, Failure> {
+pub(super) async fn find(section: &Section, content: &mut Content<'_>) -> Result<Piece, Failure> {
     if section.is_decoded() {
         return decoded(&section.path, content).await;
     }
@@ -38,11 +40,14 @@ pub(super) async fn find(section: &Section, content: &Content<'_>) -> Result<Pie
         What::Text => message_in(&section.path, content).map(|part| part.body.clone()),
     };
     let Some(range) = range else { return Ok(Piece::Nothing) };
-    match &section.what {
-        What::Fields(names) => Ok(Piece::Made(fields(&content.bytes(&range).await?, names, true))),
-        What::FieldsNot(names) => Ok(Piece::Made(fields(&content.bytes(&range).await?, names, false))),
-        _ => Ok(Piece::Range(range)),
-    }
+    let (names, is_wanted) = match &section.what {
+        What::Fields(names) => (names, true),
+        What::FieldsNot(names) => (names, false),
+        What::All | What::Header | What::Text | What::Mime => return Ok(Piece::Range(range)),
+    };
+    // An embedded message's header is bounded as the message's own is.
+    let looked_at = range.start..range.end.min(range.start.saturating_add(HEADER_BYTES_MAX));
+    Ok(Piece::Made(fields(&content.bytes(&looked_at).await?, names, is_wanted)))
 }
 
 fn part<'c>(path: &[u32], content: &'c Content<'_>) -> Option<&'c Part> {
@@ -80,20 +85,22 @@ fn fields(header: &[u8], names: &[Vec<u8>], is_wanted: bool) -> Vec<u8> {
 }
 
 /// A part with its transfer encoding undone (RFC 3516 §4.2).
-async fn decoded(path: &[u32], content: &Content<'_>) -> Result<Piece, Failure> {
+async fn decoded(path: &[u32], content: &mut Content<'_>) -> Result<Piece, Failure> {
     let Some(part) = part(path, content) else { return Ok(Piece::Nothing) };
-    if matches!(part.encoding, Encoding::SevenBit | Encoding::EightBit | Encoding::Binary) {
-        return Ok(Piece::Range(part.body.clone()));
+    let (encoding, range) = (part.encoding, part.body.clone());
+    if matches!(encoding, Encoding::SevenBit | Encoding::EightBit | Encoding::Binary) {
+        return Ok(Piece::Range(range));
     }
-    let bytes = content.bytes(&part.body).await?;
+    content.decode(path, encoding, &range).await?;
     // RFC 3516 §4.3: what we cannot decode is refused, not sent as it is.
-    mime::decode_transfer_strictly(part.encoding, &bytes)
-        .map(Piece::Made)
-        .map_err(|_| Failure::No(Some(Code::Word("UNKNOWN-CTE")), "the part's encoding cannot be undone"))
+    match content.decoded(path) {
+        Some(Ok(_)) => Ok(Piece::Decoded),
+        _ => Err(Failure::No(Some(Code::Word("UNKNOWN-CTE")), "the part's encoding cannot be undone")),
+    }
 }
 
 /// BINARY.SIZE (RFC 3516 §4.3). A part that is not there has no bytes.
-pub(super) async fn binary_size(path: &[u32], content: &Content<'_>) -> Result<u64, Failure> {
+pub(super) async fn binary_size(path: &[u32], content: &mut Content<'_>) -> Result<u64, Failure> {
     if path.is_empty() {
         return Ok(u64::from(content.message().size));
     }
@@ -101,8 +108,33 @@ pub(super) async fn binary_size(path: &[u32], content: &Content<'_>) -> Result<u
         Piece::Nothing => 0,
         Piece::Range(range) => u64::from(range.end.saturating_sub(range.start)),
         Piece::Made(bytes) => bytes.len() as u64,
+        Piece::Decoded => made(path, content).len() as u64,
     })
 }
+
+fn made<'c>(path: &[u32], content: &'c Content<'_>) -> &'c [u8] {
+    content.decoded(path).and_then(Result::ok).expect("a piece is decoded when the content holds it so")
+}
+
+/// Bytes that had to be looked at to tell of an item, about.
+pub(super) fn cost(item: &Item, content: &Content<'_>) -> usize {
+    let section = match item {
+        Item::Property(_) => return 0,
+        Item::Envelope => return content.header().len(),
+        Item::Body | Item::BodyStructure => return content.tree().parts().len() * PART_COST_BYTES,
+        Item::BinarySize(path) => return part(path, content).map_or(0, |part| part.body.len()),
+        Item::Section(section) => section,
+    };
+    match section.what {
+        What::Fields(_) | What::FieldsNot(_) => header(&section.path, content).map_or(0, |range| range.len()),
+        What::All if section.is_decoded() => part(&section.path, content).map_or(0, |part| part.body.len()),
+        // Sending them is a wait.
+        What::All | What::Header | What::Text | What::Mime => 0,
+    }
+}
+
+/// What telling of a part counts as, in bytes.
+const PART_COST_BYTES: usize = 256;
 
 /// Writes a section with its name: what is held at once, the rest read and sent piece by piece.
 pub(super) async fn write(
@@ -115,16 +147,13 @@ pub(super) async fn write(
     out.buffer.push(b' ');
     match piece {
         Piece::Nothing => out.buffer.extend_from_slice(b"NIL"),
-        Piece::Made(bytes) => {
-            let cut = cut(bytes.len() as u64, section.partial);
-            let bytes = bytes.get(cut.start as usize..cut.end as usize).unwrap_or(&[]);
-            write_bytes(section, bytes, &mut out.buffer);
-        }
+        Piece::Made(bytes) => write_cut(section, bytes, out).await?,
+        Piece::Decoded => write_cut(section, made(&section.path, content), out).await?,
         Piece::Range(range) => {
             let cut = cut(u64::from(range.end.saturating_sub(range.start)), section.partial);
             let range = range.start + cut.start as u32..range.start + cut.end as u32;
             match content.held(&range) {
-                Some(bytes) => write_bytes(section, bytes, &mut out.buffer),
+                Some(bytes) => write_bytes(section, bytes, out).await?,
                 None => stream(section, range, content, out).await?,
             }
         }
@@ -139,14 +168,39 @@ fn cut(size: u64, partial: Option<Partial>) -> Range<u64> {
     start..offset.saturating_add(length).min(size)
 }
 
-fn write_bytes(section: &Section, bytes: &[u8], buffer: &mut Vec<u8>) {
+async fn write_cut(section: &Section, bytes: &[u8], out: &mut Out<'_>) -> Result<(), Failure> {
+    let cut = cut(bytes.len() as u64, section.partial);
+    write_bytes(section, bytes.get(cut.start as usize..cut.end as usize).unwrap_or(&[]), out).await
+}
+
+async fn write_bytes(section: &Section, bytes: &[u8], out: &mut Out<'_>) -> Result<(), Failure> {
     // RFC 3516 §4.2: only a `literal8` can hold NUL, and only BINARY may be one.
     if section.label == Label::Binary && memchr::memchr(0, bytes).is_some() {
-        buffer.push(b'~');
+        out.buffer.push(b'~');
     }
-    write_literal_head(buffer, bytes.len() as u64);
-    buffer.extend_from_slice(bytes);
+    write_literal_head(&mut out.buffer, bytes.len() as u64);
+    for piece in bytes.chunks(BODY_PIECE_BYTES as usize) {
+        out.room().await?;
+        write_piece(section, piece, &mut out.buffer);
+    }
+    Ok(())
 }
+
+/// A literal cannot hold NUL (RFC 9051 §9 `CHAR8`), and its length has been promised: another byte
+/// that stands for nothing is in its place. Whoever wants the bytes as they are asks for BINARY.
+fn write_piece(section: &Section, piece: &[u8], buffer: &mut Vec<u8>) {
+    let start = buffer.len();
+    buffer.extend_from_slice(piece);
+    if section.label == Label::Binary {
+        return;
+    }
+    for byte in buffer.get_mut(start..).into_iter().flatten() {
+        *byte = if *byte == 0 { NUL_STAND_IN } else { *byte };
+    }
+}
+
+/// What is sent for NUL where NUL cannot be.
+const NUL_STAND_IN: u8 = 0x80;
 
 async fn stream(
     section: &Section,
@@ -168,7 +222,7 @@ async fn stream(
         if piece.len() != length as usize {
             return Err(Failure::Closed);
         }
-        out.buffer.extend_from_slice(&piece);
+        write_piece(section, &piece, &mut out.buffer);
         at += length;
     }
     Ok(())

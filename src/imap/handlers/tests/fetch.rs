@@ -1,7 +1,7 @@
 use core::task::{Context, Poll};
 
 use super::*;
-use crate::limits::{BODY_PIECE_BYTES, WHOLE_BODY_BYTES_MAX};
+use crate::limits::{BODY_PIECE_BYTES, HEADER_BYTES_MAX, WHOLE_BODY_BYTES_MAX};
 use base::{Closed, Drain};
 use sim::samples;
 
@@ -180,6 +180,27 @@ impl Drain for Sink {
     }
 }
 
+/// Many items that ask for nearly the same bytes.
+fn slices(name: &str, count: usize, length: usize) -> String {
+    let items: Vec<String> = (0..count).map(|n| alloc::format!("{name}<{}.{length}>", n * 7)).collect();
+    items.join(" ")
+}
+
+#[test]
+fn many_items_of_a_message_that_is_held_whole_are_sent_as_they_are_made() {
+    let message = alloc::format!("Subject: x\r\n\r\n{}", "0123456789abcdef\r\n".repeat(12_000));
+    assert!(message.len() < WHOLE_BODY_BYTES_MAX as usize);
+    let mut ann = Fixture::new(&[message.as_bytes()]);
+    for name in ["BODY.PEEK[]", "BODY.PEEK[1]", "BINARY.PEEK[1]"] {
+        let mut sink = Sink::default();
+        let mut out = Out::new(Vec::new(), &mut sink);
+        ann.say_to(&alloc::format!("FETCH 1 ({})", slices(name, 100, message.len())), &mut out);
+        ready(out.flush()).unwrap();
+        assert!(sink.most <= Out::HIGH_BYTES + BODY_PIECE_BYTES as usize, "{name}: {}", sink.most);
+        assert!(sink.bytes.len() > 99 * message.len() && sink.bytes.ends_with(b")\r\nt OK fetched\r\n"));
+    }
+}
+
 #[test]
 fn large_messages_are_streamed_in_pieces() {
     let size = WHOLE_BODY_BYTES_MAX as usize * 3;
@@ -191,14 +212,17 @@ fn large_messages_are_streamed_in_pieces() {
     }
     message.extend_from_slice(b"\r\n--b--\r\n");
     let mut ann = Fixture::new(&[&message]);
-    for item in ["BODY.PEEK[]", "BODY.PEEK[TEXT]", "(ENVELOPE BODYSTRUCTURE BODY.PEEK[1])", "BINARY.PEEK[1]"]
+    let slices = |name: &str| slices(name, 99, size);
+    let many = alloc::format!("({} {} FLAGS)", slices("BODY.PEEK[]"), slices("BINARY.PEEK[1]"));
+    for item in
+        [&many, "BODY.PEEK[]", "BODY.PEEK[TEXT]", "(ENVELOPE BODYSTRUCTURE BODY.PEEK[1])", "BINARY.PEEK[1]"]
     {
         let mut sink = Sink::default();
         let mut out = Out::new(Vec::new(), &mut sink);
         ann.say_to(&alloc::format!("FETCH 1 {item}"), &mut out);
         ready(out.flush()).unwrap();
         assert!(sink.most <= Out::HIGH_BYTES + BODY_PIECE_BYTES as usize, "{item}: {}", sink.most);
-        assert!(sink.bytes.len() > size - 200 && sink.bytes.ends_with(b")\r\nt OK fetched\r\n"), "{item}");
+        assert!(sink.bytes.len() > size - 200 && sink.bytes.ends_with(b"t OK fetched\r\n"), "{item}");
     }
     let whole = ann.bytes("FETCH 1 BODY.PEEK[]");
     let start = alloc::format!("* 1 FETCH (BODY[] {{{}}}\r\n", message.len());
@@ -208,6 +232,81 @@ fn large_messages_are_streamed_in_pieces() {
     );
     let part = ann.say(&alloc::format!("FETCH 1 BODY.PEEK[]<{}.20>", message.len() - 9));
     assert!(part.contains("{9}\r\n\r\n--b--\r\n)"), "{part}");
+}
+
+#[test]
+fn a_decoded_part_is_sent_in_pieces_however_many_items_ask_for_it() {
+    let encoded = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5\r\n".repeat(8_000);
+    let message = alloc::format!("Content-Transfer-Encoding: base64\r\n\r\n{encoded}");
+    let mut ann = Fixture::new(&[message.as_bytes()]);
+    let items = slices("BINARY.PEEK[1]", 199, 300_000);
+    let mut sink = Sink::default();
+    let mut out = Out::new(Vec::new(), &mut sink);
+    ann.say_to(&alloc::format!("FETCH 1 ({items} BINARY.SIZE[1])"), &mut out);
+    ready(out.flush()).unwrap();
+    assert!(sink.most <= Out::HIGH_BYTES + BODY_PIECE_BYTES as usize, "{}", sink.most);
+    assert!(sink.bytes.ends_with(b" BINARY.SIZE[1] 408000)\r\nt OK fetched\r\n"));
+    assert!(sink.bytes.len() > 199 * 300_000);
+    // Each item is a reason to give others their turn.
+    assert!(ann.turns >= 199, "{}", ann.turns);
+}
+
+#[test]
+fn one_item_after_another_that_cannot_be_sent_leaves_the_rest_as_it_is() {
+    let junk = "=ZZ".repeat(60_000);
+    let message = alloc::format!("Content-Transfer-Encoding: quoted-printable\r\n\r\n{junk}");
+    let mut ann = Fixture::new(&[message.as_bytes()]);
+    let mut sink = Sink::default();
+    let mut out = Out::new(Vec::new(), &mut sink);
+    ann.say_to("FETCH 1 (BINARY.PEEK[1] BODY.PEEK[] BINARY.PEEK[1]<0.5> UID)", &mut out);
+    ready(out.flush()).unwrap();
+    let said = String::from_utf8(sink.bytes).unwrap();
+    assert!(said.starts_with("* 1 FETCH (BODY[] {") && said.contains("ZZ UID 1)\r\n"));
+    assert!(said.ends_with("t NO [UNKNOWN-CTE] the part's encoding cannot be undone\r\n"));
+}
+
+#[test]
+fn nul_is_sent_in_literal8_alone() {
+    let message = b"Subject: a\0b\r\nContent-Type: text/plain; name=\"c\0d\"\r\n\r\nx\0y\r\n";
+    let mut large = message.to_vec();
+    large.resize(WHOLE_BODY_BYTES_MAX as usize + 9, b'z');
+    for message in [&message[..], &large] {
+        let mut ann = Fixture::new(&[message]);
+        let said = ann.bytes(
+            "FETCH 1 (ENVELOPE BODYSTRUCTURE BODY.PEEK[] BODY.PEEK[1]<0.3> BODY.PEEK[HEADER] \
+             BODY.PEEK[HEADER.FIELDS (Subject)])",
+        );
+        assert!(memchr::memchr(0, &said).is_none());
+        let has = |part: &[u8]| memchr::memmem::find(&said, part).is_some();
+        assert!(has(b"BODY[1]<0> {3}\r\nx\x80y ") && has(b"\r\nSubject: a\x80b\r\n"));
+        let whole = ann.bytes("FETCH 1 BINARY.PEEK[]");
+        let start = alloc::format!("* 1 FETCH (BINARY[] ~{{{}}}\r\n", message.len());
+        assert!(whole.strip_prefix(start.as_bytes()).is_some_and(|rest| rest.starts_with(message)));
+    }
+}
+
+#[test]
+fn a_header_without_end_is_read_to_its_bound() {
+    let line = b"X-Filler: 0123456789012345678901234567890123456789\r\n";
+    let mut message = b"Subject: x\r\n".to_vec();
+    while message.len() < 3 * HEADER_BYTES_MAX as usize {
+        message.extend_from_slice(line);
+    }
+    message.extend_from_slice(b"Late: y\r\n\r\nbody");
+    let mut ann = Fixture::of(World::with_segment_bytes(8 << 20), &[&message, &message]);
+    for items in ["RFC822.HEADER", "(RFC822.HEADER BODY.PEEK[TEXT]<0.1>)", "(RFC822.HEADER BODYSTRUCTURE)"] {
+        let said = ann.say(&alloc::format!("FETCH 2 {items}"));
+        let start = alloc::format!("* 2 FETCH (RFC822.HEADER {{{HEADER_BYTES_MAX}}}\r\nSubject: x");
+        assert!(said.starts_with(&start), "{items}");
+    }
+    let rest = message.len() - HEADER_BYTES_MAX as usize;
+    let said = ann.say("FETCH 1 RFC822.TEXT");
+    assert!(said.starts_with(&alloc::format!("* 1 FETCH (RFC822.TEXT {{{rest}}}\r\n")));
+    let said = ann.say("FETCH 1:2 BODY.PEEK[HEADER.FIELDS (Subject Late)]");
+    assert_eq!(said.matches("{14}\r\nSubject: x\r\n\r\n)").count(), 2, "{said}");
+    assert!(ann.turns >= 2);
+    assert_eq!(ann.say("SEARCH SUBJECT x"), lines(&["* SEARCH 1 2", "t OK searched"]));
+    assert_eq!(ann.say("SEARCH HEADER Late y"), lines(&["* SEARCH", "t OK searched"]));
 }
 
 #[test]
@@ -261,6 +360,14 @@ fn all_of_a_large_mailbox_is_told_within_bounded_memory() {
     assert!(sink.most < Out::HIGH_BYTES + 100);
     assert!(sink.bytes.ends_with(b"* 20000 FETCH (UID 20000 FLAGS (\\Seen))\r\nt OK fetched\r\n"));
     assert_eq!(memchr::memchr_iter(b'\n', &sink.bytes).count(), 20_001);
+    // Rows that are not told of take time too.
+    ann.say("UID FETCH 1:* (FLAGS) (CHANGEDSINCE 99999999)");
+    assert!(ann.turns >= 18, "{}", ann.turns);
+    assert_eq!(
+        ann.say("SEARCH RETURN (COUNT) UNSEEN"),
+        lines(&["* ESEARCH (TAG \"t\") COUNT 0", "t OK searched"])
+    );
+    assert!(ann.turns >= 18, "{}", ann.turns);
 }
 
 #[test]

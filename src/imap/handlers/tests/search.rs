@@ -1,4 +1,5 @@
 use super::*;
+use crate::limits::SEARCH_TEXT_KEYS_MAX;
 use sim::samples;
 
 fn messages() -> Vec<&'static [u8]> {
@@ -123,4 +124,20 @@ fn charsets_are_understood() {
     assert_eq!(search.keys, [crate::command::search::Key::Header("SUBJECT".to_string(), "Grüß".to_string())]);
     let mut ann = ann.with(Enabled::UTF8);
     assert!(ann.say("SEARCH CHARSET UTF-8 ALL").starts_with("t BAD "));
+}
+
+#[test]
+fn keys_that_look_into_messages_are_bounded_and_each_gives_others_their_turn() {
+    let message = alloc::format!("Subject: x\r\n\r\n{}", "0123456789abcdef\r\n".repeat(10_000));
+    let mut ann = Fixture::new(&[message.as_bytes(), message.as_bytes()]);
+    let keys = |n: usize| alloc::format!("SEARCH {}", ["NOT BODY none"].repeat(n).join(" "));
+    assert_eq!(ann.say(&keys(SEARCH_TEXT_KEYS_MAX)), lines(&["* SEARCH 1 2", "t OK searched"]));
+    assert!(ann.turns >= SEARCH_TEXT_KEYS_MAX, "{}", ann.turns);
+    let refused = lines(&["t NO [LIMIT] too many keys that look into messages"]);
+    assert_eq!(ann.say(&keys(SEARCH_TEXT_KEYS_MAX + 1)), refused);
+    let nested = "OR (SUBJECT a TEXT b) NOT ".repeat(SEARCH_TEXT_KEYS_MAX / 2) + "HEADER c d";
+    assert_eq!(ann.say(&alloc::format!("SEARCH {nested}")), refused);
+    // Keys that rows decide do not count.
+    let rows = "UNSEEN ".repeat(500) + "TEXT 9abc";
+    assert_eq!(ann.say(&alloc::format!("SEARCH {rows}")), lines(&["* SEARCH 1 2", "t OK searched"]));
 }

@@ -50,3 +50,16 @@ fn a_message_that_is_gone_is_skipped_and_reported() {
         lines(&["* 2 FETCH (FLAGS (\\Seen))", "t NO [EXPUNGEISSUED] some of the messages are gone"])
     );
 }
+
+#[test]
+fn a_keyword_that_takes_the_place_of_an_unused_one_is_told_by_its_own_name() {
+    let mut ann = Fixture::new(&[SMALL]);
+    let all: Vec<String> = (0..account::KEYWORDS_MAX).map(|at| alloc::format!("k{at}")).collect();
+    ann.say(&alloc::format!("STORE 1 +FLAGS ({})", all.join(" ")));
+    assert_eq!(ann.say("STORE 1 +FLAGS (new)"), lines(&["t NO [LIMIT] a limit of the account is reached"]));
+    ann.say("STORE 1 -FLAGS (k5)");
+    let said = ann.say("STORE 1 FLAGS (new k6)");
+    assert!(said.starts_with("* FLAGS (\\Answered "), "{said}");
+    assert!(said.contains(" k4 new k6 k7 ") && !said.contains(" k5 "), "{said}");
+    assert!(said.ends_with("* 1 FETCH (FLAGS (new k6))\r\nt OK stored\r\n"), "{said}");
+}
