@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::Password;
 use crate::config::parse_cpus;
+use crate::tune::TuneArgs;
 
 /// A mail, calendar and collaboration server: fast, and never losing a letter.
 #[derive(Debug, Parser)]
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     /// The configuration file.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look at this machine and say what to set on it, and why.
+    Tune(TuneArgs),
 }
 
 #[derive(Debug, Args)]

@@ -25,6 +25,7 @@ mod people;
 mod print;
 mod run;
 mod session;
+mod tune;
 
 pub use cli::Cli;
 pub use config::{Certificate, Config, ConfigError, Listen, ListenAddress, Listeners, Overrides};

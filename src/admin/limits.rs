@@ -37,3 +37,21 @@ pub(crate) const SEGMENT_BYTES_UNIT: u32 = 4096;
 pub(crate) const CONTENT_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
 /// Room that a frame needs beside its message: our header fields, and the rows of all recipients.
 pub(crate) const FRAME_ROOM_BYTES: usize = 4 * 1024 * 1024;
+/// Descriptors beside connections and listeners that the server keeps for its store.
+pub(crate) const DESCRIPTORS_BESIDE: u64 = 1100;
+/// From this many physical cores on, one of them is better left to interrupts and helpers.
+pub(crate) const HELPER_CORE_FROM: usize = 4;
+/// What a listener asks of the kernel: connections that wait to be accepted.
+pub(crate) const LISTEN_BACKLOG: i64 = 1024;
+/// Memory that must be lockable at least, in bytes.
+pub(crate) const LOCKED_BYTES_MIN: u64 = 512 * 1024;
+/// Memory that a shard locks when all its buffers are registered, in bytes.
+pub(crate) const LOCKED_BYTES_A_SHARD: u64 = 6 * 1024 * 1024;
+/// Memory of a shard beside contents and fresh index: buffers, caches, connections; in bytes.
+pub(crate) const SHARD_BYTES_BESIDE: u64 = 96 * 1024 * 1024;
+/// Ports that connections to other servers should have.
+pub(crate) const PORT_RANGE_MIN: i64 = 20_000;
+/// Percent of its time that a virtual machine may lose to others before it is worth a word.
+pub(crate) const STOLEN_PERCENT_MAX: f64 = 1.0;
+/// Ticks a second below which helpers that share a core wait long.
+pub(crate) const TICKS_MIN: u32 = 1000;

@@ -11,6 +11,7 @@ use crate::cli::{
     AccountCommand, AliasCommand, CheckArgs, Cli, Command, ConfigCommand, DomainCommand, InitArgs,
     PasswordArgs, ServeArgs,
 };
+use crate::tune::tune;
 use crate::{
     Config, Control, Demo, Exit, Failure, Host, Overrides, Password, Request, export, import, print,
 };
@@ -70,6 +71,7 @@ fn execute(cli: Cli, host: &dyn Host) -> Result<Exit, Failure> {
         }
         Command::Account(command) => ask(account(command)?, &cli.config, host, cli.json),
         Command::Domain(command) => ask(domain(command), &cli.config, host, cli.json),
+        Command::Tune(args) => tune(&args, &cli.config, cli.json),
         Command::Alias(command) => ask(alias(command), &cli.config, host, cli.json),
     }
 }
