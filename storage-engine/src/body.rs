@@ -1,4 +1,5 @@
-//! Reading bodies and their meta blocks: always through the shard's ring, never by blocking it.
+//! Reading bodies and their meta blocks: from the page cache what is in memory, the rest through the shard's ring. So
+//! nothing here blocks the shard.
 
 use std::future::poll_fn;
 
@@ -34,12 +35,17 @@ impl Engine {
         Ok(bytes)
     }
 
+    /// Whether a body stands where bodies can stand.
+    pub(crate) fn is_within(&self, body: &BodyRef) -> bool {
+        let end = body.offset as u64 + body.meta_length as u64 + body.length as u64;
+        body.segment != 0 && end <= self.segment_bytes() as u64
+    }
+
     async fn read_part(&self, body: &BodyRef, skip: u32, length: u32) -> Result<Vec<u8>, Error> {
         if length == 0 {
             return Ok(Vec::new());
         }
-        let end = body.offset as u64 + body.meta_length as u64 + body.length as u64;
-        if body.segment == 0 || end > self.segment_bytes() as u64 {
+        if !self.is_within(body) {
             return Err(corrupt(body, "a body within its segment"));
         }
         let part = ReadPart {
@@ -48,6 +54,9 @@ impl Engine {
             offset: body.offset + skip,
             length: length as usize,
         };
+        if let Some(bytes) = self.with_state(|state| state.read_at_hand(&part)) {
+            return Ok(bytes);
+        }
         let answer = self.with_state(|state| state.read(part));
         self.drive();
         let bytes = poll_fn(|context| answer.poll(context)).await?;

@@ -34,6 +34,16 @@ impl<T> fmt::Debug for Answer<T> {
 /// Where a commit's answer is left.
 pub(crate) type Slot = Answer<Result<Receipt, Error>>;
 
+thread_local! {
+    static WAITS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often a future of an engine on this thread has come to nothing yet: between two looks, whether somebody
+/// waited for the store.
+pub fn waits() -> u64 {
+    WAITS.get()
+}
+
 impl<T> Answer<T> {
     pub(crate) fn new() -> Rc<Self> {
         Rc::new(Self { value: RefCell::new(None), waker: Cell::new(None) })
@@ -54,6 +64,7 @@ impl<T> Answer<T> {
             return Poll::Ready(answer);
         }
         self.waker.set(Some(context.waker().clone()));
+        WAITS.set(WAITS.get() + 1);
         Poll::Pending
     }
 }

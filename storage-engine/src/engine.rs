@@ -100,7 +100,9 @@ impl Engine {
             Err(Error::Full) => Some(recovered.start),
             Err(error) => return Err(error),
         };
-        let in_flight_max = options.in_flight_max.clamp(1, IN_FLIGHT_MAX);
+        let in_flight_max = std::env::var("XP_QD")
+            .map_or(options.in_flight_max, |v| v.parse().unwrap())
+            .clamp(1, IN_FLIGHT_MAX);
         let port = disk.port(&PortOptions {
             folder: journal_folder(shard),
             buffer_bytes: options.batch_bytes_max,
@@ -121,7 +123,7 @@ impl Engine {
             fresh_bytes_max: options.fresh_bytes_max,
             is_instant: disk.is_instant(),
             unnoted: Cell::new(unnoted),
-            state: RefCell::new(State::new(shards, recovered, log, port)),
+            state: RefCell::new(State::new(&store, recovered, log, port)),
         })))
     }
 
@@ -247,8 +249,9 @@ impl Engine {
     /// checkpoint is under way.
     pub fn checkpoint_due(&self) -> bool {
         let state = self.0.state.borrow();
-        let replay_bytes = state.replay_segments() as u64 * self.0.store.segment_bytes as u64;
-        let is_due = state.fresh_bytes() > self.0.fresh_bytes_max || replay_bytes > REPLAY_BYTES_MAX;
+        let is_due = state.fresh_bytes() > self.0.fresh_bytes_max
+            || state.replay_bytes()
+                > std::env::var("XP_REPLAY").map_or(REPLAY_BYTES_MAX, |v| v.parse::<u64>().unwrap() << 20);
         is_due && !state.is_checkpointing
     }
 

@@ -18,14 +18,36 @@ pub(crate) const SEGMENT_BYTES_MAX: u32 = 1 << 30;
 pub(crate) const BLOCK_BYTES: usize = 4096;
 /// Zeroes are written this far ahead of the write position, bytes.
 pub(crate) const ZERO_AHEAD_BYTES: u32 = 4 << 20;
+/// The first zeroes where none are ahead yet, bytes: the next batch waits for them.
+pub(crate) const ZERO_FIRST_BYTES: u32 = 256 << 10;
 /// Room is taken from the file system in steps of these bytes where no zeroes went ahead.
-pub(crate) const RESERVE_BYTES: u32 = 1 << 20;
+pub(crate) const RESERVE_BYTES: u32 = 4 << 20;
+/// Batches of more bytes in the mean are written straight into reserved blocks, with no zeroes ahead.
+pub(crate) const STRAIGHT_BATCH_BYTES: u32 = 16 << 10;
+/// Zeroes go ahead again when batches have fewer bytes in the mean.
+pub(crate) const AHEAD_BATCH_BYTES: u32 = 12 << 10;
+/// The mean goes back over about this many batches.
+pub(crate) const PACE_BATCHES: u32 = 32;
+/// Most batches in flight while they are written straight.
+pub(crate) const STRAIGHT_IN_FLIGHT_MAX: usize = 2;
 /// Zeroes of one write, bytes.
 pub(crate) const ZERO_WRITE_BYTES: usize = 1 << 20;
 /// Most batches in flight.
 pub(crate) const IN_FLIGHT_MAX: usize = 64;
 /// Most body reads in flight in one ring; further ones wait in order.
 pub(crate) const READS_IN_FLIGHT_MAX: usize = 128;
+/// Most segments of which the page cache is read in place; the one used longest ago gives way.
+pub(crate) const VIEWS_MAX: usize = 16;
+/// Pages of which it is asked at a time whether they are in memory: 2 MiB.
+pub(crate) const VIEW_WINDOW_PAGES: usize = 512;
+/// Meta blocks are read with what is between them when that is no more than this, bytes.
+pub(crate) const SPAN_GAP_BYTES_MAX: usize = 32 << 10;
+/// Longest read of several meta blocks, bytes.
+pub(crate) const SPAN_BYTES_MAX: usize = 512 << 10;
+/// Reads of meta blocks in flight for one question: so many, and no further one above these bytes.
+pub(crate) const SPANS_MAX: usize = 64;
+/// See [`SPANS_MAX`].
+pub(crate) const SPANS_BYTES_MAX: usize = 4 << 20;
 /// Most segment files kept open for reading in one shard.
 pub(crate) const READ_FILES_MAX: usize = 128;
 /// A checkpoint is due when a replay would read more of the journal than this, bytes.

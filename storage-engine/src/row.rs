@@ -52,6 +52,11 @@ impl BodyRef {
     pub const fn is_none(&self) -> bool {
         self.segment == 0 && self.journal == 0
     }
+
+    /// Bytes of the body and its meta block.
+    pub const fn bytes(&self) -> u64 {
+        self.meta_length as u64 + self.length as u64
+    }
 }
 
 /// One item of one collection, as of its latest change.

@@ -15,6 +15,7 @@ use crate::limits::TURN_ROUNDS_MAX;
 use crate::log::{LOG_TOKENS, Log, LogStart, Planned, Position};
 use crate::recover::Recovered;
 use crate::stats::Stats;
+use crate::store::Store;
 use crate::watchers::Watchers;
 
 /// Where a read's answer is left.
@@ -22,6 +23,7 @@ pub(crate) type ReadAnswer = Answer<Result<Vec<u8>, Error>>;
 
 pub(crate) struct State {
     pub(crate) shards: u16,
+    segment_bytes: u32,
     /// Partition p is at index p / shards.
     pub(crate) partitions: Vec<Partition>,
     pub(crate) log: Log,
@@ -43,9 +45,10 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(shards: u16, recovered: Recovered, log: Log, port: Port) -> Self {
+    pub(crate) fn new(store: &Store, recovered: Recovered, log: Log, port: Port) -> Self {
         Self {
-            shards,
+            shards: store.shards,
+            segment_bytes: store.segment_bytes,
             partitions: recovered.partitions,
             replay_from: recovered.replayed_from,
             frozen_at: recovered.replayed_from,
@@ -85,7 +88,6 @@ impl State {
     pub(crate) fn turn(&mut self, is_instant: bool) -> TurnResult {
         let mut result = TurnResult::default();
         self.is_signalled = false;
-        self.log.count_turn();
         for _ in 0..TURN_ROUNDS_MAX {
             result.submitted += self.submit();
             let completed = self.reap();
@@ -107,7 +109,7 @@ impl State {
     fn submit(&mut self) -> usize {
         if self.failed.is_none() {
             let given = self.log.submit(&mut self.port, &mut self.counters);
-            let given = given.and_then(|()| self.log.zero_ahead(&mut self.port));
+            let given = given.and_then(|()| self.log.zero_ahead(&mut self.port, &mut self.counters));
             if let Err(error) = given {
                 self.poison(&error);
             }
@@ -137,7 +139,8 @@ impl State {
             if self.failed.is_some() {
                 continue;
             }
-            if let Err(error) = self.log.ended(token, result) {
+            let now = self.port.now();
+            if let Err(error) = self.log.ended(token, result, now, &mut self.counters) {
                 self.poison(&error);
             }
         }
@@ -156,10 +159,12 @@ impl State {
     }
 
     fn apply(&mut self, planned: Planned) {
+        self.counters.body_bytes += planned.body_bytes();
         let Planned { partition: number, sequence, number: frame, position, ops, slot, followers, .. } =
             planned;
         let mut account = None;
         for op in &ops {
+            self.counters.dead_body_bytes += op.dead_body_bytes();
             if account.replace(op.account) != Some(op.account) {
                 self.watchers.take(number, op.account, &mut self.woken);
             }
@@ -181,6 +186,15 @@ impl State {
                 self.woken.extend(slot.resolve(Err(error.clone())));
             }
         }
+    }
+
+    /// The bytes of a part that is in memory: a copy, and no trip through the ring.
+    pub(crate) fn read_at_hand(&mut self, part: &ReadPart) -> Option<Vec<u8>> {
+        let mut found = None;
+        self.port.look(std::slice::from_ref(part), &mut |_, bytes| found = bytes.map(<[u8]>::to_vec));
+        self.counters.reads += u64::from(found.is_some());
+        self.counters.bytes_read += found.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        found
     }
 
     /// Gives a read to the disk.
@@ -205,9 +219,14 @@ impl State {
         self.partitions.iter().map(Partition::fresh_bytes).sum()
     }
 
-    /// Whole segments between where a replay would begin and where the log is written.
-    pub(crate) fn replay_segments(&self) -> u32 {
-        self.log.segment() - self.replay_from.segment()
+    /// Bytes of the journal between where a replay would begin and where the log is written.
+    pub(crate) fn replay_bytes(&self) -> u64 {
+        self.journal_bytes(self.log.end()) - self.journal_bytes(self.replay_from)
+    }
+
+    /// Bytes of the journal before a place, whole segments counted as they are.
+    const fn journal_bytes(&self, end: Position) -> u64 {
+        (end.segment() - Position::START.segment()) as u64 * self.segment_bytes as u64 + end.offset() as u64
     }
 
     /// Freezes what is fresh; where the log stands with it, and the work to be done.
@@ -243,6 +262,7 @@ impl State {
             }
             return replaced;
         };
+        self.counters.checkpoint_bytes += made.iter().map(|made| made.run.bytes()).sum::<u64>();
         for made in made {
             let partition = &mut self.partitions[(made.partition / self.shards) as usize];
             partition.next_run = made.run.number() + 1;
@@ -260,7 +280,10 @@ impl State {
             fresh_bytes: self.fresh_bytes() as u64,
             runs: runs.clone().count() as u64,
             run_bytes: runs.map(|run| run.bytes()).sum(),
-            segment: self.log.segment(),
+            segment: self.log.end().segment(),
+            in_flight: self.log.in_flight(),
+            journal_bytes: self.journal_bytes(self.log.end()),
+            replay_bytes: self.replay_bytes(),
             pending: self.log.pending(),
             ..self.counters
         }

@@ -1,11 +1,13 @@
-//! What the README says a read of a large mailbox costs, measured: `cargo test --release -p storage-engine speed --
-//! --ignored`.
+//! What the README and `docs/performance.md` say the engine costs, measured: `cargo test --release -p storage-engine
+//! speed -- --ignored --nocapture --test-threads 1`.
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use storage_engine::{Disk, Engine, Options, Row, RowBody, Simulated, prepare};
+use storage_engine::{Commit, Disk, Engine, Options, Row, RowBody, Simulated, Stats, prepare};
 
-use crate::support::wait;
+use crate::support::{Folder, poll, settle, wait};
 
 const ROWS: u32 = 100_000;
 const ROUNDS: usize = 30;
@@ -56,5 +58,95 @@ fn all_rows_of_a_large_mailbox() {
         for took in [fresh.0, fresh.1, run.0, run.1] {
             assert!(took < ENOUGH, "fresh {fresh:?}, run {run:?}");
         }
+    }
+}
+
+/// Where the durable commits go: a folder of the file system to be measured, or else a temporary one.
+const FOLDER: &str = "STORAGE_ENGINE_SPEED_FOLDER";
+const EACH: Duration = Duration::from_millis(1500);
+/// Between two looks at what has ended.
+const NAP: Duration = Duration::from_micros(5);
+
+struct Load {
+    stats: Stats,
+    waits: Vec<Duration>,
+    took: Duration,
+}
+
+/// Lets this thread's short sleeps be short; without it they take 50 us more.
+fn sleep_exactly() {
+    let own = std::fs::read_link("/proc/thread-self").expect("Linux");
+    let thread = own.file_name().expect("PID/task/TID").to_owned();
+    let _ = std::fs::write(Path::new("/proc").join(thread).join("timerslack_ns"), "1");
+}
+
+/// Commits of `bytes` each, `producers` at a time, each the next as soon as its last is durable.
+#[allow(clippy::disallowed_methods, reason = "a measurement")]
+fn load(engine: &Engine, producers: u32, bytes: usize) -> Load {
+    let body: Arc<Vec<u8>> = Arc::new((0..bytes).map(|index| (index * 7) as u8).collect());
+    let mut item = 0;
+    let mut put = || -> (Commit, Instant) {
+        item += 1;
+        let mut transaction = engine.transaction(0);
+        let body = transaction.add_body(Vec::new(), body.clone());
+        transaction.put_row(1, 1, item, RowBody::New(body), [0; 40]);
+        (transaction.commit(), Instant::now())
+    };
+    let mut waits = Vec::new();
+    let start = Instant::now();
+    let mut waiting: Vec<(Commit, Instant)> = (0..producers).map(|_| put()).collect();
+    while start.elapsed() < EACH {
+        if engine.turn().acknowledged == 0 {
+            // Spinning would keep the kernel's own threads, which flush, from a core of a small machine.
+            std::thread::sleep(NAP);
+            continue;
+        }
+        for waiting in &mut waiting {
+            let Some(committed) = poll(&mut waiting.0) else { continue };
+            committed.expect("committed");
+            waits.push(waiting.1.elapsed());
+            *waiting = put();
+        }
+    }
+    let took = start.elapsed();
+    settle(engine);
+    waits.sort_unstable();
+    Load { stats: engine.stats(), waits, took }
+}
+
+fn print_load(producers: u32, bytes: usize, load: &Load) {
+    let Load { stats, waits, took } = load;
+    let at = |percent: usize| waits[(waits.len() - 1) * percent / 100].as_micros();
+    let share = |part: u64| part as f64 / stats.body_bytes as f64;
+    println!(
+        "{bytes:>6} B x {producers:>3}: {:>7.0}/s, p50 {:>5} us, p99 {:>6} us; batch {:>7} B, flush {:>5} us; written \
+         {:.2} = log {:.2} (padding {:.2}) + zeroes {:.2}",
+        waits.len() as f64 / took.as_secs_f64(),
+        at(50),
+        at(99),
+        stats.batch_bytes.mean(),
+        stats.flush_nanos.mean() / 1000,
+        share(stats.bytes_written + stats.zero_bytes),
+        share(stats.bytes_written),
+        share(stats.padding_bytes),
+        share(stats.zero_bytes),
+    );
+}
+
+#[test]
+#[ignore = "a measurement, of an optimised build on a quiet machine"]
+fn durable_commits() {
+    let temporary = Folder::new("speed");
+    sleep_exactly();
+    let parent = std::env::var_os(FOLDER).map_or_else(|| temporary.0.clone(), PathBuf::from);
+    for (producers, bytes) in [(1, 4 << 10), (8, 4 << 10), (32, 4 << 10), (1, 64 << 10), (32, 64 << 10)] {
+        let folder: &Path = &parent.join(format!("speed-{}", std::process::id()));
+        let disk = Disk::folder(folder);
+        let options = Options { partitions: 1, fresh_bytes_max: usize::MAX, ..Options::default() };
+        let store = prepare(&disk, &options, 1).expect("prepared");
+        let engine = Engine::open(&disk, &options, 0, 1).expect("opened");
+        print_load(producers, bytes, &load(&engine, producers, bytes));
+        drop((engine, store));
+        std::fs::remove_dir_all(folder).expect("removed");
     }
 }

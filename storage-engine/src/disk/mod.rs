@@ -11,6 +11,7 @@ mod random;
 mod simulated;
 mod simulated_port;
 mod uring;
+mod views;
 
 use std::fmt;
 use std::fs::File;

@@ -8,6 +8,7 @@ use super::buffer::Buffer;
 use super::simulated::Simulated;
 use super::simulated_port::SimulatedPort;
 use super::uring::Uring;
+use super::views::Views;
 use crate::error::Error;
 
 /// What a port is opened with.
@@ -60,6 +61,8 @@ pub(crate) struct Port {
     kind: Kind,
     free: Vec<Buffer>,
     buffer_bytes: usize,
+    /// None when simulated.
+    views: Option<Views>,
 }
 
 impl Port {
@@ -69,13 +72,14 @@ impl Port {
             free.push(Buffer::new(options.buffer_bytes, Some(index as u16)));
         }
         let uring = Uring::new(root, &options.folder, &free, lock)?;
-        Ok(Self { kind: Kind::Uring(Box::new(uring)), free, buffer_bytes: options.buffer_bytes })
+        let views = Some(Views::new(root));
+        Ok(Self { kind: Kind::Uring(Box::new(uring)), free, buffer_bytes: options.buffer_bytes, views })
     }
 
     pub(super) fn simulated(disk: &Simulated, options: &PortOptions) -> Self {
         let free = (0..options.buffers).map(|_| Buffer::new(options.buffer_bytes, Some(0))).collect();
         let kind = Kind::Simulated(SimulatedPort::new(disk));
-        Self { kind, free, buffer_bytes: options.buffer_bytes }
+        Self { kind, free, buffer_bytes: options.buffer_bytes, views: None }
     }
 
     /// A buffer of at least `bytes` bytes: one of the pool, a one-off when that is too small, none while the
@@ -158,6 +162,15 @@ impl Port {
         }
     }
 
+    /// Gives `each` the bytes of those parts that are in memory, by their place among `parts`, and none for the others.
+    /// Without waiting; nothing is ever in memory when simulated.
+    pub(crate) fn look(&mut self, parts: &[ReadPart], each: &mut dyn FnMut(usize, Option<&[u8]>)) {
+        match &mut self.views {
+            Some(views) => views.look(parts, each),
+            None => (0..parts.len()).for_each(|index| each(index, None)),
+        }
+    }
+
     /// Hands over what was given since; the count of new operations.
     pub(crate) fn submit(&mut self) -> Result<usize, Error> {
         match &mut self.kind {
@@ -187,6 +200,14 @@ impl Port {
         match &mut self.kind {
             Kind::Uring(uring) => uring.has_unsubmitted(),
             Kind::Simulated(_) => false,
+        }
+    }
+
+    /// Nanoseconds of a clock that never goes back; a simulated disk's goes with its steps.
+    pub(crate) fn now(&self) -> u64 {
+        match &self.kind {
+            Kind::Uring(uring) => uring.now(),
+            Kind::Simulated(port) => port.now(),
         }
     }
 

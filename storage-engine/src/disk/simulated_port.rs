@@ -35,6 +35,7 @@ pub(crate) struct SimulatedPort {
     under_way: Vec<Operation>,
     done: VecDeque<Completion>,
     submitted: usize,
+    steps: u64,
 }
 
 impl SimulatedPort {
@@ -45,6 +46,7 @@ impl SimulatedPort {
             under_way: Vec::new(),
             done: VecDeque::new(),
             submitted: 0,
+            steps: 0,
         }
     }
 
@@ -137,12 +139,18 @@ impl SimulatedPort {
         None
     }
 
+    /// A step takes a microsecond.
+    pub(super) const fn now(&self) -> u64 {
+        self.steps * 1000
+    }
+
     pub(super) fn in_flight(&self) -> usize {
         self.under_way.len() + self.done.len()
     }
 
     /// One step of one operation; true when it ended.
     fn step(&mut self, index: usize) -> bool {
+        self.steps += 1;
         let operation = &mut self.under_way[index];
         let (stepped, next) = match operation.step {
             Step::Write(write) => (self.disk.end_write(write), Some(Step::Flush)),

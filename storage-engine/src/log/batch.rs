@@ -6,7 +6,8 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::frame::{FrameContext, encode};
+use super::frame::{FrameContext, encode, frame_bytes};
+use super::pace::Pace;
 use super::segment::Segments;
 use super::{Op, Position};
 use crate::commit::Slot;
@@ -35,6 +36,13 @@ pub(crate) struct Planned {
     pub(crate) followers: Vec<Rc<Slot>>,
 }
 
+impl Planned {
+    /// Bytes of bodies and their meta blocks.
+    pub(crate) const fn body_bytes(&self) -> u64 {
+        self.length as u64 - frame_bytes(self.op_bytes as usize, 0) as u64
+    }
+}
+
 #[derive(Debug)]
 struct Batch {
     start: Position,
@@ -48,7 +56,8 @@ struct Flight {
     batch: Batch,
     token: u64,
     is_done: bool,
-    turns: u64,
+    /// When it was given to the disk, nanoseconds of the port's clock.
+    since: u64,
 }
 
 /// What a log is opened with.
@@ -76,6 +85,7 @@ pub(crate) struct Log {
     options: LogOptions,
     generation: u32,
     segments: Segments,
+    pace: Pace,
     /// The end of the last proposed frame.
     end: Position,
     number: u64,
@@ -97,6 +107,7 @@ impl Log {
             options,
             generation: start.generation,
             segments,
+            pace: Pace::default(),
             end: start.end,
             number: start.number,
             flushed: start.end,
@@ -157,7 +168,7 @@ impl Log {
 
     /// Gives gathered batches to the disk while it may have more in flight.
     pub(crate) fn submit(&mut self, port: &mut Port, stats: &mut Stats) -> Result<(), Error> {
-        while self.flying.len() < self.options.in_flight_max
+        while self.flying.len() < self.pace.in_flight_max(self.options.in_flight_max)
             && let Some(batch) = self.gathering.front()
         {
             let bytes = batch.bytes.next_multiple_of(BLOCK_BYTES as u32);
@@ -172,21 +183,30 @@ impl Log {
             let token = self.next_token;
             self.next_token += 1;
             port.write(token, batch.start.segment(), batch.start.offset(), buffer, flush_folder);
+            self.pace.count(bytes, batch.frames.len() == 1 && self.flying.is_empty());
             stats.bytes_written += bytes as u64;
-            self.flying.push_back(Flight { batch, token, is_done: false, turns: 0 });
+            stats.padding_bytes += (bytes - batch.bytes) as u64;
+            stats.batch_bytes.add(bytes as u64);
+            stats.batch_commits.add(batch.frames.len() as u64);
+            self.flying.push_back(Flight { batch, token, is_done: false, since: port.now() });
         }
         Ok(())
     }
 
     /// Keeps zeroes ahead of what is proposed.
-    pub(crate) fn zero_ahead(&mut self, port: &mut Port) -> Result<(), Error> {
+    pub(crate) fn zero_ahead(&mut self, port: &mut Port, stats: &mut Stats) -> Result<(), Error> {
         if self.flying.is_empty() {
             return Ok(());
         }
         let oldest = self.flying.front().map_or(self.end, |flight| flight.batch.start);
         self.segments.close_before(port, oldest.segment());
         let head = self.flying.back().map_or(self.end, |flight| flight.batch.end());
-        self.segments.zero_ahead(port, head, |segment| ZERO_TOKEN | segment as u64)
+        if self.pace.is_straight() {
+            return Ok(());
+        }
+        self.segments.zero_ahead(port, head, |segment| ZERO_TOKEN | segment as u64)?;
+        stats.zero_bytes = self.segments.zero_bytes();
+        Ok(())
     }
 
     fn encode(&self, batch: &Batch, mut buffer: Buffer) -> Buffer {
@@ -212,13 +232,21 @@ impl Log {
     }
 
     /// An operation of the log ended.
-    pub(crate) fn ended(&mut self, token: u64, result: Result<(), Error>) -> Result<(), Error> {
+    pub(crate) fn ended(
+        &mut self,
+        token: u64,
+        result: Result<(), Error>,
+        now: u64,
+        stats: &mut Stats,
+    ) -> Result<(), Error> {
         if token & ZERO_TOKEN != 0 {
             return self.segments.zeroed((token & !ZERO_TOKEN) as u32, result);
         }
         result?;
         let flight = self.flying.iter_mut().find(|flight| flight.token == token);
-        flight.expect("a batch stays until it is acknowledged").is_done = true;
+        let flight = flight.expect("a batch stays until it is acknowledged");
+        flight.is_done = true;
+        stats.flush_nanos.add(now - flight.since);
         Ok(())
     }
 
@@ -233,15 +261,7 @@ impl Log {
         stats.commits += commits;
         stats.batches += 1;
         stats.flushes += 1;
-        stats.batch_commits_sum += commits;
-        stats.batch_commits_max = stats.batch_commits_max.max(commits);
-        stats.batch_turns_sum += flight.turns;
         Some(flight.batch.frames)
-    }
-
-    /// Counts a turn for what is in flight.
-    pub(crate) fn count_turn(&mut self) {
-        self.flying.iter_mut().for_each(|flight| flight.turns += 1);
     }
 
     /// Takes everything that will never be acknowledged.
@@ -260,6 +280,11 @@ impl Log {
         self.gathering.is_empty() && self.flying.is_empty()
     }
 
+    /// Batches on their way to the disk.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.flying.len() as u64
+    }
+
     pub(crate) fn pending(&self) -> u64 {
         let flying = self.flying.iter().map(|flight| flight.batch.frames.len());
         flying.chain(self.gathering.iter().map(|batch| batch.frames.len())).sum::<usize>() as u64
@@ -271,8 +296,9 @@ impl Log {
         LogStart { end: self.flushed, number: self.number - waiting, generation: self.generation }
     }
 
-    pub(crate) const fn segment(&self) -> u32 {
-        self.end.segment()
+    /// The end of what is proposed.
+    pub(crate) const fn end(&self) -> Position {
+        self.end
     }
 }
 

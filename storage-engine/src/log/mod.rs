@@ -3,6 +3,7 @@
 mod batch;
 mod frame;
 mod op;
+mod pace;
 mod scan;
 mod segment;
 

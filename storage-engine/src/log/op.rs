@@ -22,6 +22,16 @@ pub(crate) enum OpKind {
     Value { key: Vec<u8>, value: Option<Vec<u8>> },
 }
 
+impl Op {
+    /// Bytes of the body, and its meta block, that a deleted row had.
+    pub(crate) fn dead_body_bytes(&self) -> u64 {
+        match &self.kind {
+            OpKind::Row(row) if !row.is_live() => row.row().body.bytes(),
+            _ => 0,
+        }
+    }
+}
+
 const ACCOUNT: u8 = 1;
 const ROW: u8 = 2;
 const PUT_VALUE: u8 = 3;

@@ -1,15 +1,15 @@
 //! Segments open for writing, and the zeroes written ahead of the write position.
 //!
 //! A block that was written once costs no journal entry of the file system when it is written again
-//! (measured: three times the commits), so zeroes go ahead of the data. They are also a reserve of room: a full disk
-//! is noticed before a transaction depends on it.
+//! (measured: three times the commits), so zeroes go ahead of the data where that pays (`pace`). They are also a reserve of
+//! room, as are the blocks reserved where there are none: a full disk is noticed before a transaction depends on it.
 
 use std::collections::BTreeMap;
 
 use super::{Position, segment_file};
 use crate::disk::{Disk, Port};
 use crate::error::Error;
-use crate::limits::{BLOCK_BYTES, RESERVE_BYTES, ZERO_AHEAD_BYTES};
+use crate::limits::{BLOCK_BYTES, RESERVE_BYTES, ZERO_AHEAD_BYTES, ZERO_FIRST_BYTES};
 
 #[derive(Debug)]
 struct Segment {
@@ -31,11 +31,20 @@ pub(crate) struct Segments {
     known: BTreeMap<u32, Segment>,
     /// Zeroing met a full disk; it goes on when a reservation has found room again.
     is_full: bool,
+    /// Zeroes given to the disk so far.
+    zero_bytes: u64,
 }
 
 impl Segments {
     pub(crate) fn new(disk: &Disk, journal: u16, segment_bytes: u32) -> Self {
-        Self { disk: disk.clone(), journal, segment_bytes, known: BTreeMap::new(), is_full: false }
+        Self {
+            disk: disk.clone(),
+            journal,
+            segment_bytes,
+            known: BTreeMap::new(),
+            is_full: false,
+            zero_bytes: 0,
+        }
     }
 
     /// Makes sure of a descriptor, and of room on the disk, for a batch before anything depends on it. Free where
@@ -49,8 +58,12 @@ impl Segments {
             return Ok(());
         }
         let step = end.next_multiple_of(RESERVE_BYTES).min(self.segment_bytes);
-        port.reserve_segment(start.segment(), step)?;
-        segment.reserved = step;
+        segment.reserved = match port.reserve_segment(start.segment(), step) {
+            Ok(()) => step,
+            // The last of the room, if it is enough for this.
+            Err(Error::Full) => port.reserve_segment(start.segment(), end).map(|()| end)?,
+            Err(error) => return Err(error),
+        };
         self.is_full = false;
         Ok(())
     }
@@ -123,8 +136,11 @@ impl Segments {
         if segment.zeroing.is_some() || segment.written >= enough {
             return;
         }
-        let end = (segment.written + ahead).min(self.segment_bytes);
+        // Where none are ahead, a batch may wait for these: soon there are some.
+        let step = if segment.written <= from { ahead.min(ZERO_FIRST_BYTES) } else { ahead };
+        let end = (segment.written + step).min(self.segment_bytes);
         segment.zeroing = Some(end);
+        self.zero_bytes += (end - segment.written) as u64;
         port.zero(token_of(number), number, segment.written, (end - segment.written) as usize);
     }
 
@@ -132,6 +148,10 @@ impl Segments {
     fn ahead(&self) -> u32 {
         let ahead = ZERO_AHEAD_BYTES.min(self.segment_bytes / 4);
         ahead - ahead % BLOCK_BYTES as u32
+    }
+
+    pub(super) const fn zero_bytes(&self) -> u64 {
+        self.zero_bytes
     }
 
     /// A zeroing ended. A full disk is not a failure yet: nothing depends on those blocks.
