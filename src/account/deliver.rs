@@ -1,14 +1,12 @@
 //! Delivery: one message into the INBOX of any number of accounts of one partition, as one
 //! transaction with one copy of the bytes.
 
-use std::sync::Arc;
-
 use base::{AccountId, MailboxId, PartitionId, Timestamp, Uid};
 use storage_engine::{Engine, RowBody};
 
 use crate::message::RowData;
 use crate::writes::Counting;
-use crate::{Account, Error, Flags, Keywords, MailboxName};
+use crate::{Account, Content, Error, Flags, Keywords, MailboxName};
 
 /// Who gets it.
 #[derive(Clone, Debug)]
@@ -30,21 +28,21 @@ pub struct Delivered {
     pub uid: Uid,
 }
 
-/// Stores `data` for all `recipients`, whose partition `engine` owns. Answers for each, in their
+/// Stores `content` for all `recipients`, whose partition `engine` owns. Answers for each, in their
 /// order, when it is durable. Those over quota do not keep the others from getting theirs. An account
 /// that has no INBOX yet is given one: its entry in the directory is made first, and mail may come in between.
 pub async fn deliver(
     engine: &Engine,
     partition: PartitionId,
     recipients: &[Recipient],
-    data: Arc<Vec<u8>>,
+    content: Content,
     now: Timestamp,
 ) -> Vec<Result<Delivered, Error>> {
-    let Ok(size) = u32::try_from(data.len()) else {
+    let Ok(size) = u32::try_from(content.data.len()) else {
         return recipients.iter().map(|_| Err(Error::TooLarge)).collect();
     };
     let mut transaction = engine.transaction(partition.0);
-    let body = transaction.add_body(Vec::new(), data);
+    let body = transaction.add_body(content.summary, content.data);
     let mut outcomes = Vec::with_capacity(recipients.len());
     for recipient in recipients {
         let account = Account::new(engine.clone(), partition, recipient.account, recipient.quota_bytes);

@@ -35,6 +35,7 @@ pub use limits::{
     ROWS_PER_TRANSACTION_MAX, SUBSCRIPTIONS_MAX,
 };
 pub use mailbox::{Mailbox, SpecialUse, Status};
-pub use message::{Body, Message, MessageChange, NewMessage};
+pub use message::{Body, Content, Message, MessageChange, NewMessage};
+pub use messages::Summaries;
 pub use name::{MailboxName, NameError};
 pub use writes::{Appended, Copied, Stored};

@@ -18,5 +18,7 @@ pub const MAILBOX_DEPTH_MAX: usize = 32;
 pub const ROWS_PER_TRANSACTION_MAX: usize = 4_096;
 /// Rows copied out of the index at a time when a whole mailbox is walked.
 pub(crate) const ROWS_PER_READ: usize = 1024;
+/// Rows copied out at first where the one looked for is most likely the first.
+pub(crate) const ROWS_PER_LOOK: usize = 16;
 /// Bytes of a bookmark's name that count.
 pub(crate) const BOOKMARK_NAME_BYTES_MAX: usize = 200;

@@ -35,6 +35,20 @@ pub struct Status {
     /// The last change of any message in it (RFC 7162 HIGHESTMODSEQ); never 0, for 1 stands for
     /// "nothing has changed yet".
     pub highest_change: ChangeNumber,
+    /// No message below this UID is without `\\Seen`; see [`crate::Account::first_unseen`].
+    pub(crate) unseen_from: Uid,
+}
+
+impl Status {
+    /// Moves the bound below which nothing is unseen, before `unseen` is counted: a message becomes unseen, or the
+    /// one at the bound no longer is.
+    pub(crate) fn count_unseen(&mut self, uid: Uid, is_more: bool) {
+        if is_more && (self.unseen == 0 || uid < self.unseen_from) {
+            self.unseen_from = uid;
+        } else if !is_more && uid == self.unseen_from {
+            self.unseen_from = uid.next().unwrap_or(uid);
+        }
+    }
 }
 
 /// What a mailbox is for (RFC 6154 §2).

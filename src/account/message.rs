@@ -43,11 +43,35 @@ pub enum MessageChange {
     Vanished(Uid, ChangeNumber),
 }
 
+/// A message's bytes on their way into the store.
+#[derive(Clone, Debug)]
+pub struct Content {
+    /// The bytes, stored as they are.
+    pub data: Arc<Vec<u8>>,
+    /// Stored in front of them, so that a listing need not read and parse them
+    /// (`docs/formats/summary.md`); empty for none.
+    pub summary: Vec<u8>,
+}
+
+impl From<Arc<Vec<u8>>> for Content {
+    /// Without a summary.
+    fn from(data: Arc<Vec<u8>>) -> Self {
+        Self { data, summary: Vec::new() }
+    }
+}
+
+impl From<Vec<u8>> for Content {
+    /// Without a summary.
+    fn from(data: Vec<u8>) -> Self {
+        Arc::new(data).into()
+    }
+}
+
 /// A message to be put into a mailbox.
 #[derive(Clone, Debug)]
 pub struct NewMessage {
-    /// The bytes, stored as they are.
-    pub data: Arc<Vec<u8>>,
+    /// Its bytes.
+    pub content: Content,
     /// System flags it starts with.
     pub flags: Flags,
     /// Keywords it starts with.

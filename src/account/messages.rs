@@ -2,11 +2,25 @@
 //! across a wait.
 
 use base::{ChangeNumber, MailboxId, Ranges, Uid};
-use storage_engine::{Change, Row};
+use storage_engine::{BodyRef, Change, Metas, Row};
 
-use crate::limits::ROWS_PER_READ;
+use crate::limits::{ROWS_PER_LOOK, ROWS_PER_READ};
 use crate::message::{Message, MessageChange, mailbox_of};
-use crate::{Account, Body, Error};
+use crate::{Account, Body, Error, Flags, Status};
+
+/// Summaries that were asked for together, each under the place its body had in the question.
+#[derive(Debug, Default)]
+pub struct Summaries {
+    metas: Metas,
+    bodies: Vec<BodyRef>,
+}
+
+impl Summaries {
+    /// What was stored as [`crate::Content::summary`]. None when nothing was, or when it cannot be read.
+    pub fn get(&self, index: usize) -> Option<&[u8]> {
+        self.metas.get(index)
+    }
+}
 
 impl Account {
     /// One message, if it is (still) there.
@@ -39,11 +53,42 @@ impl Account {
         }
     }
 
-    /// The UIDs of a mailbox.
+    /// The UIDs of a mailbox. Costs next to nothing when none is missing between its first message and its
+    /// last, else a look at every row.
     pub fn uids(&self, mailbox: MailboxId) -> Ranges {
         let mut uids = Ranges::new();
+        let Ok(status) = self.status(mailbox) else { return uids };
+        let mut first = Vec::new();
+        self.messages(mailbox, Uid(1), 1, &mut first);
+        let Some(first) = first.first().map(|message| message.uid.0) else { return uids };
+        // UIDNEXT is 0 when all UIDs are used up. As many messages as there are UIDs have them all.
+        let last = status.uid_next.0.wrapping_sub(1);
+        if last.checked_sub(first).and_then(|less| less.checked_add(1)) == Some(status.exists) {
+            uids.insert_range(first, last);
+            return uids;
+        }
         self.for_each(mailbox, |message| uids.insert(message.uid.0));
         uids
+    }
+
+    /// The first message without `\Seen` of a mailbox with these counters. Costs a look at the rows between the first
+    /// one that was ever known to be without it and the first one that still is.
+    pub fn first_unseen(&self, mailbox: MailboxId, status: &Status) -> Option<Uid> {
+        if status.unseen == 0 {
+            return None;
+        }
+        let mut from = status.unseen_from;
+        let mut read = Vec::new();
+        for limit in core::iter::once(ROWS_PER_LOOK).chain(core::iter::repeat(ROWS_PER_READ)) {
+            read.clear();
+            self.messages(mailbox, from, limit, &mut read);
+            let found = read.iter().find(|message| !message.flags.has(Flags::SEEN));
+            if found.is_some() || read.len() < limit {
+                return found.map(|message| message.uid);
+            }
+            from = read.last()?.uid.next()?;
+        }
+        None
     }
 
     /// What happened in a mailbox after `after`, in the order of change numbers: each message once,
@@ -92,6 +137,13 @@ impl Account {
     /// A message's bytes, all of them, their checksum verified.
     pub async fn body(&self, body: &Body) -> Result<Vec<u8>, Error> {
         Ok(self.engine.body(&body.0).await?)
+    }
+
+    /// The summaries of messages, into `summaries`. Cheapest when messages were stored one after the other.
+    pub async fn summaries(&self, bodies: impl Iterator<Item = Body>, summaries: &mut Summaries) {
+        summaries.bodies.clear();
+        summaries.bodies.extend(bodies.map(|body| body.0));
+        self.engine.metas(&summaries.bodies, &mut summaries.metas).await;
     }
 
     /// Some of a message's bytes, for streaming; cut off at the end of the message.

@@ -145,6 +145,7 @@ impl Status {
         deleted: 0,
         bytes: 0,
         highest_change: ChangeNumber(1),
+        unseen_from: Uid(1),
     };
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -154,6 +155,7 @@ impl Status {
         }
         out.extend(self.bytes.to_le_bytes());
         out.extend(self.highest_change.0.to_le_bytes());
+        out.extend(self.unseen_from.0.to_le_bytes());
         out
     }
 
@@ -166,6 +168,8 @@ impl Status {
             deleted: reader.u32()?,
             bytes: reader.u64()?,
             highest_change: ChangeNumber(reader.u64()?),
+            // Counters written before there was this one end here; it is a bound, and 1 is always true.
+            unseen_from: Uid(reader.u32().unwrap_or(1)),
         })
     }
 }
@@ -236,8 +240,17 @@ mod tests {
             name: MailboxName::new("Entwürfe").expect("valid"),
         };
         assert_eq!(MailboxRecord::decode(&mailbox.encode()), Some(mailbox));
-        let status = Status { uid_next: Uid(3), exists: 2, unseen: 1, bytes: 1 << 40, ..Status::NEW };
+        let status = Status {
+            uid_next: Uid(3),
+            exists: 2,
+            unseen: 1,
+            bytes: 1 << 40,
+            unseen_from: Uid(2),
+            ..Status::NEW
+        };
         assert_eq!(Status::decode(&status.encode()), Some(status));
+        let old = &status.encode()[..status.encode().len() - 4];
+        assert_eq!(Status::decode(old), Some(Status { unseen_from: Uid(1), ..status }));
         let names = vec!["$Forwarded".to_owned(), "work".to_owned()];
         assert_eq!(decode_keywords(&encode_keywords(&names)), names);
         assert_eq!(Status::decode(&[2, 0, 0]), None);

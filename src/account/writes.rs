@@ -80,19 +80,19 @@ impl<'a> Counting<'a> {
             return Err(Error::LimitReached);
         }
         self.status.uid_next = uid.next().unwrap_or(Uid(0));
-        self.count(size, data.flags, 1);
+        self.count(uid, size, data.flags, 1);
         self.transaction.put_row(self.owner, self.mailbox.0, uid.0, body, data.encode());
         Ok(uid)
     }
 
     pub(crate) fn remove(&mut self, message: &Message) {
-        self.count(message.size, message.flags, -1);
+        self.count(message.uid, message.size, message.flags, -1);
         self.transaction.delete_row(self.owner, self.mailbox.0, message.uid.0);
     }
 
     fn replace(&mut self, message: &Message, flags: Flags, keywords: Keywords) {
-        self.count(message.size, message.flags, -1);
-        self.count(message.size, flags, 1);
+        self.count(message.uid, message.size, message.flags, -1);
+        self.count(message.uid, message.size, flags, 1);
         let data = RowData { flags, keywords, ..message.row_data() };
         self.transaction.put_row(
             self.owner,
@@ -103,7 +103,11 @@ impl<'a> Counting<'a> {
         );
     }
 
-    fn count(&mut self, size: u32, flags: Flags, by: i32) {
+    /// One message more (`by` 1) or less (-1).
+    fn count(&mut self, uid: Uid, size: u32, flags: Flags, by: i32) {
+        if !flags.has(Flags::SEEN) {
+            self.status.count_unseen(uid, by > 0);
+        }
         let add = |to: u32, is_counted: bool| to.saturating_add_signed(if is_counted { by } else { 0 });
         self.status.exists = add(self.status.exists, true);
         self.status.unseen = add(self.status.unseen, !flags.has(Flags::SEEN));
@@ -156,13 +160,13 @@ impl Account {
             keywords.push(table.bits(self, &mut transaction, &message.keywords, FlagMode::Add).0);
         }
         table.write(self, &mut transaction);
-        let bytes: u64 = messages.iter().map(|message| message.data.len() as u64).sum();
+        let bytes: u64 = messages.iter().map(|message| message.content.data.len() as u64).sum();
         let mut counting = Counting::new(self, &mut transaction, mailbox)?;
         if self.quota_bytes.is_some_and(|quota| counting.used_bytes().saturating_add(bytes) > quota) {
             return Err(Error::OverQuota);
         }
         for (message, keywords) in messages.into_iter().zip(keywords) {
-            let size = u32::try_from(message.data.len()).map_err(|_| Error::TooLarge)?;
+            let size = u32::try_from(message.content.data.len()).map_err(|_| Error::TooLarge)?;
             let data = RowData {
                 flags: message.flags,
                 keywords,
@@ -170,7 +174,7 @@ impl Account {
                 received_s: message.received.as_s(),
                 id: counting.next_message(),
             };
-            let body = counting.transaction.add_body(Vec::new(), message.data);
+            let body = counting.transaction.add_body(message.content.summary, message.content.data);
             uids.insert(counting.add(size, &data, RowBody::New(body))?.0);
         }
         let change = counting.finish();

@@ -27,6 +27,7 @@ mod parse;
 mod reply;
 mod response;
 mod session;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -38,4 +39,5 @@ pub use limits::{LOGIN_ATTEMPTS_MAX, Limits};
 pub use parse::{Cursor, FlagList, ParseError, SequenceNumber, SequenceSet, Text};
 pub use reply::{Code, Failure, Success};
 pub use session::{Imap, Request};
+pub use summary::summarize;
 pub use view::{BadSequence, Numbering, Selected};

@@ -97,6 +97,13 @@ pub(crate) const SECTION_FIELDS_MAX: usize = 200;
 pub(crate) const FETCH_FIELDS_MAX: usize = 512;
 /// `*` and `%` in one pattern of LIST.
 pub(crate) const LIST_WILDCARDS_MAX: usize = 10;
+/// Bytes of a summary that is stored with a message; a longer one is stored without its structure, or not
+/// at all.
+pub(crate) const SUMMARY_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a header that is summarised when its message is stored.
+pub(crate) const SUMMARY_HEADER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a message whose structure is found when it is stored: a few milliseconds.
+pub(crate) const SUMMARY_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Messages read at the same time for one FETCH or SEARCH.
 pub(crate) const READ_AHEAD_MAX: usize = 16;
 /// Bytes of the messages that are read at the same time, unless one alone has more.

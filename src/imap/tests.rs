@@ -92,7 +92,10 @@ fn add_mailboxes(world: &World, transcript: &Transcript) {
 }
 
 fn peer(transcript: &Transcript) -> SessionPeer<Imap, impl Service<Imap> + use<>> {
-    let world = World::new();
+    peer_in(World::new(), transcript)
+}
+
+fn peer_in(world: World, transcript: &Transcript) -> SessionPeer<Imap, impl Service<Imap> + use<>> {
     add_mailboxes(&world, transcript);
     world.prepare(transcript);
     let config = Arc::new(config(transcript));
@@ -122,6 +125,15 @@ fn peer(transcript: &Transcript) -> SessionPeer<Imap, impl Service<Imap> + use<>
 #[test]
 fn transcripts_play() {
     sim::play_folder(&folder(), peer);
+}
+
+#[test]
+fn transcripts_play_from_stored_summaries_as_from_messages() {
+    sim::play_folder(&folder(), |transcript| {
+        let mut world = World::new();
+        world.summarize = crate::summarize;
+        peer_in(world, transcript)
+    });
 }
 
 #[test]

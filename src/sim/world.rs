@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-use account::{Account, Flags, MailboxName, NewMessage};
+use account::{Account, Content, Flags, MailboxName, NewMessage};
 use auth::limits::SCRAM_ITERATIONS_MIN;
 use auth::{Answer, Identity, Query, ScramCredential, ScramHash};
 use base::{Secret, Uid};
@@ -28,6 +28,8 @@ pub struct World {
     pub directory: Directory,
     /// The time.
     pub clock: Clock,
+    /// Makes the summaries of messages that are put into mailboxes here.
+    pub summarize: fn(&[u8]) -> Vec<u8>,
 }
 
 impl fmt::Debug for World {
@@ -70,7 +72,13 @@ impl World {
             .expect("the simulated disk is in order");
         let opened = Engine::open(&Disk::simulated(&disk), &options, 0, 1);
         let engine = opened.expect("the store was prepared");
-        Self { disk, directory: Directory::new(engine.clone()), engine, clock: Clock::new() }
+        Self {
+            disk,
+            directory: Directory::new(engine.clone()),
+            engine,
+            clock: Clock::new(),
+            summarize: |_| Vec::new(),
+        }
     }
 
     /// One more account with the usual password and mailboxes.
@@ -109,7 +117,7 @@ impl World {
         let id = account.mailbox(&mailbox).unwrap_or_else(|_| panic!("no mailbox is called {mailbox}")).id;
         let now = self.clock.now();
         let message = NewMessage {
-            data: Arc::new(data.to_vec()),
+            content: Content { data: data.to_vec().into(), summary: (self.summarize)(data) },
             flags: Flags::NONE,
             keywords: Vec::new(),
             received: now,

@@ -77,7 +77,7 @@ impl World {
     fn append(&mut self, mailbox: MailboxId) {
         let new: Vec<NewMessage> = (0..=self.random.below(3))
             .map(|_| NewMessage {
-                data: vec![b'x'; self.random.below(300) as usize + 1].into(),
+                content: vec![b'x'; self.random.below(300) as usize + 1].into(),
                 flags: if self.random.one_in(3) { Flags::SEEN } else { Flags::NONE },
                 keywords: if self.random.one_in(4) { vec!["work".to_owned()] } else { vec![] },
                 received: NOW,
@@ -89,7 +89,7 @@ impl World {
             assert_eq!(uid, model.next, "UIDs are given in order");
             model.next += 1;
             let change = appended.change.0;
-            let (flags, keywords, data) = (message.flags, message.keywords, message.data.to_vec());
+            let (flags, keywords, data) = (message.flags, message.keywords, message.content.data.to_vec());
             model.messages.insert(uid, ModelMessage { flags, keywords, data, change });
         }
     }
@@ -215,6 +215,10 @@ impl World {
                 (status.exists as usize, status.unseen as usize, status.deleted as usize),
                 (seen.len(), unseen, deleted)
             );
+            let first_unseen = seen.iter().find(|(_, message)| !message.flags.has(Flags::SEEN));
+            let first_unseen = first_unseen.map(|(uid, _)| Uid(*uid));
+            assert_eq!(self.account.first_unseen(*id, &status), first_unseen);
+            assert_eq!(self.account.uids(*id), seen.keys().copied().collect::<Ranges>());
             assert_eq!((status.bytes, status.uid_next), (sizes, Uid(model.next)));
             bytes += sizes;
             count += seen.len() as u64;
@@ -298,7 +302,7 @@ fn renaming_inbox_moves_its_messages_and_keeps_it() {
     ready(account.provision(NOW)).unwrap();
     let inbox = account.mailbox(&MailboxName::inbox()).unwrap();
     let message =
-        NewMessage { data: b"x".to_vec().into(), flags: Flags::NONE, keywords: vec![], received: NOW };
+        NewMessage { content: b"x".to_vec().into(), flags: Flags::NONE, keywords: vec![], received: NOW };
     ready(account.append(inbox.id, vec![message], NOW)).unwrap();
     ready(account.rename_mailbox(&MailboxName::inbox(), &name("old"), NOW)).unwrap();
     assert_eq!(account.mailbox(&MailboxName::inbox()).unwrap().status.exists, 0);
@@ -314,7 +318,7 @@ fn a_quota_is_kept_by_every_way_in() {
     ready(account.provision(NOW)).unwrap();
     let inbox = account.mailbox(&MailboxName::inbox()).unwrap().id;
     let message = |bytes: usize| NewMessage {
-        data: vec![b'x'; bytes].into(),
+        content: vec![b'x'; bytes].into(),
         flags: Flags::NONE,
         keywords: vec![],
         received: NOW,
@@ -335,7 +339,12 @@ fn engine_of(disk: &Disk) -> Engine {
 
 /// A message with these keywords.
 fn tagged(keywords: &[String]) -> NewMessage {
-    NewMessage { data: b"x".to_vec().into(), flags: Flags::NONE, keywords: keywords.to_vec(), received: NOW }
+    NewMessage {
+        content: b"x".to_vec().into(),
+        flags: Flags::NONE,
+        keywords: keywords.to_vec(),
+        received: NOW,
+    }
 }
 
 fn keywords_of(account: &Account, mailbox: MailboxId, uid: u32) -> Vec<String> {

@@ -49,7 +49,7 @@ fn name(text: &str) -> MailboxName {
 }
 
 fn message(bytes: usize) -> NewMessage {
-    NewMessage { data: vec![b'x'; bytes].into(), flags: Flags::NONE, keywords: vec![], received: NOW }
+    NewMessage { content: vec![b'x'; bytes].into(), flags: Flags::NONE, keywords: vec![], received: NOW }
 }
 
 fn inbox(account: &Account) -> MailboxId {

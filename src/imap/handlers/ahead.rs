@@ -7,16 +7,11 @@ use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use account::Message;
-
 use crate::limits::{READ_AHEAD_BYTES, READ_AHEAD_MAX};
 
 /// Cuts messages into batches whose costs in bytes add up to [`READ_AHEAD_BYTES`] at most, but for
 /// a message that costs more alone.
-pub(super) fn batches(
-    messages: &[Message],
-    cost: impl Fn(&Message) -> u32,
-) -> impl Iterator<Item = &[Message]> {
+pub(super) fn batches<T>(messages: &[T], cost: impl Fn(&T) -> u32) -> impl Iterator<Item = &[T]> {
     let mut rest = messages;
     core::iter::from_fn(move || {
         let mut left = u64::from(READ_AHEAD_BYTES);

@@ -1,10 +1,14 @@
 //! APPEND (RFC 9051 §6.3.12, RFC 3502, RFC 4315).
 
-use account::NewMessage;
+use alloc::vec::Vec;
+
+use account::{Content, NewMessage};
 
 use super::Context;
+use super::walk::Pace;
 use crate::command::Append;
 use crate::reply::{Code, Failure, Success};
+use crate::summary::summarize;
 
 pub(super) async fn append(request: Append, context: &mut Context<'_, '_>) -> Result<Success, Failure> {
     let name = context.name(&request.mailbox)?;
@@ -19,12 +23,17 @@ pub(super) async fn append(request: Append, context: &mut Context<'_, '_>) -> Re
         return Err(Failure::No(Some(Code::Word("CANNOT")), "a message with NUL has to come as a literal8"));
     }
     let now = context.now;
-    let messages = request.messages.into_iter().map(|message| NewMessage {
-        data: message.data,
-        flags: message.flags.flags,
-        keywords: message.flags.keywords,
-        received: message.received.unwrap_or(now),
-    });
-    let appended = context.account.append(mailbox.id, messages.collect(), now).await?;
+    let mut messages = Vec::with_capacity(request.messages.len());
+    let pace = Pace::default();
+    for message in request.messages {
+        pace.spend(message.data.len()).await;
+        messages.push(NewMessage {
+            content: Content { summary: summarize(&message.data), data: message.data },
+            flags: message.flags.flags,
+            keywords: message.flags.keywords,
+            received: message.received.unwrap_or(now),
+        });
+    }
+    let appended = context.account.append(mailbox.id, messages, now).await?;
     Ok(Success::with(Code::AppendUid(appended.uid_validity, appended.uids), "stored"))
 }

@@ -2,12 +2,13 @@
 //! them, each message read once for all of its items, everything streamed.
 
 mod content;
+mod listing;
 mod sections;
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use account::{Account, Error, FlagChange, FlagMode, Flags, Message};
+use account::{Account, Error, FlagChange, FlagMode, Flags, Message, Summaries};
 use base::{ChangeNumber, Out, Ranges, Uid};
 
 use self::content::{Content, Need};
@@ -53,6 +54,7 @@ pub(super) async fn fetch(
         seen: Ranges::new(),
         told: Vec::new(),
         trouble: None,
+        summaries: Summaries::default(),
         pace: Pace::default(),
     };
     let found = job.run(view, &uids, context.out).await?;
@@ -122,6 +124,8 @@ struct Job<'a> {
     told: Vec<(Uid, ChangeNumber)>,
     /// The first thing that went wrong; other messages are sent all the same.
     trouble: Option<Failure>,
+    /// Room for those of a chunk.
+    summaries: Summaries,
     pace: Pace,
 }
 
@@ -140,8 +144,14 @@ impl Job<'_> {
             self.pace.spend(chunk.len() * ROW_COST_BYTES).await;
             let need = self.need;
             if need.any() {
-                for batch in batches(chunk, |message| need.bytes_of(message)) {
-                    self.batch(batch, &mut numbering, out).await?;
+                let number = |message| Some((self.number(message, &mut numbering)?, message));
+                let numbered: Vec<(u32, &Message)> = chunk.iter().filter_map(number).collect();
+                if need.is_summary() {
+                    self.list(&numbered, out).await?;
+                    continue;
+                }
+                for batch in batches(&numbered, |(_, message)| need.bytes_of(message)) {
+                    self.batch(batch, out).await?;
                 }
                 continue;
             }
@@ -170,14 +180,7 @@ impl Job<'_> {
 
     /// Messages of which bytes are needed. Whatever can fail is read before the first byte of an
     /// answer is written.
-    async fn batch(
-        &mut self,
-        batch: &[Message],
-        numbering: &mut Numbering<'_>,
-        out: &mut Out<'_>,
-    ) -> Result<(), Failure> {
-        let numbered: Vec<(u32, &Message)> =
-            batch.iter().filter_map(|message| Some((self.number(message, numbering)?, message))).collect();
+    async fn batch(&mut self, numbered: &[(u32, &Message)], out: &mut Out<'_>) -> Result<(), Failure> {
         let (account, need) = (self.account, self.need);
         let reads = numbered.iter().map(|&(_, message)| Content::load(account, message, need));
         for ((number, message), content) in numbered.iter().zip(join_all(reads).await) {

@@ -4,8 +4,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use account::{Flags, Mailbox};
-use base::Ranges;
+use account::Mailbox;
 
 use super::{Action, Context, sync};
 use crate::capability::Enabled;
@@ -28,14 +27,11 @@ pub(super) async fn select(
     // No wait up to the view: it is the mailbox at one moment.
     let now_at = context.account.highest_change();
     let mailbox = context.account.mailbox(&name)?;
-    let mut uids = Ranges::new();
-    let mut first_unseen = None;
-    context.account.for_each(mailbox.id, |message| {
-        uids.insert(message.uid.0);
-        if first_unseen.is_none() && !message.flags.has(Flags::SEEN) {
-            first_unseen = Some(message.uid);
-        }
-    });
+    let uids = context.account.uids(mailbox.id);
+    // IMAP4rev2 has done away with UNSEEN.
+    let tells_unseen = !context.enabled.has(Enabled::REV2);
+    let first_unseen =
+        if tells_unseen { context.account.first_unseen(mailbox.id, &mailbox.status) } else { None };
     let mut view = Box::new(Selected::new(&mailbox, uids, now_at));
     view.is_read_only = request.is_read_only;
     let first_unseen = first_unseen.and_then(|uid| view.number_of(uid));

@@ -3,18 +3,18 @@
 
 mod copy;
 mod fetch;
+mod listing;
 mod search;
 mod store;
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::pin;
 use core::task::{Poll, Waker};
 
-use account::{Account, FlagChange, FlagMode, Flags, MailboxName, NewMessage};
+use account::{Account, Content, FlagChange, FlagMode, Flags, MailboxName, NewMessage};
 use base::{MailboxId, Out, Ranges, Timestamp};
 use sim::{Clock, World, ready};
 
@@ -28,7 +28,7 @@ use crate::view::Selected;
 
 /// One session of an account whose INBOX is selected.
 pub(super) struct Fixture {
-    _world: World,
+    world: World,
     pub(super) account: Account,
     pub(super) selected: Option<Box<Selected>>,
     enabled: Enabled,
@@ -44,14 +44,8 @@ impl Fixture {
 
     fn of(world: World, messages: &[&[u8]]) -> Self {
         let account = world.account("ann");
-        let mut fixture = Self {
-            _world: world,
-            account,
-            selected: None,
-            enabled: Enabled::NONE,
-            now: Clock::START,
-            turns: 0,
-        };
+        let mut fixture =
+            Self { world, account, selected: None, enabled: Enabled::NONE, now: Clock::START, turns: 0 };
         for message in messages {
             fixture.append(message, Flags::NONE);
         }
@@ -69,8 +63,11 @@ impl Fixture {
     }
 
     fn append(&self, data: &[u8], flags: Flags) {
-        let data = Arc::new(data.to_vec());
-        let message = NewMessage { data, flags, keywords: Vec::new(), received: self.now };
+        self.put(data.to_vec().into(), flags);
+    }
+
+    fn put(&self, content: Content, flags: Flags) {
+        let message = NewMessage { content, flags, keywords: Vec::new(), received: self.now };
         ready(self.account.append(self.inbox(), Vec::from([message]), self.now)).unwrap();
     }
 

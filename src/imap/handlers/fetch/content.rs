@@ -20,6 +20,8 @@ pub(super) struct Need {
     bytes: bool,
     /// The parts.
     tree: bool,
+    /// Anything that no summary tells.
+    more: bool,
 }
 
 impl Need {
@@ -30,6 +32,7 @@ impl Need {
                 header: need.header | more.header,
                 bytes: need.bytes | more.bytes,
                 tree: need.tree | more.tree,
+                more: need.more | more.more,
             }
         })
     }
@@ -46,7 +49,13 @@ impl Need {
                 What::Header | What::Fields(_) | What::FieldsNot(_) | What::Mime => (true, false, false),
             },
         };
-        Self { header, bytes, tree }
+        let more = !matches!(item, Item::Property(_) | Item::Envelope | Item::BodyStructure);
+        Self { header, bytes, tree, more }
+    }
+
+    /// Whether summaries tell all of it.
+    pub(super) const fn is_summary(self) -> bool {
+        !self.more
     }
 
     /// Bytes that are read of a message together with others, at most: what a header has beyond

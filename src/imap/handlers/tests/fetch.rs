@@ -1,3 +1,4 @@
+use alloc::sync::Arc;
 use core::task::{Context, Poll};
 
 use super::*;
@@ -346,8 +347,12 @@ fn a_header_longer_than_the_first_read_is_found() {
 fn all_of_a_large_mailbox_is_told_within_bounded_memory() {
     let ann = Fixture::new(&[]);
     let data = Arc::new(SMALL.to_vec());
-    let message =
-        |_| NewMessage { data: data.clone(), flags: Flags::SEEN, keywords: Vec::new(), received: ann.now };
+    let message = |_| NewMessage {
+        content: data.clone().into(),
+        flags: Flags::SEEN,
+        keywords: Vec::new(),
+        received: ann.now,
+    };
     for _ in 0..20 {
         ready(ann.account.append(ann.inbox(), (0..1_000).map(message).collect(), ann.now)).unwrap();
     }
