@@ -1,16 +1,22 @@
 //! The command line.
 
+mod commands;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 
 use crate::limits::MESSAGE_BYTES_MIN;
 use crate::load::{Plan, Target};
+use crate::message::Size;
+use crate::report::{ReportArgs, Tags};
+use crate::server::Server;
 use crate::socket;
 use crate::wrong::Wrong;
+pub(crate) use commands::*;
 
 /// Puts load on a mail server, checks its answers, and says what it costs.
 #[derive(Debug, Parser)]
@@ -20,80 +26,15 @@ pub(crate) struct Cli {
     common: Common,
     /// What to do to the server.
     #[command(subcommand)]
-    pub(crate) scenario: Command,
+    pub(crate) verb: Verb,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Deliver messages by SMTP; done when every mailbox holds them.
-    SmtpDeliver(DeliverArgs),
-    /// Deliver messages by LMTP; done when every mailbox holds them.
-    LmtpDeliver(DeliverArgs),
-    /// APPEND messages to each connection's own user.
-    ImapAppend,
-    /// FETCH 1:* of one mailbox, which is filled first if need be.
-    ImapList(ListArgs),
-    /// STORE one flag of one message.
-    ImapStore(MailboxArgs),
-    /// Connect, LOGIN, SELECT, LOGOUT.
-    Login,
-    /// From a delivery's 250 to the EXISTS that an idling connection is sent.
-    IdleNotify,
-    /// Open logged-in connections and print the server's memory for each.
-    IdleConnections(IdleArgs),
-    /// RETR by POP3 from each connection's own user, whose INBOX is filled first if need be.
-    Pop3Retr(MailboxArgs),
-    /// Direct write and fdatasync on a file: what the disk can do at best.
-    RawWrite(RawArgs),
-}
-
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct DeliverArgs {
-    /// Recipients of each message.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) recipients: usize,
-    /// Do not count the mailboxes by IMAP before and after.
-    #[arg(long)]
-    pub(crate) uncounted: bool,
-}
-
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct MailboxArgs {
-    /// Messages in each mailbox.
-    #[arg(long, default_value_t = 50)]
-    pub(crate) messages: u32,
-}
-
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct ListArgs {
+pub(crate) enum Verb {
     #[command(flatten)]
-    pub(crate) mailbox: MailboxArgs,
-    /// What to list.
-    #[arg(long, value_enum, default_value = "flags")]
-    pub(crate) items: Items,
-}
-
-/// What is asked for of each message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Items {
-    /// (UID FLAGS)
-    Flags,
-    /// (UID ENVELOPE)
-    Envelope,
-}
-
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct IdleArgs {
-    /// Stop after SELECT instead of going into IDLE.
-    #[arg(long)]
-    pub(crate) selected: bool,
-}
-
-#[derive(Clone, Debug, Args)]
-pub(crate) struct RawArgs {
-    /// The folder to write in: on the disk in question.
-    #[arg(long, default_value = ".")]
-    pub(crate) folder: PathBuf,
+    Load(Command),
+    /// Read results and show them beside each other: tables, Markdown, a page with plots.
+    Report(ReportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -107,6 +48,12 @@ struct Common {
     /// SMTP port.
     #[arg(long, global = true, default_value_t = 2525)]
     smtp: u16,
+    /// Submission port, with STARTTLS where the server offers it.
+    #[arg(long, global = true, default_value_t = 2587)]
+    submission: u16,
+    /// Submission port under TLS.
+    #[arg(long, global = true, default_value_t = 2465)]
+    submissions: u16,
     /// LMTP port.
     #[arg(long, global = true, default_value_t = 2424)]
     lmtp: u16,
@@ -122,24 +69,30 @@ struct Common {
     /// POP3 port under TLS.
     #[arg(long, global = true, default_value_t = 2995)]
     pop3s: u16,
-    /// IMAP and POP3 connections use TLS from the first byte on.
+    /// IMAP, POP3 and submission connections use TLS from the first byte on.
     #[arg(long, global = true)]
     tls: bool,
-    /// Addresses that receive and log in; %03d stands for the user's number.
-    #[arg(long, global = true, default_value = "u%03d@demo.example.org")]
+    /// Addresses that receive and log in; {} or %d stands for the user's number, %03d for three digits of it.
+    #[arg(long, global = true, visible_alias = "user-pattern", default_value = "u%03d@demo.example.org")]
     user: String,
+    /// The part of the addresses after the @, where the users' login names have none.
+    #[arg(long, global = true)]
+    domain: Option<String>,
     /// How many users, numbered from 0.
     #[arg(long, global = true, default_value_t = 64)]
     users: usize,
     /// Their password.
     #[arg(long, global = true, default_value = "benchmark")]
     password: String,
+    /// What the names of mailboxes begin with on this server, such as INBOX. with its dot.
+    #[arg(long, global = true, default_value = "", value_name = "PREFIX")]
+    mailbox_prefix: String,
     /// Connections at the same time.
     #[arg(long, global = true, short = 'c', default_value_t = 1)]
     connections: usize,
-    /// Seconds after which no operation begins.
-    #[arg(long, global = true, short = 'd', default_value_t = 3.0)]
-    duration: f64,
+    /// Seconds after which no operation begins [default: 3; the sink goes on until SIGTERM].
+    #[arg(long, global = true, short = 'd')]
+    duration: Option<f64>,
     /// End after so many operations, however long they take.
     #[arg(long, global = true, short = 'n')]
     count: Option<u64>,
@@ -147,11 +100,21 @@ struct Common {
     #[arg(long, global = true, short = 'r')]
     rate: Option<f64>,
     /// Bytes of a message or write; K stands for 1024.
-    #[arg(long, global = true, short = 's', default_value = "4K", value_parser = size)]
-    size: usize,
-    /// A process of the server; may be given several times.
+    ///
+    /// `mixed` is for deliveries: of 100 messages 30 have 2K, 30 4K, 15 8K, 10 16K, 10 64K, 4 256K and one 1024K,
+    /// 31.6K each on average, in an order that is the same in every run.
+    #[arg(long, global = true, short = 's', default_value = "4K", value_parser = Size::read)]
+    size: Size,
+    /// A process of the server, which stands for all its descendants; may be given several times.
     #[arg(long, global = true)]
     pid: Vec<u32>,
+    /// A control group (v2) with all of the server in it, as a folder below /sys/fs/cgroup: read instead of --pid.
+    #[arg(long, global = true, value_name = "FOLDER", conflicts_with = "pid")]
+    cgroup: Option<PathBuf>,
+    /// A block device, such as vda: what is written to it is counted between two calls of sync. Else the one that
+    /// --data-folder is on, if there is one.
+    #[arg(long, global = true, value_name = "NAME")]
+    device: Option<String>,
     /// Cores for the load threads, such as 0,2-3: one thread each. Else one thread anywhere.
     #[arg(long, global = true, value_name = "LIST", value_parser = cpus)]
     cpus: Option<Cpus>,
@@ -167,6 +130,8 @@ struct Common {
     /// Write the whole latency distribution here.
     #[arg(long, global = true, value_name = "FILE")]
     histogram: Option<PathBuf>,
+    #[command(flatten)]
+    tags: Tags,
 }
 
 /// A list of cores.
@@ -178,24 +143,32 @@ struct Cpus(Vec<usize>);
 pub(crate) struct Options {
     pub(crate) host: IpAddr,
     pub(crate) smtp: Target,
+    pub(crate) submission: Target,
     pub(crate) lmtp: Target,
     pub(crate) imap: Target,
     pub(crate) pop3: Target,
     user: String,
+    domain: Option<String>,
+    mailbox_prefix: String,
     pub(crate) users: usize,
     pub(crate) password: String,
     pub(crate) connections: usize,
     pub(crate) duration: Duration,
+    /// Whether `duration` was asked for.
+    pub(crate) has_duration: bool,
     pub(crate) count: Option<u64>,
     pub(crate) rate: Option<f64>,
-    pub(crate) size: usize,
+    /// Whether the times of `rate` are random.
+    pub(crate) is_random: bool,
+    pub(crate) size: Size,
     pub(crate) is_tls: bool,
-    pub(crate) pids: Vec<u32>,
+    pub(crate) server: Server,
     pub(crate) cpus: Vec<usize>,
     pub(crate) sources: Option<usize>,
     pub(crate) is_json: bool,
     pub(crate) label: String,
     pub(crate) histogram: Option<PathBuf>,
+    pub(crate) tags: Tags,
 }
 
 impl Cli {
@@ -205,11 +178,8 @@ impl Cli {
         if common.connections == 0 || common.users == 0 {
             return Err(Wrong::Usage("--connections and --users begin at 1".into()));
         }
-        if common.size < MESSAGE_BYTES_MIN {
-            return Err(Wrong::Usage(format!("--size begins at {MESSAGE_BYTES_MIN}")));
-        }
         let is_span = |value: f64| value.is_finite() && value > 0.0;
-        if !is_span(common.duration) || !common.rate.is_none_or(is_span) {
+        if !common.duration.is_none_or(is_span) || !common.rate.is_none_or(is_span) {
             return Err(Wrong::Usage("--duration and --rate are above 0".into()));
         }
         let host = socket::resolve(&common.host)?;
@@ -218,18 +188,22 @@ impl Cli {
             address: SocketAddr::new(host, demo.port(name).unwrap_or(port)),
             is_tls,
         };
-        let (imap, pop3) = if common.tls {
-            (to("imaps", common.imaps, true), to("pop3s", common.pop3s, true))
-        } else {
-            (to("imap", common.imap, false), to("pop3", common.pop3, false))
+        let either = |plain: (&str, u16), tls: (&str, u16)| {
+            let (name, port) = if common.tls { tls } else { plain };
+            to(name, port, common.tls)
         };
+        let roots = if common.pid.is_empty() { demo.pid().into_iter().collect() } else { common.pid.clone() };
+        let server = Server::new(roots, common.cgroup.clone(), common.device.clone(), common.tags.data_folder.as_deref())?;
         Ok(Options {
             host,
             smtp: to("smtp", common.smtp, false),
+            submission: either(("submission", common.submission), ("submissions", common.submissions)),
             lmtp: to("lmtp", common.lmtp, false),
-            imap,
-            pop3,
+            imap: either(("imap", common.imap), ("imaps", common.imaps)),
+            pop3: either(("pop3", common.pop3), ("pop3s", common.pop3s)),
             user: common.user.clone(),
+            domain: common.domain.clone(),
+            mailbox_prefix: common.mailbox_prefix.clone(),
             users: common.users,
             password: common.password.clone(),
             connections: common.connections,
@@ -237,27 +211,53 @@ impl Cli {
             duration: Duration::from_secs_f64(if common.count.is_some() {
                 86_400.0
             } else {
-                common.duration
+                common.duration.unwrap_or(3.0)
             }),
+            has_duration: common.duration.is_some(),
             count: common.count,
             rate: common.rate,
+            is_random: false,
             size: common.size,
             is_tls: common.tls,
-            pids: if common.pid.is_empty() { demo.pid().into_iter().collect() } else { common.pid.clone() },
+            server,
             cpus: common.cpus.clone().map_or_else(Vec::new, |cpus| cpus.0),
             sources: common.sources,
             is_json: common.json,
             label: common.label.clone(),
             histogram: common.histogram.clone(),
+            tags: common.tags.clone(),
         })
     }
 }
 
 impl Options {
-    /// The address and login name of a user.
+    /// The login name of a user.
     pub(crate) fn user(&self, number: usize) -> String {
         let number = number % self.users;
-        self.user.replace("%03d", &format!("{number:03}"))
+        let digits = number.to_string();
+        self.user.replace("%03d", &format!("{number:03}")).replace("%d", &digits).replace("{}", &digits)
+    }
+
+    /// The address of a user.
+    pub(crate) fn address(&self, number: usize) -> String {
+        match &self.domain {
+            None => self.user(number),
+            Some(domain) => format!("{}@{domain}", self.user(number)),
+        }
+    }
+
+    /// A mailbox of the load tool's own, as this server names it.
+    pub(crate) fn mailbox(&self, name: &str) -> String {
+        format!("{}{name}", self.mailbox_prefix)
+    }
+
+    /// The bytes of each message, where a scenario needs them to be the same.
+    pub(crate) fn fixed_size(&self) -> Result<usize, Wrong> {
+        match self.size {
+            Size::Fixed(bytes) if bytes >= MESSAGE_BYTES_MIN => Ok(bytes),
+            Size::Fixed(_) => Err(Wrong::Usage(format!("a message has at least {MESSAGE_BYTES_MIN} bytes: --size"))),
+            Size::Mixed => Err(Wrong::Usage("--size mixed is for deliveries".into())),
+        }
     }
 
     /// The plan of thread `number` of `threads`. Their counts add up to the whole; they differ by one at most.
@@ -268,6 +268,7 @@ impl Options {
             count: self.count.map(share),
             duration: self.duration,
             rate: self.rate.map(|rate| rate / threads as f64),
+            is_random: self.is_random,
         }
     }
 }
@@ -294,14 +295,6 @@ impl Demo {
     }
 }
 
-fn size(text: &str) -> Result<usize, String> {
-    let (digits, unit) = match text.strip_suffix(['K', 'k']) {
-        Some(digits) => (digits, 1024),
-        None => (text, 1),
-    };
-    digits.parse::<usize>().map(|count| count * unit).map_err(|error| error.to_string())
-}
-
 fn cpus(text: &str) -> Result<Cpus, String> {
     let number = |text: &str| text.parse::<usize>().map_err(|error| format!("{text:?}: {error}"));
     let mut all = Vec::new();
@@ -317,9 +310,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_cores_are_read() {
-        assert_eq!((size("64K"), size("700")), (Ok(65_536), Ok(700)));
-        assert!(size("x").is_err());
+    fn cores_are_read() {
         assert_eq!(cpus("0,2-3").map(|cpus| cpus.0), Ok(vec![0, 2, 3]));
         assert!(cpus("a").is_err() && cpus("3-1").is_err());
     }
@@ -331,6 +322,10 @@ mod tests {
         let options = cli.options().expect("loopback needs no look-up");
         assert_eq!((options.connections, options.users, options.is_json), (4, 2, true));
         assert_eq!(options.user(3), "u001@demo.example.org");
+        let named = ["bench", "login", "--user-pattern", "user{}", "--domain", "example.org"];
+        let named = Cli::try_parse_from(named).and_then(|cli| Ok(cli.options())).expect("valid");
+        let named = named.expect("loopback needs no look-up");
+        assert_eq!((named.user(7), named.address(7)), ("user7".into(), "user7@example.org".into()));
         let many = Options { count: Some(10), ..options };
         assert_eq!((0..3).filter_map(|number| many.plan(number, 3).count).sum::<u64>(), 10);
         let none = Cli::try_parse_from(["bench", "-c", "0", "login"]).expect("clap takes it");

@@ -14,11 +14,12 @@ pub(crate) const TURN: Duration = Duration::from_millis(100);
 /// How long connections are given to say goodbye before they are dropped.
 pub(crate) const GOODBYE: Duration = Duration::from_secs(5);
 
-/// How long acknowledged messages may take to show up in their mailboxes.
+/// How long acknowledged messages may take to show up in their mailboxes, or one more of them where the
+/// server is given time.
 pub(crate) const HELD: Duration = Duration::from_mins(1);
 
 /// The pause between two counts of the mailboxes.
-pub(crate) const HELD_POLL: Duration = Duration::from_millis(50);
+pub(crate) const HELD_POLL: Duration = Duration::from_millis(20);
 
 /// How long idle connections are left alone before the server's memory is read.
 pub(crate) const SETTLE: Duration = Duration::from_secs(2);
@@ -54,3 +55,21 @@ pub(crate) const BLOCK_BYTES: usize = 4096;
 
 /// Bytes of the file that direct writes go round in.
 pub(crate) const RAW_FILE_BYTES: usize = 64 * 1024 * 1024;
+
+/// One step of a run's throughput over time.
+pub(crate) const SERIES_STEP: Duration = Duration::from_millis(100);
+
+/// Connections that a server of ours has on one thread; further ones are closed.
+pub(crate) const SERVED_MAX: usize = 16 * 1024;
+
+/// Connections that wait to be accepted by a server of ours.
+pub(crate) const BACKLOG: i32 = 4096;
+
+/// Longest command line that the sink takes, in bytes.
+pub(crate) const SINK_LINE_BYTES_MAX: usize = 4096;
+
+/// The pause before a server that is starting is asked again.
+pub(crate) const CONNECT_AGAIN: Duration = Duration::from_micros(200);
+
+/// How long a server may take to end after SIGTERM.
+pub(crate) const END_BY_ITSELF: Duration = Duration::from_secs(30);

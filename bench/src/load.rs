@@ -18,7 +18,7 @@ use crate::measured::Measured;
 use crate::ring::{Completion, Kind, Ring};
 use crate::wrong::Wrong;
 use connection::{Connection, Link, Standing};
-use io::Effect;
+use io::{Effect, Latency};
 pub(crate) use io::Io;
 use pacing::Pacing;
 pub(crate) use pacing::Plan;
@@ -38,12 +38,21 @@ pub(crate) trait Scenario: Send {
     fn target(&self, id: usize) -> Target;
 
     /// Whether an operation includes opening the connection. The scenario ends it by [`Io::close`].
+    /// [`Scenario::begin`] then comes before the connection is there.
     fn opens_per_operation(&self) -> bool {
         false
     }
 
-    /// The connection is there; the server speaks first in all our protocols.
-    fn opened(&mut self, id: usize);
+    /// The connection is there.
+    fn opened(&mut self, id: usize, io: &mut Io);
+
+    /// The connection is under TLS, as [`Io::start_tls`] asked.
+    fn secured(&mut self, _id: usize, _io: &mut Io) {}
+
+    /// The time that [`Io::wake_after`] named has come.
+    fn woken(&mut self, _id: usize, _io: &mut Io) -> Result<(), Wrong> {
+        Ok(())
+    }
 
     /// The server has said `bytes`.
     fn input(&mut self, id: usize, bytes: &[u8], io: &mut Io) -> Result<(), Wrong>;
@@ -217,16 +226,18 @@ impl Load {
         connection.due = due;
         connection.standing = Standing::Busy;
         self.busy += 1;
+        (self.io.now, self.io.due) = (clock::now(), due);
+        scenario.begin(id, &mut self.io)?;
         if scenario.opens_per_operation() {
             return self.open(scenario, id);
         }
-        scenario.begin(id, &mut self.io)?;
-        self.settle()
+        self.settle(scenario)
     }
 
     /// Sends what there is to send, waits until something happens or `until`, and works on it.
     fn turn(&mut self, scenario: &mut dyn Scenario, until: Instant) -> Result<(), Wrong> {
         self.flush()?;
+        let until = self.io.next_wake().map_or(until, |wake| wake.min(until));
         let most = until.saturating_duration_since(clock::now());
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.wait(most, &mut completions).map_err(|error| Wrong::io("io_uring", &error))?;
@@ -239,10 +250,15 @@ impl Load {
                 Kind::Connect => self.connected(scenario, &completion)?,
                 Kind::Receive => self.received(scenario, &completion)?,
                 Kind::Send => self.sent(&completion)?,
+                Kind::Accept => {}
             }
         }
         self.completions = completions;
-        self.settle()
+        self.io.now = clock::now();
+        while let Some(id) = self.io.woken() {
+            scenario.woken(id, &mut self.io)?;
+        }
+        self.settle(scenario)
     }
 
     fn connected(&mut self, scenario: &mut dyn Scenario, completion: &Completion) -> Result<(), Wrong> {
@@ -256,7 +272,7 @@ impl Load {
         if connection.tls.is_some() {
             self.io.touch(id);
         }
-        scenario.opened(id);
+        scenario.opened(id, &mut self.io);
         Ok(())
     }
 
@@ -293,7 +309,7 @@ impl Load {
             let descriptor = self.connections[id].descriptor();
             self.ring.receive(id, descriptor).map_err(|error| Wrong::io("receive", &error))?;
         }
-        self.settle()?;
+        self.settle(scenario)?;
         self.drop_if_over(id);
         Ok(())
     }
@@ -314,6 +330,7 @@ impl Load {
         let rest = self.ring.sent(id, descriptor, count).map_err(|error| Wrong::io("send", &error))?;
         if let Some(spare) = rest {
             connection.is_sending = false;
+            self.io.note_sent(id);
             if connection.tls.is_some() {
                 // TLS may have had something to say meanwhile.
                 self.io.touch(id);
@@ -352,7 +369,7 @@ impl Load {
     }
 
     /// Carries out what the scenario decided.
-    fn settle(&mut self) -> Result<(), Wrong> {
+    fn settle(&mut self, scenario: &mut dyn Scenario) -> Result<(), Wrong> {
         while let Some((id, effect)) = self.io.effects.pop_front() {
             let now = self.io.now;
             let connection = &mut self.connections[id];
@@ -364,9 +381,14 @@ impl Load {
                         self.ready.push_back(id);
                     }
                 }
-                Effect::Done(since) if connection.standing == Standing::Busy => {
-                    let since = since.unwrap_or(connection.due);
-                    self.measured.complete(now.saturating_duration_since(since), self.began, now);
+                Effect::Done(latency) if connection.standing == Standing::Busy => {
+                    let whole = now.saturating_duration_since(connection.due);
+                    let latency = match latency {
+                        Latency::Whole => whole,
+                        Latency::Since(since) => now.saturating_duration_since(since),
+                        Latency::Without(pauses) => whole.saturating_sub(pauses),
+                    };
+                    self.measured.complete(latency, self.began, now);
                     self.setup.progress.fetch_add(1, Ordering::Relaxed);
                     self.busy -= 1;
                     connection.standing = Standing::Ready;
@@ -375,6 +397,13 @@ impl Load {
                     }
                 }
                 Effect::Close => connection.link = Link::Closing,
+                Effect::HangUp => connection.hang_up(),
+                Effect::StartTls => {
+                    let host = scenario.target(id).address.ip();
+                    connection.tls = Some(crate::tls::Tls::new(&self.tls, host)?);
+                    self.io.touch(id);
+                    scenario.secured(id, &mut self.io);
+                }
                 Effect::Ready | Effect::Listening | Effect::Done(_) => {
                     return Err(Wrong::Answer("an answer came that nothing was asked for".into()));
                 }

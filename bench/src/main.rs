@@ -5,6 +5,8 @@
 //!                 |                            ^ bytes and outcomes
 //!                 +- wire/, message.rs --------+
 //! report.rs <- measured.rs (latencies) and server.rs (what the server used)
+//!     |        a line of JSON a run
+//! report/, plot.rs, html.rs: many runs beside each other
 //! ```
 //!
 //! A scenario checks every answer it gets, and counts afterwards what the server holds: a wrong answer
@@ -16,15 +18,19 @@
 
 mod cli;
 mod clock;
+mod html;
 mod limits;
 mod load;
 mod machine;
 mod measured;
 mod message;
+mod plot;
 mod report;
 mod ring;
 mod scenarios;
+mod serve;
 mod server;
+mod signals;
 mod socket;
 mod threads;
 mod tls;
@@ -33,14 +39,22 @@ mod wrong;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use crate::cli::Verb;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    let outcome = cli.options().and_then(|options| {
-        let report = scenarios::run(&options, &cli.scenario)?;
-        report.print(&options)
-    });
+    let matches = cli::Cli::command().get_matches();
+    let cli = cli::Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let name = matches.subcommand_name().unwrap_or_default();
+    let outcome = match &cli.verb {
+        Verb::Report(args) => report::run(args),
+        Verb::Load(scenario) => cli.options().and_then(|options| {
+            let report = scenarios::run(&options, scenario)
+                .inspect_err(|wrong| report::print_wrong(&options, name, wrong))?;
+            report.print(&options)
+        }),
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(wrong) => {

@@ -3,10 +3,13 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
 use serde_json::{Value, json};
 
-use crate::limits::LATENCY_NS_MAX;
+use crate::limits::{LATENCY_NS_MAX, SERIES_STEP};
 
 /// What a run's operations took.
 #[derive(Clone)]
@@ -20,14 +23,14 @@ pub(crate) struct Measured {
     pub(crate) unstarted: u64,
     /// From the first start to the last completion.
     pub(crate) time: Duration,
-    /// Completions in each second of the run.
-    per_second: Vec<u64>,
+    /// Completions in each [`SERIES_STEP`] of the run.
+    steps: Vec<u64>,
 }
 
 impl Measured {
     pub(crate) fn new() -> Self {
         let latencies = Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("these bounds are valid");
-        Self { latencies, operations: 0, unstarted: 0, time: Duration::ZERO, per_second: Vec::new() }
+        Self { latencies, operations: 0, unstarted: 0, time: Duration::ZERO, steps: Vec::new() }
     }
 
     /// An operation that took `latency` is complete at `now`, in a run that began at `began`.
@@ -35,11 +38,11 @@ impl Measured {
         self.record(latency);
         self.operations += 1;
         self.time = now.saturating_duration_since(began);
-        let second = self.time.as_secs() as usize;
-        if self.per_second.len() <= second {
-            self.per_second.resize(second + 1, 0);
+        let step = (self.time.as_nanos() / SERIES_STEP.as_nanos()) as usize;
+        if self.steps.len() <= step {
+            self.steps.resize(step + 1, 0);
         }
-        self.per_second[second] += 1;
+        self.steps[step] += 1;
     }
 
     /// An operation that should have begun `late` ago never did.
@@ -59,15 +62,25 @@ impl Measured {
         self.operations += other.operations;
         self.unstarted += other.unstarted;
         self.time = self.time.max(other.time);
-        if self.per_second.len() < other.per_second.len() {
-            self.per_second.resize(other.per_second.len(), 0);
+        if self.steps.len() < other.steps.len() {
+            self.steps.resize(other.steps.len(), 0);
         }
-        self.per_second.iter_mut().zip(&other.per_second).for_each(|(sum, more)| *sum += more);
+        self.steps.iter_mut().zip(&other.steps).for_each(|(sum, more)| *sum += more);
     }
 
-    /// Completions in each second.
-    pub(crate) fn per_second(&self) -> &[u64] {
-        &self.per_second
+    /// Completions over time.
+    pub(crate) fn series(&self) -> Value {
+        json!({ "step_ms": SERIES_STEP.as_millis() as u64, "operations": self.steps })
+    }
+
+    /// All latencies in nanoseconds, in HdrHistogram's own form (V2, compressed, base64), which its tools of every
+    /// language read.
+    pub(crate) fn histogram(&self) -> String {
+        let mut bytes = Vec::new();
+        V2DeflateSerializer::new()
+            .serialize(&self.latencies, &mut bytes)
+            .expect("a vector takes everything, and the counts fit");
+        STANDARD.encode(bytes)
     }
 
     /// A percentile in microseconds.
@@ -80,7 +93,7 @@ impl Measured {
         let rounded = |us: f64| (us * 10.0).round() / 10.0;
         let at = |percentile| rounded(self.percentile_us(percentile));
         json!({
-            "p50": at(50.0), "p90": at(90.0), "p99": at(99.0), "p99.9": at(99.9),
+            "p50": at(50.0), "p90": at(90.0), "p99": at(99.0), "p99.9": at(99.9), "p99.99": at(99.99),
             "max": rounded(self.latencies.max() as f64 / 1000.0),
             "mean": rounded(self.latencies.mean() / 1000.0),
         })
@@ -129,7 +142,9 @@ mod tests {
         two.complete(Duration::from_micros(300), began, began + Duration::from_millis(1500));
         two.never_began(Duration::from_millis(50));
         one.add(&two);
-        assert_eq!((one.operations, one.unstarted, one.per_second()), (2, 1, &[1, 1][..]));
+        assert_eq!((one.operations, one.unstarted), (2, 1));
+        let counts: Vec<u64> = (0..16).map(|step| u64::from(step == 0 || step == 15)).collect();
+        assert_eq!(one.series(), json!({ "step_ms": 100, "operations": counts }));
         assert_eq!(one.time, Duration::from_millis(1500));
         assert!((99.0..101.0).contains(&one.percentile_us(10.0)));
         assert!((49_900.0..50_200.0).contains(&one.percentile_us(100.0)));

@@ -1,15 +1,35 @@
-//! What a run found: one line of JSON, or a table.
+//! What a run found: one line of JSON, or a table. And what many runs found beside each other:
+//!
+//! ```text
+//! command.rs -> results.rs (lines of JSON) -> study.rs (groups, spreads, ratios) -> sheets.rs -> terminal, Markdown
+//!                                                          +-----------------------> ../plot.rs, ../html.rs
+//! ```
+
+mod command;
+mod results;
+mod sheet;
+pub(crate) mod sheets;
+mod study;
+mod summary;
+mod tags;
+#[cfg(test)]
+mod tests;
 
 use std::io::Write as _;
 
-use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value, json};
 
 use crate::cli::Options;
-use crate::machine;
 use crate::measured::Measured;
+use crate::message::Size;
 use crate::server::Usage;
 use crate::wrong::Wrong;
+
+pub(crate) use command::{ReportArgs, run};
+pub(crate) use results::Run;
+pub(crate) use sheet::{NONE, Sheet, number, spread};
+pub(crate) use study::{CPU, Case, Group, Metric, RATE, Spread, Study};
+pub(crate) use tags::Tags;
 
 /// The figures of a scenario.
 pub(crate) struct Report {
@@ -54,7 +74,6 @@ impl Report {
         figures.push(("seconds".into(), rounded(seconds, 3)));
         figures.push(("rate_per_s".into(), rounded(measured.operations as f64 / seconds, 1)));
         figures.push(("latency_us".into(), measured.latency_us()));
-        figures.push(("per_second".into(), measured.per_second().into()));
         self.measured = Some(measured);
         self
     }
@@ -96,45 +115,69 @@ impl Report {
     }
 
     fn line(&self, options: &Options) -> String {
-        json!({
-            "scenario": self.scenario,
-            "label": options.label,
-            "bench_version": env!("CARGO_PKG_VERSION"),
-            "at_ms": crate::clock::unix_ms(),
-            "machine": machine::machine(),
-            "connections": options.connections,
-            "users": options.users,
-            "size": options.size,
-            "rate_intended": options.rate,
-            "is_tls": options.is_tls,
-            "load_cpus": options.cpus,
-            "figures": self.figures.iter().cloned().collect::<Map<_, _>>(),
-        })
-        .to_string()
+        let mut line = opening(options, self.scenario);
+        line.insert("figures".into(), self.figures.iter().cloned().collect::<Map<_, _>>().into());
+        if let Some(measured) = &self.measured {
+            line.insert("histogram".into(), measured.histogram().into());
+            line.insert("series".into(), measured.series());
+        }
+        Value::from(line).to_string()
     }
 
     fn table(&self, options: &Options) -> String {
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_BORDERS_ONLY);
-        let heading = format!("{} connections, {} bytes", options.connections, options.size);
-        table.set_header([self.scenario, &heading]);
-        for (name, value) in &self.figures {
-            match value {
-                Value::Object(parts) => {
-                    for (part, value) in parts {
-                        table.add_row([format!("{name} {part}"), value.to_string()]);
-                    }
-                }
-                // For programs.
-                Value::Array(_) => {}
-                _ => drop(table.add_row([name.clone(), value.to_string()])),
-            }
-        }
-        if let Some(values) = table.column_mut(1) {
-            values.set_cell_alignment(CellAlignment::Right);
-        }
-        table.to_string()
+        let plural = if options.connections == 1 { "" } else { "s" };
+        let size = match options.size {
+            Size::Fixed(bytes) => format!("{bytes} bytes"),
+            Size::Mixed => "mixed sizes".into(),
+        };
+        let pace = options.rate.map_or_else(
+            || "each connection goes on at once".into(),
+            |rate| format!("{rate} operations a second at intended times"),
+        );
+        let load = format!("{} connection{plural}, {size}, {pace}", options.connections);
+        summary::table(self.scenario, &load, &self.figures)
     }
+}
+
+#[cfg(test)]
+impl Report {
+    /// A percentile of all operations.
+    pub(crate) fn latency_percentile_us(&self, percentile: f64) -> f64 {
+        self.measured.as_ref().map_or(0.0, |measured| measured.percentile_us(percentile))
+    }
+}
+
+/// The line of a run that failed, so that it is missed where results are read; nothing where a person reads.
+pub(crate) fn print_wrong(options: &Options, scenario: &str, wrong: &Wrong) {
+    if options.is_json {
+        let mut line = opening(options, scenario);
+        line.insert("wrong".into(), wrong.to_string().into());
+        println!("{}", Value::from(line));
+    }
+}
+
+/// What is known before a run begins.
+fn opening(options: &Options, scenario: &str) -> Map<String, Value> {
+    let mut line = options.tags.line(scenario);
+    let asked = json!({
+        "label": options.label,
+        "host": options.host.to_string(),
+        "connections": options.connections,
+        "users": options.users,
+        "size": match options.size {
+            Size::Fixed(bytes) => bytes.into(),
+            Size::Mixed => Value::from("mixed"),
+        },
+        "duration_s": options.duration.as_secs_f64(),
+        "count": options.count,
+        "rate_intended": options.rate,
+        "is_tls": options.is_tls,
+        "load_cpus": options.cpus,
+    });
+    if let Value::Object(asked) = asked {
+        line.extend(asked);
+    }
+    line
 }
 
 /// To so many decimal places.

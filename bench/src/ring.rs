@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Connect,
     Receive,
     Send,
+    /// The result is a descriptor, which is the caller's.
+    Accept,
 }
 
 /// What came of it.
@@ -70,6 +72,11 @@ impl Ring {
         let to = &*self.addresses[connection].insert(to);
         let entry = opcode::Connect::new(types::Fd(socket), to.as_ptr().cast(), to.len());
         self.push(entry.build(), Kind::Connect, connection)
+    }
+
+    /// Accepts from a listening socket until [`Completion::has_more`] is false.
+    pub(crate) fn accept(&mut self, listener: RawFd) -> io::Result<()> {
+        self.push(opcode::AcceptMulti::new(types::Fd(listener)).build(), Kind::Accept, 0)
     }
 
     /// Receives until the peer closes or [`Completion::has_more`] is false.
@@ -144,7 +151,8 @@ impl Ring {
             let kind = match entry.user_data() & 3 {
                 0 => Kind::Connect,
                 1 => Kind::Receive,
-                _ => Kind::Send,
+                2 => Kind::Send,
+                _ => Kind::Accept,
             };
             Completion {
                 kind,

@@ -1,45 +1,63 @@
 //! What can be done to a server, and what they have in common.
 
 mod append;
+mod body;
+mod courier;
 mod deliver;
+mod echo;
 mod fill;
 mod held;
 mod idle_connections;
 mod idle_notify;
+mod launch;
 mod list;
 mod login;
+mod mixed;
 mod raw_write;
 mod retr;
+mod search;
+mod session;
+mod sink;
+mod start_up;
 mod store;
+mod talk;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::cli::{Command, Options};
+use crate::cli::{Command, Options, Via};
 use crate::clock;
 use crate::limits::OPENING_SPREAD;
 use crate::load::{Scenario, Setup};
 use crate::measured::Measured;
-use crate::report::{Report, Used};
-use crate::server::{self, Usage};
+use crate::report::{Report, Used, rounded};
+use crate::server::{self, Written};
 use crate::socket;
 use crate::threads::{self, Moment, Part};
-use crate::wire::quoted;
+use crate::wire::Step;
 use crate::wrong::Wrong;
 
 /// Runs the scenario that the command line names.
 pub(crate) fn run(options: &Options, command: &Command) -> Result<Report, Wrong> {
     match command {
-        Command::SmtpDeliver(args) => deliver::run(options, *args, deliver::Via::Smtp),
-        Command::LmtpDeliver(args) => deliver::run(options, *args, deliver::Via::Lmtp),
-        Command::ImapAppend => append::run(options),
+        Command::SmtpDeliver(args) => deliver::run(options, *args, Via::Smtp),
+        Command::LmtpDeliver(args) => deliver::run(options, *args, Via::Lmtp),
+        Command::ImapAppend(args) => append::run(options, *args),
         Command::ImapList(args) => list::run(options, *args),
+        Command::SmtpSink(args) => sink::run(options, *args),
+        Command::ImapSession(args) => session::run(options, *args),
+        Command::MixedDay(args) => mixed::run(options, *args),
+        Command::Echo(args) => echo::run(options, *args),
+        Command::ImapBody(args) => body::run(options, *args),
+        Command::ImapSearch(args) => search::run(options, *args),
         Command::ImapStore(args) => store::run(options, *args),
         Command::Login => login::run(options),
-        Command::IdleNotify => idle_notify::run(options),
+        Command::IdleNotify(args) => idle_notify::run(options, *args),
         Command::IdleConnections(args) => idle_connections::run(options, *args),
         Command::Pop3Retr(args) => retr::run(options, *args),
         Command::RawWrite(args) => raw_write::run(options, args),
+        Command::StartUp(args) => start_up::start_up(options, args),
+        Command::Recovery(args) => start_up::recovery(options, args),
     }
 }
 
@@ -57,6 +75,25 @@ struct Outcome<S> {
     scenarios: Vec<S>,
     measured: Measured,
     used: Used,
+    /// What reached the disk, where its device is known.
+    written: Option<Written>,
+}
+
+impl<S> Outcome<S> {
+    /// Adds what all scenarios have in common; `payload_bytes` are those that the server took or gave.
+    fn report(self, report: Report, payload_bytes: u64) -> Report {
+        let report = report.measured(self.measured).used(&self.used, payload_bytes);
+        let Some(written) = self.written else { return report };
+        let report = report
+            .figure("device_written_bytes", written.bytes)
+            .figure("device_writes", written.writes)
+            .figure("device_flushes", written.flushes);
+        if payload_bytes == 0 {
+            return report;
+        }
+        let each = written.bytes as f64 / payload_bytes as f64;
+        report.figure("device_written_per_byte", rounded(each, 3))
+    }
 }
 
 /// Deals connections out to threads, each at least one.
@@ -103,11 +140,17 @@ fn measure_on<S: Scenario>(
         cpu: options.cpus.get(share.thread).copied(),
     };
     let mut parts: Vec<Part<S>> = shares.iter().zip(scenarios).map(part).collect();
-    let mut used = Used { has_server: !options.pids.is_empty(), ..Used::default() };
+    let server = &options.server;
+    let mut used = Used { has_server: server.is_known(), ..Used::default() };
+    let mut written = [None; 2];
     let mut began = clock::now();
     let mut at = |moment: Moment| -> Result<(), Wrong> {
         at(moment, progress.load(Ordering::Relaxed))?;
-        let usage = if used.has_server { server::usage(&options.pids)? } else { Usage::default() };
+        if moment == Moment::Prepared {
+            // Before the figures are read, for it makes the machine work.
+            written[0] = server.written()?;
+        }
+        let usage = server.usage()?;
         let (generator, machine) = (server::own_cpu_ns(), server::machine_cpu_ns());
         if moment == Moment::Prepared {
             (used.before, used.generator_cpu_ns, used.machine_cpu_ns) = (usage, generator, machine);
@@ -117,6 +160,7 @@ fn measure_on<S: Scenario>(
             used.generator_cpu_ns = generator.saturating_sub(used.generator_cpu_ns);
             used.machine_cpu_ns = machine.saturating_sub(used.machine_cpu_ns);
             used.seconds = clock::now().saturating_duration_since(began).as_secs_f64();
+            written[1] = server.written()?;
         }
         Ok(())
     };
@@ -124,7 +168,8 @@ fn measure_on<S: Scenario>(
     if measured.operations == 0 {
         return Err(Wrong::Answer("not one operation was completed".into()));
     }
-    Ok(Outcome { scenarios: parts.into_iter().map(|part| part.scenario).collect(), measured, used })
+    let written = written[1].zip(written[0]).map(|(after, before)| after.since(&before));
+    Ok(Outcome { scenarios: parts.into_iter().map(|part| part.scenario).collect(), measured, used, written })
 }
 
 /// For scenarios whose operations are checked as they go and need no count afterwards.
@@ -133,9 +178,17 @@ const fn nothing_to_count(_moment: Moment, _operations: u64) -> Result<(), Wrong
     Ok(())
 }
 
-/// The LOGIN command of a user.
-fn login_command(options: &Options, user: usize) -> String {
-    format!("LOGIN {} {}", quoted(&options.user(user)), quoted(&options.password))
+/// Adds the percentiles of a further distribution as figures of their own.
+fn percentiles(report: Report, name: &str, measured: &Measured) -> Report {
+    let points = [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p999", 99.9), ("max", 100.0)];
+    points.into_iter().fold(report, |report, (point, percentile)| {
+        report.figure(&format!("{name}_{point}_us"), rounded(measured.percentile_us(percentile), 1))
+    })
+}
+
+/// A user's login by IMAP.
+fn log_in(options: &Options, user: usize) -> Step {
+    Step::LogIn { name: options.user(user), password: options.password.clone() }
 }
 
 /// Where each connection needs a user of its own.

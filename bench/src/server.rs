@@ -1,16 +1,24 @@
-//! What the server's processes used, from /proc: processor time, memory, bytes written.
+//! What the server used: processor time and memory of its processes, bytes written, and what reached the disk.
+
+mod device;
+mod processes;
 
 use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::wrong::Wrong;
+pub(crate) use device::Written;
+use device::Device;
+pub(crate) use processes::{own_cpu_ns, thread_cpu_ns, tree};
 
-/// A reading, summed over the processes.
+/// A reading, summed over the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
     /// User and system time so far, in nanoseconds.
     pub(crate) cpu_ns: u64,
-    /// Resident memory now, in KiB; shared pages count in each process.
+    /// Resident memory now, in KiB; shared pages count in each process. Of a control group: all it is charged
+    /// with, without the page cache.
     pub(crate) rss_kib: u64,
     /// Proportional share of memory now, in KiB; 0 where the system does not tell.
     pub(crate) pss_kib: u64,
@@ -18,64 +26,84 @@ pub(crate) struct Usage {
     pub(crate) written_bytes: u64,
 }
 
-/// Reads the figures of all `pids`.
-pub(crate) fn usage(pids: &[u32]) -> Result<Usage, Wrong> {
-    let mut sum = Usage::default();
-    for &pid in pids {
-        let one = process(pid).map_err(|error| Wrong::io(format!("process {pid}"), &error))?;
-        sum.cpu_ns += one.cpu_ns;
-        sum.rss_kib += one.rss_kib;
-        sum.pss_kib += one.pss_kib;
-        sum.written_bytes += one.written_bytes;
-    }
-    Ok(sum)
+/// What is known of the server under test.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Server {
+    roots: Vec<u32>,
+    cgroup: Option<PathBuf>,
+    device: Option<Device>,
 }
 
-fn process(pid: u32) -> io::Result<Usage> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    // These two are readable by the process's owner only.
-    let shares = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let written = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+impl Server {
+    /// By the processes that all others descend from, or by a control group; and by a block device's name, or
+    /// else the one that `folder` lies on.
+    pub(crate) fn new(
+        roots: Vec<u32>,
+        cgroup: Option<PathBuf>,
+        device: Option<String>,
+        folder: Option<&Path>,
+    ) -> Result<Self, Wrong> {
+        let device = match (device, folder) {
+            (Some(name), _) => Some(Device::named(&name)?),
+            (None, Some(folder)) => Device::below(folder)?,
+            (None, None) => None,
+        };
+        let cgroup = cgroup.map(|folder| Path::new("/sys/fs/cgroup").join(folder));
+        if let Some(folder) = cgroup.as_ref().filter(|folder| !folder.join("cpu.stat").exists()) {
+            return Err(Wrong::Usage(format!("{} is no control group (v2)", folder.display())));
+        }
+        Ok(Self { roots, cgroup, device })
+    }
+
+    /// As this one, with other processes.
+    pub(crate) fn with_root(&self, root: u32) -> Self {
+        Self { roots: vec![root], cgroup: None, device: self.device.clone() }
+    }
+
+    /// Whether there is anything to read.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.roots.is_empty() || self.cgroup.is_some()
+    }
+
+    /// Reads the figures; all 0 where nothing is known.
+    pub(crate) fn usage(&self) -> Result<Usage, Wrong> {
+        match &self.cgroup {
+            Some(folder) => group(folder).map_err(|error| Wrong::io(folder.display(), &error)),
+            None => processes::usage(&self.roots),
+        }
+    }
+
+    /// Empties the page cache to the disk, and reads what was written to the device so far.
+    pub(crate) fn written(&self) -> Result<Option<Written>, Wrong> {
+        self.device.as_ref().map(Device::written).transpose()
+    }
+}
+
+/// A control group's own books (kernel documentation, cgroup-v2: cpu.stat, memory.stat, io.stat).
+fn group(folder: &Path) -> io::Result<Usage> {
+    let cpu = fs::read_to_string(folder.join("cpu.stat"))?;
+    // These two are there when their controllers are switched on.
+    let memory = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+    let written = fs::read_to_string(folder.join("io.stat")).unwrap_or_default();
+    let held: u64 = ["anon ", "kernel ", "shmem "].iter().map(|name| field(&memory, name)).sum();
     Ok(Usage {
-        cpu_ns: cpu_ns(pid)?,
-        rss_kib: field(&status, "VmRSS:"),
-        pss_kib: field(&shares, "Pss:"),
-        written_bytes: field(&written, "write_bytes:"),
+        cpu_ns: field(&cpu, "usage_usec") * 1000,
+        rss_kib: held / 1024,
+        pss_kib: held / 1024,
+        written_bytes: group_written(&written),
     })
+}
+
+/// `wbytes=` of all devices. A partition's or mapped device's bytes are booked with their disk alone.
+fn group_written(text: &str) -> u64 {
+    let words = text.split_whitespace().filter_map(|word| word.strip_prefix("wbytes="));
+    words.filter_map(|word| word.parse::<u64>().ok()).sum()
 }
 
 /// The number after `name` at a line's start; 0 when it is not there.
 fn field(text: &str, name: &str) -> u64 {
     let rest = text.lines().find_map(|line| line.strip_prefix(name));
     rest.and_then(|rest| rest.split_whitespace().next()).and_then(|word| word.parse().ok()).unwrap_or(0)
-}
-
-/// A process's own processor clock, with its ended threads: finer than /proc's hundredths of a second.
-#[allow(unsafe_code)]
-fn cpu_ns(pid: u32) -> io::Result<u64> {
-    let mut clock = 0;
-    let pid = libc::pid_t::try_from(pid).unwrap_or(libc::pid_t::MAX);
-    // SAFETY: writes one integer of ours.
-    let error = unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) };
-    if error != 0 {
-        return Err(io::Error::from_raw_os_error(error));
-    }
-    read_clock(clock)
-}
-
-/// The processor time of this process, in nanoseconds.
-pub(crate) fn own_cpu_ns() -> u64 {
-    read_clock(libc::CLOCK_PROCESS_CPUTIME_ID).unwrap_or(0)
-}
-
-#[allow(unsafe_code)]
-fn read_clock(clock: libc::clockid_t) -> io::Result<u64> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes one structure of ours.
-    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// Kernel memory in slabs, in KiB: sockets of both sides are in it.
@@ -98,16 +126,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_has_figures() {
-        let usage = usage(&[std::process::id()]).expect("we are running");
-        assert!(usage.cpu_ns > 0 && usage.rss_kib > 0, "{usage:?}");
-        assert!(own_cpu_ns() > 0);
-        assert!(super::usage(&[u32::MAX]).is_err());
-    }
-
-    #[test]
     fn a_field_is_found_by_its_name() {
         assert_eq!(field("rchar: 1\nwrite_bytes: 4096\n", "write_bytes:"), 4096);
         assert_eq!(field("cancelled_write_bytes: 1\n", "write_bytes:"), 0);
+    }
+
+    #[test]
+    fn a_control_group_is_read_from_its_files() {
+        let folder = std::env::temp_dir().join(format!("angarium-bench-group-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a temporary folder");
+        let put = |name: &str, text: &str| fs::write(folder.join(name), text).expect("written");
+        put("cpu.stat", "usage_usec 1500\nuser_usec 1000\n");
+        put("memory.stat", "anon 4096\nfile 999999\nkernel 1024\nshmem 1024\n");
+        put("io.stat", "254:0 rbytes=1 wbytes=100 rios=1\n8:0 rbytes=0 wbytes=11 wios=2\n");
+        let usage = group(&folder).expect("all files are there");
+        fs::remove_dir_all(&folder).expect("removed");
+        let expected = Usage { cpu_ns: 1_500_000, rss_kib: 6, pss_kib: 6, written_bytes: 111 };
+        assert_eq!(usage, expected);
+        assert!(Server::new(Vec::new(), Some(folder), None, None).is_err());
     }
 }

@@ -42,6 +42,7 @@ pub(crate) fn drive<S: Scenario>(
 ) -> Result<Measured, Wrong> {
     let count = parts.len();
     let total = parts.iter().map(|part| part.plan.count).sum();
+    let duration = parts[0].plan.duration;
     let progress = Arc::clone(&parts[0].setup.progress);
     let (say, said) = channel();
     std::thread::scope(|scope| {
@@ -58,7 +59,7 @@ pub(crate) fn drive<S: Scenario>(
             });
         }
         drop(say);
-        let bar = Bar::new(total, progress);
+        let bar = Bar::new(total, duration, progress);
         // When this returns early, `orders` is dropped, and the threads end.
         conduct(count, &said, &orders, &bar, at)
     })
@@ -81,6 +82,9 @@ fn conduct(
             }
         }
         at(moment)?;
+        if moment == Moment::Prepared {
+            bar.begin();
+        }
         for order in orders {
             // A thread that is gone has said why, and that is read next.
             let _gone = order.send(());
@@ -112,29 +116,49 @@ fn run<S: Scenario>(part: &mut Part<S>, say: &Sender<Said>, ordered: &Receiver<(
     load.finish(&mut part.scenario)
 }
 
-/// Progress on standard error, when that is a terminal.
+/// Progress on standard error, when that is a terminal: operations of those that were asked for, or else time gone by.
 struct Bar {
     bar: ProgressBar,
+    is_counted: bool,
     operations: Arc<AtomicU64>,
 }
 
 impl Bar {
-    fn new(total: Option<u64>, operations: Arc<AtomicU64>) -> Self {
-        let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
-        let style =
-            ProgressStyle::with_template("{spinner} {elapsed_precise} {human_pos} operations, {per_sec}")
-                .expect("a template that parses");
-        bar.set_style(style);
-        Self { bar, operations }
+    fn new(total: Option<u64>, duration: Duration, operations: Arc<AtomicU64>) -> Self {
+        let length = total.unwrap_or_else(|| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+        let template = if total.is_some() {
+            "{elapsed_precise} [{bar:40}] {human_pos} of {human_len} operations, {per_sec}, {eta} left"
+        } else {
+            "{elapsed_precise} [{bar:40}] {msg}"
+        };
+        let style = ProgressStyle::with_template(template).expect("a template that parses").progress_chars("=> ");
+        let bar = ProgressBar::new(length).with_style(style).with_message("getting ready");
+        Self { bar, is_counted: total.is_some(), operations }
+    }
+
+    /// The operations begin now.
+    fn begin(&self) {
+        self.bar.reset_elapsed();
+        self.bar.reset_eta();
+    }
+
+    fn show(&self) {
+        let operations = self.operations.load(Ordering::Relaxed);
+        if self.is_counted {
+            self.bar.set_position(operations);
+        } else if operations > 0 {
+            let elapsed = self.bar.elapsed();
+            let rate = operations as f64 / elapsed.as_secs_f64().max(1e-3);
+            self.bar.set_message(format!("{operations} operations, {rate:.0}/s"));
+            self.bar.set_position(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
+        }
     }
 
     fn wait(&self, said: &Receiver<Said>) -> Result<Said, Wrong> {
         loop {
             match said.recv_timeout(Duration::from_millis(200)) {
                 Ok(said) => return Ok(said),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.bar.set_position(self.operations.load(Ordering::Relaxed));
-                }
+                Err(RecvTimeoutError::Timeout) => self.show(),
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Wrong::World("a load thread ended without a word".into()));
                 }

@@ -3,4 +3,4 @@
 mod imap;
 mod responses;
 
-pub(crate) use imap::{Event, Imap, quoted};
+pub(crate) use imap::{Event, Imap, Step, quoted};

@@ -25,6 +25,15 @@ impl Wrong {
         Self::Answer(format!("expected {expected}, the server said {shown:?}"))
     }
 
+    /// The same, with what was being done.
+    pub(crate) fn during(self, what: &str) -> Self {
+        match self {
+            Self::Usage(text) => Self::Usage(format!("{what}: {text}")),
+            Self::World(text) => Self::World(format!("{what}: {text}")),
+            Self::Answer(text) => Self::Answer(format!("{what}: {text}")),
+        }
+    }
+
     /// As in sysexits.h: 64 usage, 74 input or output, 76 protocol.
     pub(crate) const fn exit_code(&self) -> u8 {
         match self {

@@ -63,6 +63,14 @@ impl Connection {
         self.link = Link::Closed;
     }
 
+    /// Ends our direction of the stream.
+    pub(super) fn hang_up(&self) {
+        if let Some(socket) = &self.socket {
+            // A peer that is gone already is no news.
+            let _gone = socket.shutdown(std::net::Shutdown::Write);
+        }
+    }
+
     pub(super) fn descriptor(&self) -> RawFd {
         self.socket.as_ref().expect("nothing is in flight without a socket").as_raw_fd()
     }

@@ -18,7 +18,7 @@ impl Scenario for Echo {
         self.target
     }
 
-    fn opened(&mut self, _id: usize) {}
+    fn opened(&mut self, _id: usize, _io: &mut Io) {}
 
     fn input(&mut self, id: usize, bytes: &[u8], io: &mut Io) -> Result<(), Wrong> {
         if bytes == b"hello\n" {
@@ -78,7 +78,7 @@ fn load(connections: usize, address: SocketAddr) -> (Load, Echo) {
 fn operations_take_turns_on_all_connections_and_are_counted() {
     let (mut load, mut echo) = load(5, server(5, |_| None));
     load.prepare(&mut echo).expect("all are greeted");
-    let plan = Plan { count: Some(500), duration: Duration::from_mins(1), rate: None };
+    let plan = Plan { count: Some(500), duration: Duration::from_mins(1), rate: None, is_random: false };
     let measured = load.run(&mut echo, &plan).expect("all are answered");
     assert_eq!((measured.operations, measured.unstarted, load.ready()), (500, 0, 5));
     let each = load.run(&mut echo, &Plan::once_each(5)).expect("all are answered");
@@ -93,7 +93,7 @@ fn operations_take_turns_on_all_connections_and_are_counted() {
 fn a_wrong_answer_fails_the_run() {
     let (mut load, mut echo) = load(1, server(1, |number| (number == 3).then_some(&b"nonsense\n"[..])));
     load.prepare(&mut echo).expect("greeted");
-    let plan = Plan { count: Some(10), duration: Duration::from_mins(1), rate: None };
+    let plan = Plan { count: Some(10), duration: Duration::from_mins(1), rate: None, is_random: false };
     let wrong = load.run(&mut echo, &plan).err();
     assert!(matches!(wrong, Some(Wrong::Answer(_))), "{wrong:?}");
 }
@@ -110,7 +110,7 @@ fn a_stalling_server_cannot_hide_it_from_an_open_loop() {
     };
     let (mut load, mut echo) = load(1, server(1, stalls));
     load.prepare(&mut echo).expect("greeted");
-    let plan = Plan { count: Some(300), duration: Duration::from_mins(1), rate: Some(200.0) };
+    let plan = Plan { count: Some(300), duration: Duration::from_mins(1), rate: Some(200.0), is_random: false };
     let measured = load.run(&mut echo, &plan).expect("all are answered");
     assert_eq!(measured.operations, 300);
     assert!(measured.percentile_us(90.0) > 80_000.0, "p90 is {} us", measured.percentile_us(90.0));

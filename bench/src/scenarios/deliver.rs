@@ -1,145 +1,130 @@
 //! `smtp-deliver` and `lmtp-deliver`: one message after the other on each connection, MAIL, RCPT and DATA
-//! in one write. An operation lasts from MAIL to the last reply to the content.
+//! in one write where the server takes that. An operation lasts from MAIL to the last reply to the content;
+//! a second figure counts from the last byte of the content.
 
 use std::sync::Arc;
 
-use smtp::{BodyKind, Client, ClientConfig, ClientNext, Mail, Sent};
-
-use super::held::Mailboxes;
+use super::courier::{Courier, Manner, News};
+use super::held::{Mailboxes, Tally};
 use super::{Share, measure};
-use crate::cli::{DeliverArgs, Options};
+use crate::cli::{DeliverArgs, Options, Via};
 use crate::load::{Io, Scenario, Target};
+use crate::measured::Measured;
 use crate::message::Messages;
 use crate::report::{Report, rounded};
 use crate::threads::Moment;
 use crate::wrong::Wrong;
 
-/// Which protocol carries the messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Via {
-    Smtp,
-    Lmtp,
-}
-
 pub(super) fn run(options: &Options, args: DeliverArgs, via: Via) -> Result<Report, Wrong> {
-    if args.recipients == 0 || args.recipients > options.users {
-        return Err(Wrong::Usage("--recipients goes from 1 to --users".into()));
-    }
-    if options.is_tls {
-        return Err(Wrong::Usage("--tls is for IMAP and POP3; deliveries are plain".into()));
-    }
+    check(options, args, via)?;
+    let tally = Tally::new(options.users);
     let mut mailboxes =
         if args.uncounted { None } else { Some(Mailboxes::open(options, "INBOX", options.users)?) };
     let outcome = measure(
         options,
-        |share| Deliver::new(options, share, args.recipients, via),
-        |moment, operations| {
+        |share| Deliver::new(options, share, args, via, &tally),
+        |moment, _| {
             if let Some(mailboxes) = mailboxes.as_mut().filter(|_| moment == Moment::Ran) {
-                mailboxes.wait_for(operations * args.recipients as u64)?;
+                mailboxes.wait_for(&tally.counts(), 0, args.until_held)?;
             }
             Ok(())
         },
     )?;
-    let operations = outcome.measured.operations;
     let name = if via == Via::Smtp { "smtp-deliver" } else { "lmtp-deliver" };
-    let mut report = Report::new(name).figure("recipients", args.recipients);
+    let mut report = Report::new(name)
+        .figure("recipients", args.recipients)
+        .figure("starttls", args.starttls)
+        .figure("submitted", args.submit);
+    let mut data = Measured::new();
+    outcome.scenarios.iter().for_each(|deliver| data.add(&deliver.data));
+    report = super::percentiles(report, "data", &data);
     if !args.uncounted {
-        let rate = operations as f64 / outcome.used.seconds.max(1e-9);
-        report = report.figure("held_per_s", rounded(rate, 1));
+        let rate = outcome.measured.operations as f64 / outcome.used.seconds.max(1e-9);
+        report = report.figure("held_per_second", rounded(rate, 1));
     }
-    Ok(report.measured(outcome.measured).used(&outcome.used, operations * options.size as u64))
+    let bytes = outcome.scenarios.iter().map(|deliver| deliver.bytes).sum();
+    Ok(outcome.report(report, bytes))
 }
 
-/// A connection that delivers; also the delivering half of `idle-notify`.
-pub(super) struct Courier {
-    client: Client,
-    is_ready: bool,
-    has_quit: bool,
+fn check(options: &Options, args: DeliverArgs, via: Via) -> Result<(), Wrong> {
+    let usage = |text: &str| Err(Wrong::Usage(text.into()));
+    if args.recipients == 0 || args.recipients > options.users {
+        return usage("--recipients goes from 1 to --users");
+    }
+    if args.submit && via == Via::Lmtp {
+        return usage("--submit is for SMTP");
+    }
+    if options.is_tls && (!args.submit || args.starttls) {
+        return usage("--tls is for --submit; servers among themselves use --starttls");
+    }
+    if options.size != crate::message::Size::Mixed {
+        options.fixed_size()?;
+    }
+    Ok(())
 }
 
-/// What a courier has to report.
-pub(super) enum News {
-    Ready,
-    Delivered,
-}
-
-impl Courier {
-    pub(super) fn new(via: Via) -> Self {
-        let client = Client::new(ClientConfig {
-            hostname: "load.example.org".into(),
-            is_lmtp: via == Via::Lmtp,
-            wants_tls: false,
-            login: None,
-        });
-        Self { client, is_ready: false, has_quit: false }
-    }
-
-    pub(super) fn send(&mut self, message: &[u8], recipients: Vec<String>, output: &mut Vec<u8>) {
-        self.client.send(Mail {
-            sender: Some("load@example.org".into()),
-            recipients,
-            data: Arc::from(message),
-            body: BodyKind::SevenBit,
-            is_smtputf8: false,
-        });
-        output.append(self.client.output());
-    }
-
-    pub(super) fn input(&mut self, bytes: &[u8], output: &mut Vec<u8>) -> Result<Option<News>, Wrong> {
-        self.client.input(bytes);
-        let next = self.client.step();
-        output.append(self.client.output());
-        match next {
-            ClientNext::Read | ClientNext::Closed => Ok(None),
-            ClientNext::Ready if self.is_ready => Ok(None),
-            ClientNext::Ready => {
-                self.is_ready = true;
-                Ok(Some(News::Ready))
-            }
-            ClientNext::Sent(sent) => check(&sent).map(|()| Some(News::Delivered)),
-            ClientNext::StartTls => Err(Wrong::Answer("TLS was not asked for".into())),
-            ClientNext::Failed(_) if self.has_quit => Ok(None),
-            ClientNext::Failed(error) => Err(Wrong::Answer(format!("the delivery failed: {error:?}"))),
-        }
-    }
-
-    pub(super) fn quit(&mut self, output: &mut Vec<u8>) {
-        self.has_quit = true;
-        self.client.quit();
-        output.append(self.client.output());
-    }
-}
-
-fn check(sent: &Sent) -> Result<(), Wrong> {
-    match sent.replies.iter().find(|reply| reply.code / 100 != 2) {
-        None => Ok(()),
-        Some(reply) => Err(Wrong::Answer(format!("a recipient got {} {}", reply.code, reply.text))),
-    }
-}
-
-struct Deliver<'a> {
+/// Delivers on one thread's connections.
+pub(super) struct Deliver<'a> {
     options: &'a Options,
+    args: DeliverArgs,
     target: Target,
-    via: Via,
-    couriers: Vec<Courier>,
+    share: Share,
+    manner: Manner,
+    lines: Vec<Line>,
     messages: Messages,
     message: Vec<u8>,
-    recipients: usize,
     random: base::Random,
+    tally: &'a Arc<Tally>,
+    /// From the last byte of the content to the last reply.
+    data: Measured,
+    bytes: u64,
+}
+
+struct Line {
+    courier: Courier,
+    /// The first of the users to whom the message in hand goes; the others follow.
+    first: usize,
+    size: usize,
 }
 
 impl<'a> Deliver<'a> {
-    fn new(options: &'a Options, share: Share, recipients: usize, via: Via) -> Self {
+    pub(super) fn new(
+        options: &'a Options,
+        share: Share,
+        args: DeliverArgs,
+        via: Via,
+        tally: &'a Arc<Tally>,
+    ) -> Self {
+        let target = match via {
+            Via::Lmtp => options.lmtp,
+            Via::Smtp if args.submit => options.submission,
+            Via::Smtp => options.smtp,
+        };
+        let manner = Manner { via, wants_tls: args.starttls, has_tls: target.is_tls };
+        let line = |_| Line { courier: Courier::new(manner, None), first: 0, size: 0 };
         Self {
             options,
-            target: if via == Via::Smtp { options.smtp } else { options.lmtp },
-            via,
-            couriers: (0..share.connections).map(|_| Courier::new(via)).collect(),
+            args,
+            target,
+            share,
+            manner,
+            lines: (0..share.connections).map(line).collect(),
             messages: Messages::new(options.size, share.thread),
             message: Vec::new(),
-            recipients,
             random: base::Random::new(1 + share.thread as u64),
+            tally,
+            data: Measured::new(),
+            bytes: 0,
         }
+    }
+
+    fn delivered(&mut self, id: usize, io: &mut Io) {
+        let Line { first, size, .. } = self.lines[id];
+        (0..self.args.recipients).for_each(|i| self.tally.add(first + i));
+        self.bytes += size as u64;
+        let written = io.sent_at(id);
+        self.data.complete(io.now.saturating_duration_since(written), written, io.now);
+        io.done(id);
     }
 }
 
@@ -148,29 +133,40 @@ impl Scenario for Deliver<'_> {
         self.target
     }
 
-    fn opened(&mut self, id: usize) {
-        self.couriers[id] = Courier::new(self.via);
+    fn opened(&mut self, id: usize, _io: &mut Io) {
+        let user = self.share.first + id;
+        let login = self.args.submit.then(|| (self.options.user(user), self.options.password.clone()));
+        self.lines[id].courier = Courier::new(self.manner, login);
+    }
+
+    fn secured(&mut self, id: usize, io: &mut Io) {
+        self.lines[id].courier.secured(io.output(id));
     }
 
     fn input(&mut self, id: usize, bytes: &[u8], io: &mut Io) -> Result<(), Wrong> {
-        match self.couriers[id].input(bytes, io.output(id))? {
-            None => {}
+        match self.lines[id].courier.input(bytes, io.output(id))? {
+            None | Some(News::Closed) => {}
+            Some(News::StartTls) => io.start_tls(id),
             Some(News::Ready) => io.ready(id),
-            Some(News::Delivered) => io.done(id),
+            Some(News::Delivered) => self.delivered(id, io),
         }
         Ok(())
     }
 
     fn begin(&mut self, id: usize, io: &mut Io) -> Result<(), Wrong> {
         let first = self.random.below(self.options.users as u64) as usize;
-        let recipients: Vec<String> = (0..self.recipients).map(|i| self.options.user(first + i)).collect();
+        let recipients: Vec<String> =
+            (0..self.args.recipients).map(|i| self.options.address(first + i)).collect();
         self.message.clear();
         self.messages.write(&recipients[0], &mut self.message);
-        self.couriers[id].send(&self.message, recipients, io.output(id));
+        let sender = self.args.submit.then(|| self.options.address(self.share.first + id));
+        let line = &mut self.lines[id];
+        (line.first, line.size) = (first, self.message.len());
+        line.courier.send(sender, &self.message, recipients, io.output(id));
         Ok(())
     }
 
     fn finish(&mut self, id: usize, io: &mut Io) {
-        self.couriers[id].quit(io.output(id));
+        self.lines[id].courier.quit(io.output(id));
     }
 }

@@ -3,17 +3,32 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use super::login_command;
+use super::log_in;
 use crate::cli::Options;
 use crate::limits::APPEND_BATCH;
 use crate::load::{Io, Load, Plan, Scenario, Setup, Target};
-use crate::message::Messages;
+use crate::message::{Marks, Messages};
 use crate::socket;
 use crate::wire::{Event, Imap, quoted};
 use crate::wrong::Wrong;
 
+/// Which marks the message in place `.0` of `.1` has, both counted from 0.
+pub(super) type Marking = fn(u32, u32) -> Marks;
+
 /// Fills `mailbox` of the first `users`, making it where it is missing.
 pub(super) fn fill(options: &Options, mailbox: &str, users: usize, messages: u32) -> Result<(), Wrong> {
+    fill_marked(options, mailbox, users, messages, |_, _| Marks::default())
+}
+
+/// As [`fill`], with marks by place in a mailbox that was empty once.
+pub(super) fn fill_marked(
+    options: &Options,
+    mailbox: &str,
+    users: usize,
+    messages: u32,
+    marking: Marking,
+) -> Result<(), Wrong> {
+    options.fixed_size()?;
     socket::raise_open_files(users)?;
     let mut load = Load::new(Setup {
         connections: users,
@@ -23,16 +38,17 @@ pub(super) fn fill(options: &Options, mailbox: &str, users: usize, messages: u32
     let name = quoted(mailbox);
     let lines = (0..users).map(|user| {
         let setup = [
-            login_command(options, user),
+            log_in(options, user),
             "CAPABILITY".into(),
-            format!("CREATE {name}"),
-            format!("SELECT {name}"),
+            format!("CREATE {name}").into(),
+            format!("SELECT {name}").into(),
         ];
         Line { imap: Imap::new(setup), missing: 0, is_checking: false, waiting: Vec::new() }
     });
     let mut fill = Fill {
         options,
         wanted: messages,
+        marking,
         lines: lines.collect(),
         messages: Messages::new(options.size, 0),
         mailbox: name,
@@ -43,13 +59,14 @@ pub(super) fn fill(options: &Options, mailbox: &str, users: usize, messages: u32
 }
 
 /// The name of a mailbox that is only ever filled by [`fill`] with these arguments.
-pub(super) fn mailbox_name(messages: u32, size: usize) -> String {
-    format!("bench-{messages}-{size}")
+pub(super) fn mailbox_name(options: &Options, messages: u32) -> Result<String, Wrong> {
+    Ok(options.mailbox(&format!("bench-{messages}-{}", options.fixed_size()?)))
 }
 
 struct Fill<'a> {
     options: &'a Options,
     wanted: u32,
+    marking: Marking,
     lines: Vec<Line>,
     messages: Messages,
     /// Quoted.
@@ -75,22 +92,23 @@ impl Fill<'_> {
         let is_direct = imap.facts.has_literal_plus;
         let batch = if is_direct && imap.facts.has_multiappend { APPEND_BATCH as u32 } else { 1 };
         let count = batch.min(*missing);
+        let first = self.wanted - *missing;
         *missing -= count;
         let output = io.output(id);
         imap.begin(output, &format!("APPEND {}", self.mailbox));
-        let user = self.options.user(id);
-        let size = self.options.size;
-        if is_direct {
-            for _ in 0..count {
+        let user = self.options.address(id);
+        for place in first..first + count {
+            let marks = (self.marking)(place, self.wanted);
+            let size = self.messages.next_size();
+            if is_direct {
                 output.extend_from_slice(format!(" {{{size}+}}\r\n").as_bytes());
-                self.messages.write(&user, output);
+                self.messages.write_marked(&user, marks, output);
+            } else {
+                output.extend_from_slice(format!(" {{{size}}}\r\n").as_bytes());
+                self.messages.write_marked(&user, marks, waiting);
             }
-            output.extend_from_slice(b"\r\n");
-        } else {
-            output.extend_from_slice(format!(" {{{size}}}\r\n").as_bytes());
-            self.messages.write(&user, waiting);
-            waiting.extend_from_slice(b"\r\n");
         }
+        if is_direct { output } else { waiting }.extend_from_slice(b"\r\n");
     }
 }
 
@@ -99,7 +117,7 @@ impl Scenario for Fill<'_> {
         self.options.imap
     }
 
-    fn opened(&mut self, _id: usize) {}
+    fn opened(&mut self, _id: usize, _io: &mut Io) {}
 
     fn input(&mut self, id: usize, bytes: &[u8], io: &mut Io) -> Result<(), Wrong> {
         self.lines[id].imap.input(bytes);

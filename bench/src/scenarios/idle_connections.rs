@@ -1,7 +1,7 @@
 //! `idle-connections`: many logged-in IMAP connections, in IDLE or after SELECT. What they add to the
 //! server's memory is the figure; afterwards each of them must still answer.
 
-use super::{Share, login_command, measure};
+use super::{Share, log_in, measure};
 use crate::cli::{IdleArgs, Options};
 use crate::clock;
 use crate::limits::SETTLE;
@@ -13,13 +13,13 @@ use crate::wire::{Event, Imap};
 use crate::wrong::Wrong;
 
 pub(super) fn run(options: &Options, args: IdleArgs) -> Result<Report, Wrong> {
-    if options.pids.is_empty() {
-        return Err(Wrong::Usage("memory needs the server's --pid (or --demo)".into()));
+    if !options.server.is_known() {
+        return Err(Wrong::Usage("memory needs the server's --pid or --cgroup (or --demo)".into()));
     }
     if options.count.is_some() {
         return Err(Wrong::Usage("each connection is asked once here: no --count".into()));
     }
-    let before = server::usage(&options.pids)?;
+    let before = options.server.usage()?;
     let slab_before = server::kernel_slab_kib();
     // One answer from each, however long that takes.
     let mut options = options.clone();
@@ -50,7 +50,7 @@ pub(super) fn run(options: &Options, args: IdleArgs) -> Result<Report, Wrong> {
         .figure("rss_kib_before", before.rss_kib)
         .figure("opening_server_cpu_us_each", rounded(cpu_us, 1))
         .figure("opening_s", rounded(opened.saturating_duration_since(began).as_secs_f64(), 2));
-    Ok(report.measured(outcome.measured).used(&outcome.used, 0))
+    Ok(outcome.report(report, 0))
 }
 
 struct Idle<'a> {
@@ -61,7 +61,7 @@ struct Idle<'a> {
 
 impl<'a> Idle<'a> {
     fn new(options: &'a Options, share: Share, args: IdleArgs) -> Self {
-        let line = |id| Imap::new([login_command(options, share.first + id), "SELECT INBOX".into()]);
+        let line = |id| Imap::new([log_in(options, share.first + id), "SELECT INBOX".into()]);
         Self { options, args, lines: (0..share.connections).map(line).collect() }
     }
 }
@@ -71,7 +71,7 @@ impl Scenario for Idle<'_> {
         self.options.imap
     }
 
-    fn opened(&mut self, _id: usize) {}
+    fn opened(&mut self, _id: usize, _io: &mut Io) {}
 
     fn input(&mut self, id: usize, bytes: &[u8], io: &mut Io) -> Result<(), Wrong> {
         let imap = &mut self.lines[id];

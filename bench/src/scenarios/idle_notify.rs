@@ -1,12 +1,12 @@
 //! `idle-notify`: as many couriers as idling connections. An operation is one message to one idler's user;
-//! its latency counts from the delivery's `250` to the `EXISTS`, and is nothing where `EXISTS` came first;
-//! a second figure counts from MAIL.
+//! its latency counts from the delivery's `250` to the `EXISTS`, and is nothing where `EXISTS` came first: by
+//! how much is a second figure. A third one counts from MAIL.
 
 use std::time::Instant;
 
-use super::deliver::{Courier, News, Via};
-use super::{Share, login_command, measure_on};
-use crate::cli::Options;
+use super::courier::{Courier, Manner, News};
+use super::{Share, log_in, measure_on};
+use crate::cli::{NotifyArgs, Options, Via};
 use crate::clock;
 use crate::load::{Io, Scenario, Target};
 use crate::measured::Measured;
@@ -15,19 +15,20 @@ use crate::report::Report;
 use crate::wire::{Event, Imap};
 use crate::wrong::Wrong;
 
-pub(super) fn run(options: &Options) -> Result<Report, Wrong> {
+pub(super) fn run(options: &Options, args: NotifyArgs) -> Result<Report, Wrong> {
     super::require_own_users(options)?;
+    let size = options.fixed_size()?;
     // Couriers and idlers belong together: one thread has both.
     let share = Share { thread: 0, first: 0, connections: 2 * options.connections };
-    let outcome = measure_on(options, &[share], |_| Notify::new(options), super::nothing_to_count)?;
-    let bytes = outcome.measured.operations * options.size as u64;
+    let outcome = measure_on(options, &[share], |_| Notify::new(options, args), super::nothing_to_count)?;
+    let bytes = outcome.measured.operations * size as u64;
     let mut report = Report::new("idle-notify");
     for notify in &outcome.scenarios {
-        report = report
-            .figure("exists_before_250", notify.early)
-            .figure("since_mail_us", notify.since_mail.latency_us());
+        report = report.figure("exists_before_250", notify.early.operations);
+        report = super::percentiles(report, "exists_ahead_of_250", &notify.early);
+        report = super::percentiles(report, "since_mail", &notify.since_mail);
     }
-    Ok(report.measured(outcome.measured).used(&outcome.used, bytes))
+    Ok(outcome.report(report, bytes))
 }
 
 /// Connection `i` below the number of pairs delivers to the user whose idler is `i + pairs`.
@@ -36,8 +37,9 @@ struct Notify<'a> {
     pairs: Vec<Pair>,
     messages: Messages,
     message: Vec<u8>,
-    /// Notifications that were there before the `250`.
-    early: u64,
+    target: Target,
+    /// Notifications that were there before the `250`, by how much.
+    early: Measured,
     /// From MAIL written to EXISTS read.
     since_mail: Measured,
 }
@@ -49,25 +51,27 @@ struct Pair {
     expected: u32,
     begun: Instant,
     accepted: Option<Instant>,
-    is_notified: bool,
+    notified: Option<Instant>,
 }
 
 impl<'a> Notify<'a> {
-    fn new(options: &'a Options) -> Self {
+    fn new(options: &'a Options, args: NotifyArgs) -> Self {
+        let manner = Manner { via: args.via, wants_tls: false, has_tls: false };
         let pair = |user| Pair {
-            courier: Courier::new(Via::Lmtp),
-            idler: Imap::new([login_command(options, user), "SELECT INBOX".into()]),
+            courier: Courier::new(manner, None),
+            idler: Imap::new([log_in(options, user), "SELECT INBOX".into()]),
             expected: 0,
             begun: clock::now(),
             accepted: None,
-            is_notified: false,
+            notified: None,
         };
         Self {
             options,
             pairs: (0..options.connections).map(pair).collect(),
             messages: Messages::new(options.size, 0),
             message: Vec::new(),
-            early: 0,
+            target: if args.via == Via::Smtp { options.smtp } else { options.lmtp },
+            early: Measured::new(),
             since_mail: Measured::new(),
         }
     }
@@ -75,12 +79,13 @@ impl<'a> Notify<'a> {
     fn courier_input(&mut self, id: usize, bytes: &[u8], io: &mut Io) -> Result<(), Wrong> {
         let pair = &mut self.pairs[id];
         match pair.courier.input(bytes, io.output(id))? {
-            None => {}
+            None | Some(News::Closed) => {}
             Some(News::Ready) => io.ready(id),
+            Some(News::StartTls) => return Err(Wrong::Answer("TLS was not asked for".into())),
             Some(News::Delivered) => {
                 pair.accepted = Some(io.now);
-                if pair.is_notified {
-                    self.early += 1;
+                if let Some(notified) = pair.notified {
+                    self.early.complete(io.now.saturating_duration_since(notified), notified, io.now);
                     io.done_since(id, io.now);
                 }
             }
@@ -97,14 +102,14 @@ impl<'a> Notify<'a> {
                 Event::Prepared => pair.idler.command(io.output(number + count), "IDLE"),
                 Event::Continue => io.listening(number + count),
                 Event::Untagged(line) if line.ends_with(b" EXISTS") => {
-                    if pair.is_notified || pair.idler.facts.exists != Some(pair.expected) {
+                    if pair.notified.is_some() || pair.idler.facts.exists != Some(pair.expected) {
                         let expected = format!("one EXISTS of {}", pair.expected);
                         return Err(Wrong::Answer(format!(
                             "expected {expected}, have {:?}",
                             pair.idler.facts.exists
                         )));
                     }
-                    pair.is_notified = true;
+                    pair.notified = Some(io.now);
                     let taken = io.now.saturating_duration_since(pair.begun);
                     self.since_mail.complete(taken, pair.begun, io.now);
                     if let Some(accepted) = pair.accepted {
@@ -121,10 +126,10 @@ impl<'a> Notify<'a> {
 
 impl Scenario for Notify<'_> {
     fn target(&self, id: usize) -> Target {
-        if id < self.pairs.len() { self.options.lmtp } else { self.options.imap }
+        if id < self.pairs.len() { self.target } else { self.options.imap }
     }
 
-    fn opened(&mut self, _id: usize) {}
+    fn opened(&mut self, _id: usize, _io: &mut Io) {}
 
     fn input(&mut self, id: usize, bytes: &[u8], io: &mut Io) -> Result<(), Wrong> {
         match id.checked_sub(self.pairs.len()) {
@@ -138,11 +143,11 @@ impl Scenario for Notify<'_> {
         pair.expected = pair.idler.facts.exists.unwrap_or(0) + 1;
         pair.begun = clock::now();
         pair.accepted = None;
-        pair.is_notified = false;
-        let user = self.options.user(id);
+        pair.notified = None;
+        let user = self.options.address(id);
         self.message.clear();
         self.messages.write(&user, &mut self.message);
-        pair.courier.send(&self.message, vec![user], io.output(id));
+        pair.courier.send(None, &self.message, vec![user], io.output(id));
         Ok(())
     }
 

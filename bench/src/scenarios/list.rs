@@ -1,7 +1,7 @@
 //! `imap-list`: FETCH 1:* of one mailbox. Every message must be there once, in its place.
 
 use super::fill::{fill, mailbox_name};
-use super::{Share, login_command, measure};
+use super::{Share, log_in, measure};
 use crate::cli::{Items, ListArgs, Options};
 use crate::load::{Io, Scenario, Target};
 use crate::report::Report;
@@ -10,14 +10,14 @@ use crate::wrong::Wrong;
 
 pub(super) fn run(options: &Options, args: ListArgs) -> Result<Report, Wrong> {
     let messages = args.mailbox.messages;
-    let mailbox = mailbox_name(messages, options.size);
+    let mailbox = mailbox_name(options, messages)?;
     fill(options, &mailbox, options.users.min(options.connections), messages)?;
     let outcome =
         measure(options, |share| List::new(options, share, args, &mailbox), super::nothing_to_count)?;
     let bytes: u64 = outcome.scenarios.iter().map(|list| list.bytes).sum();
     let items = if args.items == Items::Flags { "UID FLAGS" } else { "UID ENVELOPE" };
     let report = Report::new("imap-list").figure("messages", messages).figure("items", items);
-    Ok(report.measured(outcome.measured).used(&outcome.used, bytes))
+    Ok(outcome.report(report, bytes))
 }
 
 struct List<'a> {
@@ -39,7 +39,7 @@ struct Line {
 impl<'a> List<'a> {
     fn new(options: &'a Options, share: Share, args: ListArgs, mailbox: &str) -> Self {
         let lines = (0..share.connections).map(|id| {
-            let setup = [login_command(options, share.first + id), format!("EXAMINE {}", quoted(mailbox))];
+            let setup = [log_in(options, share.first + id), format!("EXAMINE {}", quoted(mailbox)).into()];
             Line { imap: Imap::new(setup), seen: 0 }
         });
         let (command, marks): (_, [&[u8]; 2]) = match args.items {
@@ -55,7 +55,7 @@ impl Scenario for List<'_> {
         self.options.imap
     }
 
-    fn opened(&mut self, _id: usize) {}
+    fn opened(&mut self, _id: usize, _io: &mut Io) {}
 
     fn input(&mut self, id: usize, bytes: &[u8], io: &mut Io) -> Result<(), Wrong> {
         let Line { imap, seen } = &mut self.lines[id];

@@ -2,7 +2,7 @@
 //! what a password hash costs is the operator's choice.
 
 use super::held::Mailboxes;
-use super::{Share, login_command, measure};
+use super::{Share, log_in, measure};
 use crate::cli::Options;
 use crate::load::{Io, Scenario, Target};
 use crate::report::Report;
@@ -12,7 +12,7 @@ use crate::wrong::Wrong;
 pub(super) fn run(options: &Options) -> Result<Report, Wrong> {
     drop(Mailboxes::open(options, "INBOX", options.users)?);
     let outcome = measure(options, |share| Login::new(options, share), super::nothing_to_count)?;
-    Ok(Report::new("login").measured(outcome.measured).used(&outcome.used, 0))
+    Ok(outcome.report(Report::new("login"), 0))
 }
 
 struct Login<'a> {
@@ -39,10 +39,10 @@ impl Scenario for Login<'_> {
         true
     }
 
-    fn opened(&mut self, id: usize) {
+    fn opened(&mut self, id: usize, _io: &mut Io) {
         let user = self.share.first + self.logins;
         self.logins += 1;
-        self.lines[id] = Imap::new([login_command(self.options, user), "SELECT INBOX".into()]);
+        self.lines[id] = Imap::new([log_in(self.options, user), "SELECT INBOX".into()]);
     }
 
     fn input(&mut self, id: usize, bytes: &[u8], io: &mut Io) -> Result<(), Wrong> {

@@ -10,6 +10,7 @@ use crate::cli::{Options, RawArgs};
 use crate::clock;
 use crate::limits::{BLOCK_BYTES, RAW_FILE_BYTES};
 use crate::measured::Measured;
+use crate::message::Size;
 use crate::report::Report;
 use crate::wrong::Wrong;
 
@@ -19,7 +20,10 @@ pub(super) fn run(options: &Options, args: &RawArgs) -> Result<Report, Wrong> {
             "raw-write is one write after the other: no --rate, no --connections".into(),
         ));
     }
-    let size = options.size.next_multiple_of(BLOCK_BYTES);
+    let Size::Fixed(size) = options.size else {
+        return Err(Wrong::Usage("--size mixed is for deliveries".into()));
+    };
+    let size = size.next_multiple_of(BLOCK_BYTES);
     if size > RAW_FILE_BYTES {
         return Err(Wrong::Usage(format!("raw-write writes at most {RAW_FILE_BYTES} bytes at once")));
     }

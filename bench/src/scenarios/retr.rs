@@ -15,7 +15,7 @@ pub(super) fn run(options: &Options, args: MailboxArgs) -> Result<Report, Wrong>
     fill(options, "INBOX", options.connections, args.messages)?;
     let outcome = measure(options, |share| Retrieve::new(options, share), super::nothing_to_count)?;
     let bytes = outcome.scenarios.iter().map(|retrieve| retrieve.bytes).sum();
-    Ok(Report::new("pop3-retr").measured(outcome.measured).used(&outcome.used, bytes))
+    Ok(outcome.report(Report::new("pop3-retr"), bytes))
 }
 
 struct Retrieve<'a> {
@@ -61,7 +61,7 @@ impl Scenario for Retrieve<'_> {
         self.options.pop3
     }
 
-    fn opened(&mut self, _id: usize) {}
+    fn opened(&mut self, _id: usize, _io: &mut Io) {}
 
     fn input(&mut self, id: usize, bytes: &[u8], io: &mut Io) -> Result<(), Wrong> {
         let line = &mut self.lines[id];
@@ -120,7 +120,7 @@ impl Scenario for Retrieve<'_> {
 }
 
 /// `LIST`'s lines: number and size (RFC 1939 §5).
-fn listed(lines: &[u8]) -> Result<Vec<(u32, usize)>, Wrong> {
+pub(super) fn listed(lines: &[u8]) -> Result<Vec<(u32, usize)>, Wrong> {
     let text = String::from_utf8_lossy(lines);
     let entry = |line: &str| {
         let (number, size) = line.split_once(' ')?;

@@ -3,7 +3,7 @@
 
 use super::fill::{fill, mailbox_name};
 use super::list::fetched;
-use super::{Share, login_command, measure};
+use super::{Share, log_in, measure};
 use crate::cli::{MailboxArgs, Options};
 use crate::load::{Io, Scenario, Target};
 use crate::report::Report;
@@ -12,7 +12,7 @@ use crate::wrong::Wrong;
 
 pub(super) fn run(options: &Options, args: MailboxArgs) -> Result<Report, Wrong> {
     super::require_own_users(options)?;
-    let mailbox = mailbox_name(args.messages, options.size);
+    let mailbox = mailbox_name(options, args.messages)?;
     fill(options, &mailbox, options.connections, args.messages)?;
     let outcome = measure(
         options,
@@ -20,7 +20,7 @@ pub(super) fn run(options: &Options, args: MailboxArgs) -> Result<Report, Wrong>
         super::nothing_to_count,
     )?;
     let report = Report::new("imap-store").figure("messages", args.messages);
-    Ok(report.measured(outcome.measured).used(&outcome.used, 0))
+    Ok(outcome.report(report, 0))
 }
 
 struct Store<'a> {
@@ -42,8 +42,8 @@ impl<'a> Store<'a> {
     fn new(options: &'a Options, share: Share, messages: u32, mailbox: &str) -> Self {
         let lines = (0..share.connections).map(|id| {
             let setup = [
-                login_command(options, share.first + id),
-                format!("SELECT {}", quoted(mailbox)),
+                log_in(options, share.first + id),
+                format!("SELECT {}", quoted(mailbox)).into(),
                 "STORE 1:* -FLAGS.SILENT (\\Flagged)".into(),
             ];
             let flagged = vec![false; messages as usize];
@@ -59,7 +59,7 @@ impl Scenario for Store<'_> {
         self.options.imap
     }
 
-    fn opened(&mut self, _id: usize) {}
+    fn opened(&mut self, _id: usize, _io: &mut Io) {}
 
     fn input(&mut self, id: usize, bytes: &[u8], io: &mut Io) -> Result<(), Wrong> {
         let Line { imap, flagged, message, is_confirmed } = &mut self.lines[id];

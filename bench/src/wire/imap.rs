@@ -2,20 +2,48 @@
 
 use std::collections::VecDeque;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::responses::Responses;
 use crate::wrong::Wrong;
 
 /// A connection.
 pub(crate) struct Imap {
     responses: Responses,
-    /// Commands to run before the connection is ready.
-    setup: VecDeque<String>,
-    /// The setup command under way.
-    current: Option<String>,
+    /// What to do before the connection is ready.
+    setup: VecDeque<Step>,
+    /// The step under way.
+    current: Option<Step>,
+    /// The response that AUTHENTICATE waits to be asked for.
+    credentials: Option<String>,
     tag: u32,
     state: State,
     /// What the server has told so far.
     pub(crate) facts: Facts,
+}
+
+/// One thing to do before a connection is ready.
+#[derive(Clone)]
+pub(crate) enum Step {
+    Command(String),
+    /// By LOGIN, or by AUTHENTICATE PLAIN where the server says LOGINDISABLED.
+    LogIn {
+        name: String,
+        password: String,
+    },
+}
+
+impl From<String> for Step {
+    fn from(command: String) -> Self {
+        Self::Command(command)
+    }
+}
+
+impl From<&str> for Step {
+    fn from(command: &str) -> Self {
+        Self::Command(command.into())
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,6 +61,10 @@ pub(crate) struct Facts {
     pub(crate) exists: Option<u32>,
     /// Messages in the mailbox that STATUS was asked for last.
     pub(crate) status_messages: Option<u32>,
+    /// LOGINDISABLED (RFC 9051 §6.2.3).
+    is_login_disabled: bool,
+    /// SASL-IR (RFC 4959): AUTHENTICATE takes its first response at once.
+    has_sasl_ir: bool,
     /// LITERAL+ (RFC 7888): literals need no leave.
     pub(crate) has_literal_plus: bool,
     /// MULTIAPPEND (RFC 3502).
@@ -64,11 +96,12 @@ enum Class {
 
 impl Imap {
     /// Awaits the greeting, then runs `setup`. Of these CREATE alone may be refused (it exists already).
-    pub(crate) fn new(setup: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn new(setup: impl IntoIterator<Item = Step>) -> Self {
         Self {
             responses: Responses::default(),
             setup: setup.into_iter().collect(),
             current: None,
+            credentials: None,
             tag: 0,
             state: State::Greeting,
             facts: Facts::default(),
@@ -114,10 +147,21 @@ impl Imap {
                     if !line.starts_with(b"* OK") {
                         return Err(Wrong::answer("a greeting", line));
                     }
+                    self.facts.capabilities(line);
                     self.state = State::Setup;
                 }
-                (State::Setup, Class::Tagged { is_ok }) => self.check_setup(is_ok, range)?,
-                (State::Setup, _) => continue,
+                (State::Setup, Class::Tagged { is_ok }) => {
+                    self.facts.capabilities(line);
+                    self.check_setup(is_ok, range)?;
+                }
+                (State::Setup, Class::Continue) => {
+                    let Some(credentials) = self.credentials.take() else {
+                        return Err(Wrong::answer("no continuation request", line));
+                    };
+                    output.extend_from_slice(credentials.as_bytes());
+                    continue;
+                }
+                (State::Setup, Class::Untagged) => continue,
                 (_, Class::Untagged) => return Ok(Some(Event::Untagged(self.responses.bytes(range)))),
                 (_, Class::Continue) => return Ok(Some(Event::Continue)),
                 (State::Leaving, Class::Tagged { is_ok: true }) if self.is_last(line) => {
@@ -133,9 +177,12 @@ impl Imap {
                     self.state = State::Ready;
                     return Ok(Some(Event::Prepared));
                 }
-                Some(command) => {
-                    self.command(output, &command);
-                    self.current = Some(command);
+                Some(step) => {
+                    match &step {
+                        Step::Command(command) => self.command(output, command),
+                        Step::LogIn { name, password } => self.log_in(output, name, password),
+                    }
+                    self.current = Some(step);
                 }
             }
         }
@@ -146,13 +193,28 @@ impl Imap {
         line.starts_with(format!("t{} ", self.tag).as_bytes())
     }
 
+    fn log_in(&mut self, output: &mut Vec<u8>, name: &str, password: &str) {
+        if !self.facts.is_login_disabled {
+            return self.command(output, &format!("LOGIN {} {}", quoted(name), quoted(password)));
+        }
+        // RFC 4616 §2: authorization identity (none), name, password.
+        let response = STANDARD.encode(format!("\0{name}\0{password}"));
+        if self.facts.has_sasl_ir {
+            return self.command(output, &format!("AUTHENTICATE PLAIN {response}"));
+        }
+        self.credentials = Some(format!("{response}\r\n"));
+        self.command(output, "AUTHENTICATE PLAIN");
+    }
+
     fn check_setup(&self, is_ok: bool, range: std::ops::Range<usize>) -> Result<(), Wrong> {
-        let command = self.current.as_deref().unwrap_or_default();
-        if is_ok || command.starts_with("CREATE ") {
+        let word = match &self.current {
+            Some(Step::Command(command)) => command.split(' ').next().unwrap_or_default(),
+            Some(Step::LogIn { .. }) => "the login",
+            None => "nothing",
+        };
+        if is_ok || word == "CREATE" {
             return Ok(());
         }
-        // Without arguments: LOGIN has the password in them.
-        let word = command.split(' ').next().unwrap_or_default();
         Err(Wrong::answer(&format!("OK to {word}"), self.responses.bytes(range)))
     }
 }
@@ -162,15 +224,26 @@ impl Facts {
         if let Some(number) = line.strip_suffix(b" EXISTS") {
             self.exists = parse(number.get(2..)).or(self.exists);
         } else if line.starts_with(b"* CAPABILITY ") {
-            let mut words = line.split(|byte| *byte == b' ');
-            self.has_literal_plus = words.clone().any(|word| word == b"LITERAL+");
-            self.has_uidplus = words.clone().any(|word| word == b"UIDPLUS" || word == b"IMAP4rev2");
-            self.has_multiappend = words.any(|word| word == b"MULTIAPPEND");
+            self.capabilities(line);
         } else if line.starts_with(b"* STATUS ") {
             let at = memchr::memmem::rfind(line, b"(MESSAGES ").map(|at| at + 10);
             let digits = at.and_then(|at| line.get(at..)).and_then(|rest| rest.strip_suffix(b")"));
             self.status_messages = parse(digits);
         }
+    }
+}
+
+impl Facts {
+    /// What CAPABILITY lists, as a response or as a code in one (RFC 9051 §7.1); nothing where it is not there.
+    fn capabilities(&mut self, line: &[u8]) {
+        let Some(at) = memchr::memmem::find(line, b"CAPABILITY ") else { return };
+        let list = line.get(at..).and_then(|rest| rest.split(|byte| *byte == b']').next()).unwrap_or_default();
+        let has = |names: &[&[u8]]| list.split(|byte| *byte == b' ').any(|word| names.contains(&word));
+        self.is_login_disabled = has(&[b"LOGINDISABLED"]);
+        self.has_sasl_ir = has(&[b"SASL-IR", b"IMAP4rev2"]);
+        self.has_literal_plus = has(&[b"LITERAL+"]);
+        self.has_uidplus = has(&[b"UIDPLUS", b"IMAP4rev2"]);
+        self.has_multiappend = has(&[b"MULTIAPPEND"]);
     }
 }
 
@@ -205,9 +278,33 @@ pub(crate) fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn step(name: &str, password: &str) -> Step {
+        Step::LogIn { name: name.into(), password: password.into() }
+    }
+
+    #[test]
+    fn where_login_is_disabled_the_mechanism_is_plain() {
+        for (greeting, said) in [
+            ("* OK [CAPABILITY IMAP4rev1 LOGINDISABLED SASL-IR] hi\r\n", "t1 AUTHENTICATE PLAIN AGEAYg==\r\n"),
+            (
+                "* OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=PLAIN] hi\r\n+ \r\n",
+                "t1 AUTHENTICATE PLAIN\r\nAGEAYg==\r\n",
+            ),
+            ("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\r\n", "t1 LOGIN \"a\" \"b\"\r\n"),
+        ] {
+            let mut imap = Imap::new([step("a", "b")]);
+            let mut output = Vec::new();
+            imap.input(greeting.as_bytes());
+            imap.input(b"t1 OK [CAPABILITY IMAP4rev1 UIDPLUS MULTIAPPEND] in\r\n");
+            assert_eq!(imap.next(&mut output).expect("a login"), Some(Event::Prepared));
+            assert_eq!(String::from_utf8_lossy(&output), said);
+            assert!(imap.facts.has_uidplus && imap.facts.has_multiappend && !imap.facts.has_literal_plus);
+        }
+    }
+
     #[test]
     fn setup_runs_one_by_one_and_a_mailbox_may_exist() {
-        let mut imap = Imap::new(["LOGIN \"a\" \"b\"".into(), "CREATE x".into()]);
+        let mut imap = Imap::new([step("a", "b"), "CREATE x".into()]);
         let mut output = Vec::new();
         imap.input(b"* OK hi\r\n");
         assert_eq!(imap.next(&mut output).expect("a greeting"), None);
@@ -225,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_refused_login_or_a_sudden_bye_is_wrong() {
-        let mut imap = Imap::new(["LOGIN \"a\" \"secret\"".into()]);
+        let mut imap = Imap::new([step("a", "secret")]);
         let mut output = Vec::new();
         imap.input(b"* OK hi\r\nt1 NO no\r\n");
         let wrong = imap.next(&mut output).expect_err("refused");
