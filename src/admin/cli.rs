@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::Password;
 use crate::config::parse_cpus;
+use crate::slow::SlowArgs;
+use crate::top::TopArgs;
 use crate::tune::TuneArgs;
 
 /// A mail, calendar and collaboration server: fast, and never losing a letter.
@@ -49,6 +51,10 @@ pub(crate) enum Command {
     /// The configuration file.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Watch what each shard of a running server does.
+    Top(TopArgs),
+    /// The last operations of a running server that were slow, and where their time went.
+    Slow(SlowArgs),
     /// Look at this machine and say what to set on it, and why.
     Tune(TuneArgs),
 }

@@ -34,6 +34,8 @@ pub struct Config {
     pub auth: Auth,
     /// The store's own settings.
     pub store: Store,
+    /// What an operator can look at.
+    pub metrics: Metrics,
     /// Where it was read from: a reload reads it again.
     #[serde(skip)]
     pub file: Option<PathBuf>,
@@ -210,6 +212,29 @@ impl Default for Store {
     }
 }
 
+/// `[metrics]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Where Prometheus may fetch them, `IP:PORT`; empty is nowhere.
+    pub listen: Spanned<String>,
+    /// The flight recorder takes down what takes so many milliseconds.
+    pub slow_ms: u32,
+    /// So many operations of it are kept by each shard.
+    pub slow_operations_max: Spanned<usize>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let slow = shard::SlowSettings::default();
+        Self {
+            listen: Spanned::new(0..0, String::new()),
+            slow_ms: slow.slow_ms,
+            slow_operations_max: Spanned::new(0..0, slow.operations_max),
+        }
+    }
+}
+
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
@@ -338,6 +363,7 @@ impl Config {
                 limits.connections_per_source_max != new.limits.connections_per_source_max,
             ),
             ("store", store != new.store_options()),
+            ("metrics.listen", self.metrics_address() != new.metrics_address()),
         ];
         changed.into_iter().filter(|(_, is_changed)| *is_changed).map(|(setting, _)| setting).collect()
     }
@@ -369,6 +395,11 @@ impl Config {
         parsed
             .filter_map(|(listen, address)| Some((listen, parse_address(address.get_ref()).ok()?)))
             .collect()
+    }
+
+    /// Where metrics are served, if anywhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.listen.get_ref().parse().ok()
     }
 
     /// The cores to use; `None` is all of them.
@@ -412,6 +443,10 @@ impl Config {
             hostname: self.server.hostname.clone(),
             default_domain: Some(self.server.default_domain.clone()).filter(|domain| !domain.is_empty()),
             content_bytes_max: self.limits.content_bytes_max,
+            slow: shard::SlowSettings {
+                slow_ms: self.metrics.slow_ms,
+                operations_max: *self.metrics.slow_operations_max.get_ref(),
+            },
             mx: smtp(smtp::Mode::Mx),
             submission: smtp(smtp::Mode::Submission),
             lmtp: smtp(smtp::Mode::Lmtp),

@@ -102,6 +102,13 @@ pub enum Request {
         /// The address after which to begin.
         after: Option<String>,
     },
+    /// What all shards count.
+    Metrics,
+    /// The slow operations that were taken down.
+    Slow {
+        /// Of this shard alone.
+        shard: Option<u16>,
+    },
     /// Where an import under this name has got to.
     ImportPosition {
         /// The account's address.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use account::{Account, Flags, KEYWORD_BYTES_MAX, KEYWORDS_MAX, MailboxName, Message, NewMessage};
+use account::{Account, Content, Flags, KEYWORD_BYTES_MAX, KEYWORDS_MAX, MailboxName, Message, NewMessage};
 use base::{MailboxId, Timestamp, Uid};
 use directory::AccountEntry;
 use serde_json::{Value, json};
@@ -11,12 +11,14 @@ use shard::{DIRECTORY_PARTITION, Shard};
 
 use crate::failures::{failed, gone};
 use crate::limits::EXPORT_BYTES_MAX;
-use crate::{Exit, Failure, ImportMessage, Request, Response, people};
+use crate::{Exit, Failure, ImportMessage, Request, Response, metrics, people};
 
 /// Executes a request; on whichever shard it came in, it runs where the data is.
 pub async fn execute(shard: &Rc<Shard>, request: Request, payload: Vec<u8>) -> Result<Response, Failure> {
     match request {
         Request::Ping => Ok(done(json!({ "pid": std::process::id() }))),
+        Request::Metrics => metrics::Snapshot::gather(shard).await.map(|all| done(all.json())),
+        Request::Slow { shard: only } => metrics::slow(shard, only).await.map(done),
         Request::ImportPosition { account, source } => {
             on_account(shard, &account, async move |account, _| {
                 Ok(done(json!({ "position": account.bookmark(&source) })))
@@ -110,7 +112,8 @@ async fn import(account: &Account, batch: Batch, now: Timestamp) -> Result<Respo
         let (flags, mut keywords) = split_flags(message.flags);
         keywords.retain(|keyword| has_place(&mut known, keyword));
         let received = Timestamp::from_s(message.received_s);
-        messages.push(NewMessage { data: data.to_vec().into(), flags, keywords, received });
+        let content = Content { summary: imap::summarize(data), data: data.to_vec().into() };
+        messages.push(NewMessage { content, flags, keywords, received });
     }
     let bookmark = Some((batch.source.as_str(), batch.position.as_str()));
     match account.append_marked(mailbox.id, messages, now, bookmark).await {

@@ -22,6 +22,9 @@ pub trait Host {
     /// opened until the control is dropped.
     fn control(&self, config: &Config) -> Result<Box<dyn Control>, Failure>;
 
+    /// The control socket of the server that has this store open.
+    fn server(&self, config: &Config) -> Result<Box<dyn Control>, Failure>;
+
     /// Verifies a store that no server has open.
     fn check(
         &self,

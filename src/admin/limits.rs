@@ -55,3 +55,11 @@ pub(crate) const PORT_RANGE_MIN: i64 = 20_000;
 pub(crate) const STOLEN_PERCENT_MAX: f64 = 1.0;
 /// Ticks a second below which helpers that share a core wait long.
 pub(crate) const TICKS_MIN: u32 = 1000;
+/// Slow operations that each shard's flight recorder can be told to keep; one takes 64 bytes.
+pub(crate) const SLOW_OPERATIONS_MAX: usize = 65_536;
+/// Seconds between two looks of `top`, at least.
+pub(crate) const TOP_INTERVAL_S_MIN: f64 = 0.1;
+/// As [`TOP_INTERVAL_S_MIN`], at most.
+pub(crate) const TOP_INTERVAL_S_MAX: f64 = 3600.0;
+/// Lines of the terminal that `top` keeps for details; the table of shards gets the rest.
+pub(crate) const TOP_DETAIL_LINES: u16 = 13;

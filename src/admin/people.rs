@@ -77,6 +77,8 @@ async fn answer(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
             alias(directory, request).await
         }
         Request::Ping
+        | Request::Metrics
+        | Request::Slow { .. }
         | Request::AccountShow { .. }
         | Request::ImportPosition { .. }
         | Request::ImportBatch { .. }

@@ -11,6 +11,8 @@ use crate::cli::{
     AccountCommand, AliasCommand, CheckArgs, Cli, Command, ConfigCommand, DomainCommand, InitArgs,
     PasswordArgs, ServeArgs,
 };
+use crate::slow::slow;
+use crate::top::top;
 use crate::tune::tune;
 use crate::{
     Config, Control, Demo, Exit, Failure, Host, Overrides, Password, Request, export, import, print,
@@ -52,6 +54,8 @@ fn execute(cli: Cli, host: &dyn Host) -> Result<Exit, Failure> {
         Command::Demo(args) => Demo::new(args, cli.json).run(host),
         Command::Init(args) => init(&args, &cli.config, host, cli.json),
         Command::Serve(args) => serve(args, Config::read(&cli.config)?, host),
+        Command::Top(args) => top(&args, &cli.config, host, cli.json),
+        Command::Slow(args) => slow(&args, &cli.config, host, cli.json),
         Command::Check(args) => check(&args, &cli.config, host, cli.json),
         Command::Config(ConfigCommand::Check) => {
             host.check_certificates(&Config::read(&cli.config)?)?;

@@ -52,6 +52,16 @@ impl Cache {
         }
     }
 
+    /// Answers that are remembered.
+    pub fn len(&self) -> usize {
+        self.resolutions.len() + self.logins.len()
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Where mail to this address goes.
     pub fn resolution(&self, address: &EmailAddress) -> Option<&Resolution> {
         self.resolutions.get(&address.key())

@@ -2,14 +2,33 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crossbeam::queue::ArrayQueue;
+use crossbeam::utils::CachePadded;
 
 use crate::senders::Senders;
 use crate::{Gone, Job};
+
+/// How full one shard's inbox is, and was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Jobs that wait now.
+    pub waiting: u64,
+    /// The most that have waited when the receiver looked.
+    pub waiting_max: u64,
+    /// Jobs that were taken out.
+    pub taken: u64,
+}
+
+/// What the receiver counts, on a line of memory that no sender touches.
+#[derive(Default)]
+struct Seen {
+    waiting_max: AtomicU64,
+    taken: AtomicU64,
+}
 
 /// What the two sides share.
 pub(crate) struct Queue<C> {
@@ -19,6 +38,7 @@ pub(crate) struct Queue<C> {
     waker: Mutex<Option<Waker>>,
     senders: Senders,
     is_closed: AtomicBool,
+    seen: CachePadded<Seen>,
 }
 
 impl<C> Queue<C> {
@@ -29,7 +49,16 @@ impl<C> Queue<C> {
             waker: Mutex::new(None),
             senders: Senders::default(),
             is_closed: AtomicBool::new(false),
+            seen: CachePadded::default(),
         })
+    }
+
+    pub(crate) fn depth(&self) -> Depth {
+        Depth {
+            waiting: self.jobs.len() as u64,
+            waiting_max: self.seen.waiting_max.load(Ordering::Relaxed),
+            taken: self.seen.taken.load(Ordering::Relaxed),
+        }
     }
 
     fn set_waker(&self, waker: Option<Waker>) -> Option<Waker> {
@@ -140,6 +169,9 @@ impl<C> Inbox<C> {
     /// The next job if one is there.
     pub fn try_next(&self) -> Option<Job<C>> {
         let job = self.0.jobs.pop()?;
+        // One writer: a load and a store, no locked instruction.
+        let taken = &self.0.seen.taken;
+        taken.store(taken.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         self.0.senders.room();
         Some(job)
     }
@@ -160,6 +192,10 @@ impl<C> Inbox<C> {
     }
 
     fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Job<C>> {
+        let (waiting, most) = (self.0.jobs.len() as u64, &self.0.seen.waiting_max);
+        if waiting > most.load(Ordering::Relaxed) {
+            most.store(waiting, Ordering::Relaxed);
+        }
         if let Some(job) = self.try_next() {
             return Poll::Ready(job);
         }

@@ -21,7 +21,7 @@ mod router;
 mod senders;
 
 pub use answer::{Answer, AnswerSender, answer_slot};
-pub use inbox::Inbox;
+pub use inbox::{Depth, Inbox};
 pub use job::{Job, LocalFuture};
 pub use limits::INBOX_JOBS_MAX;
 pub use router::{Gone, Router};

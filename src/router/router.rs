@@ -8,7 +8,7 @@ use std::sync::Arc;
 use base::{PartitionId, ShardId};
 
 use crate::answer::answer_slot;
-use crate::inbox::{Inbox, Queue};
+use crate::inbox::{Depth, Inbox, Queue};
 use crate::job::Job;
 use crate::limits::INBOX_JOBS_MAX;
 
@@ -57,6 +57,11 @@ impl<C: 'static> Router<C> {
     /// How many shards there are.
     pub fn shards(&self) -> u16 {
         self.0.len() as u16
+    }
+
+    /// How full a shard's inbox is; nothing for a shard that is not there.
+    pub fn depth(&self, shard: ShardId) -> Depth {
+        self.0.get(usize::from(shard.0)).map(|queue| queue.depth()).unwrap_or_default()
     }
 
     /// The shard that owns a partition at this start.
@@ -261,6 +266,19 @@ mod tests {
         }
         assert_eq!(block_on(router.send(ShardId(0), |_| async {})), Err(Gone));
         assert_eq!(block_on(router.on(ShardId(9), |_| async {})), Err(Gone));
+    }
+
+    #[test]
+    fn an_inbox_tells_how_full_it_is_and_was() {
+        let (router, inboxes) = Router::<()>::with_inbox(1, 8);
+        for _ in 0..3 {
+            assert_eq!(block_on(router.send(ShardId(0), |_| async {})), Ok(()));
+        }
+        assert_eq!(router.depth(ShardId(0)), Depth { waiting: 3, waiting_max: 0, taken: 0 });
+        let _first = block_on(inboxes[0].next());
+        let _second = inboxes[0].try_next().expect("three were sent");
+        assert_eq!(router.depth(ShardId(0)), Depth { waiting: 1, waiting_max: 3, taken: 2 });
+        assert_eq!(router.depth(ShardId(1)), Depth::default());
     }
 
     #[test]

@@ -8,9 +8,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::Duration;
 
-use crossbeam::channel::{self, Receiver, Sender, TrySendError};
+use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender, TrySendError};
 use router::{Answer, answer_slot};
+
+use crate::clock::instant;
+use crate::limits::POOL_IDLE;
+use crate::memory::give_back;
 
 pub(crate) type Work = Box<dyn FnOnce() + Send>;
 
@@ -71,6 +76,11 @@ impl Blocking {
         (Box::new(move || sender.fill(work())), answer)
     }
 
+    /// Work that waits for a thread.
+    pub(crate) fn waiting(&self) -> usize {
+        self.0.len()
+    }
+
     /// Queues work, or gives it back when the queue is full.
     pub(crate) fn try_start(&self, work: Work) -> Result<(), Work> {
         self.0.try_send(work).map_err(|error| match error {
@@ -81,11 +91,23 @@ impl Blocking {
 }
 
 fn serve(receiver: &Receiver<Work>) {
-    for work in receiver {
-        // The panic's message has been printed; its caller learns of it by the dropped sender.
-        if catch_unwind(AssertUnwindSafe(work)).is_err() {
-            tracing::error!(event = "runtime.blocking_panicked");
+    while let Ok(work) = receiver.recv() {
+        run(work);
+        // A password's hash takes 19 MiB for some milliseconds: kept for the next one while there is one.
+        loop {
+            match receiver.recv_timeout(POOL_IDLE) {
+                Ok(work) => run(work),
+                Err(RecvTimeoutError::Timeout) => break give_back(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
         }
+    }
+}
+
+fn run(work: Work) {
+    // The panic's message has been printed; its caller learns of it by the dropped sender.
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        tracing::error!(event = "runtime.blocking_panicked");
     }
 }
 
@@ -99,14 +121,34 @@ impl Wake for Unpark {
 
 /// Waits for a future on a plain thread. Never on a shard: it would wait for itself.
 pub fn block_on<F: Future>(future: F) -> F::Output {
+    wait(future, || {
+        thread::park();
+        true
+    })
+    .expect("there is no end to the patience")
+}
+
+/// As [`block_on`], `time` long at most; then the future is dropped.
+pub fn block_on_for<F: Future>(future: F, time: Duration) -> Option<F::Output> {
+    let end = instant() + time;
+    wait(future, || {
+        thread::park_timeout(end.saturating_duration_since(instant()));
+        instant() < end
+    })
+}
+
+/// Polls until the future is ready or `park` says that it has been long enough.
+fn wait<F: Future>(future: F, mut park: impl FnMut() -> bool) -> Option<F::Output> {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut cx = Context::from_waker(&waker);
     let mut future = pin!(future);
     loop {
         if let Poll::Ready(value) = future.as_mut().poll(&mut cx) {
-            return value;
+            return Some(value);
         }
-        thread::park();
+        if !park() {
+            return None;
+        }
     }
 }
 
@@ -122,6 +164,12 @@ mod tests {
         let panicked: Result<(), _> = block_on(pool.run(|| panic!("on purpose")));
         assert_eq!(panicked, Err(NotRun::Panicked));
         assert_eq!(block_on(pool.run(|| 6 * 7)), Ok(42));
+    }
+
+    #[test]
+    fn patience_can_have_an_end() {
+        assert_eq!(block_on_for(async { 3 }, Duration::from_secs(60)), Some(3));
+        assert_eq!(block_on_for(std::future::pending::<()>(), Duration::from_millis(1)), None);
     }
 
     #[test]

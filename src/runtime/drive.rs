@@ -11,10 +11,12 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use base::{Closed, Drain, Handled, Next, Out, Service, Session, ShardId, Timestamp};
+use shard::Wait;
 
 use crate::clock;
 use crate::limits::{GATHERED_BYTES_MAX, HANDSHAKE, IDLE_BUFFER_BYTES_MAX, LINGER, WRITE_STALL};
 use crate::local::yield_if_needed;
+use crate::meter::{Meter, Timing};
 use crate::net::{Conn, ConnError, DetachedConn};
 use crate::timers::{Deadline, Timers};
 use crate::tls::TlsAcceptor;
@@ -67,20 +69,33 @@ pub async fn secure<S: Session>(
     Ok(())
 }
 
+/// As [`drive_metered`], for connections that nobody counts.
+pub fn drive<S: Session, V: Service<S>>(
+    conn: Conn,
+    session: S,
+    service: V,
+    ctx: DriveContext,
+) -> impl Future<Output = End<S>> {
+    drive_metered(conn, session, service, ctx, None)
+}
+
 /// Drives a session until its connection is closed or belongs elsewhere.
 ///
 /// The future holds connection, session and service once each; keep them out of further `async`
 /// layers where many connections are idle.
-pub fn drive<S: Session, V: Service<S>>(
+pub fn drive_metered<S: Session, V: Service<S>>(
     conn: Conn,
     mut session: S,
     mut service: V,
     ctx: DriveContext,
+    meter: Option<Meter<S>>,
 ) -> impl Future<Output = End<S>> {
-    let mut driver = Driver { pipe: Pipe::new(conn, &ctx.timers), is_told: false, ctx };
+    let mut driver = Driver { pipe: Pipe::new(conn, &ctx.timers), is_told: false, ctx, meter };
     // Not an `async fn`, which would hold its arguments and what is made of them.
     async move {
-        match driver.run(&mut session, &mut service).await {
+        let end = driver.run(&mut session, &mut service).await;
+        driver.count_sent();
+        match end {
             Ok(Some((shard, reply))) => match driver.pipe.conn.detach() {
                 Ok(conn) => End::Move { conn, session, reply, shard },
                 Err(error) => lost(&error),
@@ -96,11 +111,12 @@ fn lost<S: Session>(error: &ConnError) -> End<S> {
     End::Closed
 }
 
-struct Driver {
+struct Driver<S: Session> {
     pipe: Pipe,
     /// The session was told that the shard drains.
     is_told: bool,
     ctx: DriveContext,
+    meter: Option<Meter<S>>,
 }
 
 /// Why a wait ended, apart from input that the session already has.
@@ -114,8 +130,8 @@ enum Woken {
 
 type Watched<'a> = Option<Pin<&'a mut dyn Future<Output = ()>>>;
 
-impl Driver {
-    async fn run<S: Session, V: Service<S>>(
+impl<S: Session> Driver<S> {
+    async fn run<V: Service<S>>(
         &mut self,
         session: &mut S,
         service: &mut V,
@@ -123,6 +139,7 @@ impl Driver {
         loop {
             // A client that sends or pipelines without end takes its turns like everybody else.
             yield_if_needed().await;
+            self.count_sent();
             match session.next(clock::now()) {
                 Next::Run(request) => {
                     if session.output().len() >= GATHERED_BYTES_MAX {
@@ -151,9 +168,14 @@ impl Driver {
                 Next::StartTls => {
                     self.pipe.write(session).await?;
                     let Some(acceptor) = &self.ctx.tls else { return Ok(None) };
-                    secure(&mut self.pipe.conn, session, acceptor, &self.ctx.timers).await?;
+                    let secured = secure(&mut self.pipe.conn, session, acceptor, &self.ctx.timers).await;
+                    if let Some(meter) = &mut self.meter {
+                        meter.handshake(secured.is_ok());
+                    }
+                    secured?;
                 }
                 Next::Close => {
+                    self.pipe.conn.begin_last_words();
                     self.pipe.write(session).await?;
                     return self.pipe.finish().await.map(|()| None);
                 }
@@ -163,15 +185,28 @@ impl Driver {
 
     /// Has the request done. What the session said before stands in front of what the handler
     /// streams; what is left of both goes back, for the reply to follow in the same write.
-    async fn handle<S: Session, V: Service<S>>(
+    async fn handle<V: Service<S>>(
         &mut self,
         session: &mut S,
         service: &mut V,
         request: S::Request,
     ) -> Handled<S::Reply> {
+        let mut timing = self.meter.as_ref().map(|meter| (meter.operation(&request), Timing::begin()));
         let mut out = Out::new(mem::take(session.output()), &mut self.pipe);
-        let handled = service.handle(session, request, &mut out).await;
+        let handled = {
+            // In a box, which ends with the request: else every idle connection keeps room for the largest
+            // of its handlers.
+            let mut handling = Box::pin(service.handle(session, request, &mut out));
+            poll_fn(|cx| match &mut timing {
+                Some((_, timing)) => timing.poll(cx, handling.as_mut()),
+                None => handling.as_mut().poll(cx),
+            })
+            .await
+        };
         let mut left = out.buffer;
+        if let (Some(meter), Some((operation, timing))) = (&self.meter, &timing) {
+            meter.ended(*operation, timing, session);
+        }
         // A handler may have made the session speak; that comes after what it streamed.
         left.append(session.output());
         *session.output() = left;
@@ -179,7 +214,7 @@ impl Driver {
     }
 
     /// Waits for whatever comes first; true when the connection is over.
-    async fn wait<S: Session>(&mut self, session: &mut S, changed: Watched<'_>) -> Result<bool, ConnError> {
+    async fn wait(&mut self, session: &mut S, changed: Watched<'_>) -> Result<bool, ConnError> {
         let mut changed = changed;
         let woken = poll_fn(|cx| self.poll_wait(cx, session, &mut changed)).await?;
         match woken {
@@ -195,7 +230,13 @@ impl Driver {
         Ok(false)
     }
 
-    fn poll_wait<S: Session>(
+    fn count_sent(&mut self) {
+        if let Some(meter) = &mut self.meter {
+            meter.sent_in_all(self.pipe.conn.written());
+        }
+    }
+
+    fn poll_wait(
         &mut self,
         cx: &mut Context<'_>,
         session: &mut S,
@@ -208,7 +249,12 @@ impl Driver {
         if room > 0 {
             match self.pipe.conn.poll_read(cx, room, &mut |bytes| session.input(bytes)) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(Woken::End)),
-                Poll::Ready(Ok(_)) => return Poll::Ready(Ok(Woken::Input)),
+                Poll::Ready(Ok(bytes)) => {
+                    if let Some(meter) = &self.meter {
+                        meter.received(bytes);
+                    }
+                    return Poll::Ready(Ok(Woken::Input));
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {}
             }
@@ -297,7 +343,10 @@ impl Drain for Pipe {
         }
         self.conn.give(bytes);
         match self.poll_flush(cx) {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                Wait::Network.begins();
+                Poll::Pending
+            }
             Poll::Ready(Err(_)) => Poll::Ready(Err(Closed)),
             Poll::Ready(Ok(())) => {
                 if bytes.capacity() == 0 {

@@ -19,6 +19,8 @@ mod drive;
 mod executor;
 mod limits;
 mod local;
+mod memory;
+mod meter;
 mod net;
 mod preflight;
 mod server;
@@ -27,14 +29,16 @@ mod signals;
 mod store_pump;
 mod timers;
 mod tls;
+mod vitals;
 mod watchdog;
 
-pub use blocking::{Blocking, NotRun, block_on};
+pub use blocking::{Blocking, NotRun, block_on, block_on_for};
 pub use clock::{instant, now};
-pub use drive::{DriveContext, End, drive, secure};
+pub use drive::{DriveContext, End, drive, drive_metered, secure};
 pub use executor::{ShardSetup, Shards, ShardsConfig, StartError};
 pub use limits::{ConnectionLimits, INTERACTIVE_SHARES};
 pub use local::{Local, Queue, yield_if_needed, yield_now};
+pub use meter::Meter;
 use net::SocketPath;
 pub use net::{
     Address, Conn, ConnError, DetachedConn, Gate, ListenError, Listener, Peer, Place, Refusal, accept,

@@ -19,8 +19,9 @@ pub(crate) const TLS_WAITING_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of replies that may gather, while pipelined requests are run, before they are written.
 pub(crate) const GATHERED_BYTES_MAX: usize = 16 * 1024;
 
-/// A buffer with more capacity than this is given back when its connection falls idle.
-pub(crate) const IDLE_BUFFER_BYTES_MAX: usize = 1024;
+/// A buffer with more capacity than this is given back when its connection falls idle. The replies to
+/// one pipelined SMTP transaction fit.
+pub(crate) const IDLE_BUFFER_BYTES_MAX: usize = 256;
 
 /// Bytes thrown away from a peer that still sends after our last word (see `Conn::poll_finish`).
 pub(crate) const LINGER_BYTES_MAX: usize = 256 * 1024;
@@ -36,6 +37,15 @@ pub(crate) const WRITE_STALL: Duration = Duration::from_mins(2);
 
 /// Timers fire at multiples of this, never early.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
+
+/// Bytes that a shard asks the kernel's generator for at once; what is used is wiped.
+pub(crate) const RANDOM_BYTES: usize = 1024;
+
+/// Connections that a shard must have had before the memory of those that went is given back.
+pub(crate) const CROWD: usize = 256;
+
+/// How long after most of a crowd has gone: the rest of it may be leaving too.
+pub(crate) const CROWD_GONE_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long an accept loop waits after running out of descriptors or memory.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -79,6 +89,9 @@ pub(crate) const CHECKPOINT_PAUSE: Duration = Duration::from_secs(10);
 /// How long a checkpoint waits before it asks again for a place in the blocking pool.
 pub(crate) const POOL_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long a thread of the blocking pool waits for more work before it gives its memory back.
+pub(crate) const POOL_IDLE: Duration = Duration::from_secs(2);
+
 /// How often a stopping shard looks whether its store, or its connections, are done.
 pub(crate) const STOP_PAUSE: Duration = Duration::from_millis(5);
 
@@ -90,6 +103,15 @@ pub(crate) const WATCHDOG: Duration = Duration::from_millis(100);
 
 /// Looks in a row that must find a shard idle before the watchdog leaves it asleep.
 pub(crate) const IDLE_LOOKS: u8 = 3;
+
+/// Bytes of a request for metrics.
+pub(crate) const METRICS_REQUEST_BYTES_MAX: usize = 8 * 1024;
+
+/// How long a scraper may take over its request, the shards over the answer, and the scraper over reading it.
+pub(crate) const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the metrics thread waits after an accept that failed, and for a scraper to close its side.
+pub(crate) const METRICS_PAUSE: Duration = Duration::from_millis(200);
 
 /// Jobs that wait for the sidecar thread.
 pub(crate) const SIDECAR_JOBS_MAX: usize = 256;

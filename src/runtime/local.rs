@@ -111,6 +111,19 @@ impl Local {
         &self.0.timers
     }
 
+    /// The names of its queues, in the order of [`Queue`].
+    pub(crate) const QUEUES: [&'static str; 3] = ["interactive", "delivery", "background"];
+
+    /// Its queues, in the order of [`Queue`].
+    pub(crate) fn queue_handles(&self) -> [TaskQueueHandle; 3] {
+        self.0.queues
+    }
+
+    /// Times the watchdog has woken it.
+    pub(crate) fn watchdog_wakes(&self) -> u64 {
+        self.0.pulse.wakes()
+    }
+
     /// Panics of this shard's tasks so far.
     pub fn panics(&self) -> u64 {
         self.0.pulse.panics()

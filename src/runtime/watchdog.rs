@@ -22,6 +22,8 @@ pub(crate) struct Pulse {
     /// Polls of the task that only answers the watchdog.
     answers: AtomicU64,
     panics: AtomicU64,
+    /// Times the watchdog has woken the shard.
+    wakes: AtomicU64,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -39,6 +41,10 @@ impl Pulse {
         self.panics.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn wakes(&self) -> u64 {
+        self.wakes.load(Ordering::Relaxed)
+    }
+
     /// The shard's answering task: it never ends, and each wake counts.
     pub(crate) fn beat(self: Arc<Self>) -> impl Future<Output = ()> {
         poll_fn(move |cx| {
@@ -54,6 +60,7 @@ impl Pulse {
     fn wake(&self) {
         let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(waker) = &*waker {
+            self.wakes.fetch_add(1, Ordering::Relaxed);
             waker.wake_by_ref();
         }
     }

@@ -9,14 +9,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use account::Content;
 use base::{AccountId, PartitionId, Timestamp, give_way};
 use directory::{EmailAddress, Resolution, Target};
 use smtp::{Envelope, Message, Mode, Outcome, return_path_header};
 
-use crate::Shard;
 use crate::join::join_all;
 use crate::limits::{MESSAGE_TARGETS_MAX, TARGETS_PER_TURN};
 use crate::room::{Room, Wanted, rooms};
+use crate::{Shard, Wait};
 
 /// Where a message is to go.
 struct Plan {
@@ -37,13 +38,14 @@ pub async fn deliver(shard: &Rc<Shard>, message: Message, now: Timestamp) -> Vec
     let Some(mut plan) = resolve(shard, &envelope).await else {
         return vec![Outcome::TooManyRecipients; envelope.recipients.len()];
     };
-    let data = Arc::new(with_return_path(&envelope, data));
-    let rooms = rooms(shard, &plan.wanted, data.len() as u64).await;
+    let data = with_return_path(&envelope, data);
+    let content = Content { summary: imap::summarize(&data), data: Arc::new(data) };
+    let rooms = rooms(shard, &plan.wanted, content.data.len() as u64).await;
     plan.refuse_full(&rooms);
     if envelope.mode != Mode::Lmtp {
         plan.refuse_all_if_one_may_pass();
     }
-    plan.store(shard, &data, now).await;
+    plan.store(shard, &content, now).await;
     plan.addresses.iter().map(|address| plan.outcomes[*address]).collect()
 }
 
@@ -123,7 +125,7 @@ impl Plan {
     }
 
     /// Stores the message for whom an address asks that is not refused.
-    async fn store(&mut self, shard: &Rc<Shard>, data: &Arc<Vec<u8>>, now: Timestamp) {
+    async fn store(&mut self, shard: &Rc<Shard>, content: &Content, now: Timestamp) {
         let mut shares = BTreeMap::<PartitionId, (Vec<usize>, Vec<account::Recipient>)>::new();
         for (at, wanted) in self.wanted.iter().enumerate() {
             if self.led_by[at].iter().all(|place| self.outcomes[*place] != Outcome::Stored) {
@@ -138,7 +140,7 @@ impl Plan {
         let mut askers = Vec::with_capacity(shares.len());
         for (partition, (places, recipients)) in shares {
             askers.push(places);
-            calls.push(store(shard, partition, recipients, Arc::clone(data), now));
+            calls.push(store(shard, partition, recipients, content.clone(), now));
         }
         for (wanted, answers) in askers.into_iter().zip(join_all(calls).await) {
             for (at, answer) in wanted.into_iter().zip(answers) {
@@ -164,15 +166,19 @@ async fn store(
     shard: &Rc<Shard>,
     partition: PartitionId,
     recipients: Vec<account::Recipient>,
-    data: Arc<Vec<u8>>,
+    content: Content,
     now: Timestamp,
 ) -> Vec<Outcome> {
     let count = recipients.len();
     if shard.owns(partition) {
-        return store_here(Rc::clone(shard), partition, recipients, data, now).await;
+        return store_here(Rc::clone(shard), partition, recipients, content, now).await;
     }
+    // Messages that other connections have ready now cross with this one: the other shard is woken once for
+    // all, and one batch has them.
+    give_way().await;
     let target = shard.router.partition_shard(partition);
-    let work = move |there: Rc<Shard>| store_here(there, partition, recipients, data, now);
+    let work = move |there: Rc<Shard>| store_here(there, partition, recipients, content, now);
+    let _waiting = Wait::OtherShard.mark();
     shard.router.on(target, work).await.unwrap_or_else(|_| vec![Outcome::Unavailable; count])
 }
 
@@ -180,11 +186,11 @@ async fn store_here(
     shard: Rc<Shard>,
     partition: PartitionId,
     recipients: Vec<account::Recipient>,
-    data: Arc<Vec<u8>>,
+    content: Content,
     now: Timestamp,
 ) -> Vec<Outcome> {
-    let stored = account::deliver(&shard.engine, partition, &recipients, data, now).await;
-    shard.count_delivered(stored.iter().filter(|outcome| outcome.is_ok()).count() as u64);
+    let stored = account::deliver(&shard.engine, partition, &recipients, content, now).await;
+    shard.metrics.count_delivered(stored.iter().filter(|outcome| outcome.is_ok()).count() as u64);
     stored
         .into_iter()
         .map(|outcome| outcome.map_or_else(|error| outcome_of(&error), |_| Outcome::Stored))

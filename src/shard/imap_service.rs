@@ -85,6 +85,7 @@ impl Service<Imap> for ImapService {
         match request {
             Request::Auth(query) => {
                 let answer = self.shard.login.answer(&self.shard, &self.source, query).await;
+                self.shard.metrics.count_login(&answer);
                 self.scram = ScramTry::of(self.shard.id, &self.source, &answer);
                 follow(&self.shard, answer, Reply::Auth)
             }

@@ -17,6 +17,7 @@ mod imap_service;
 mod join;
 mod limits;
 mod login;
+pub mod metrics;
 mod people;
 mod pop3_service;
 mod room;
@@ -29,9 +30,13 @@ pub use delivery::deliver;
 pub use imap_service::ImapService;
 pub use limits::{DIRECTORY_PARTITION, MESSAGE_TARGETS_MAX, SCRAM_ITERATIONS, VERIFIED_TTL_MS};
 pub use login::Login;
+pub use metrics::{
+    ConnectionMeter, Distribution, FAMILIES, Family, Kind, Measured, Metrics, Operation, Protocol, Sample,
+    Samples, SlowOperation, SlowSettings, Value, Wait, Waits,
+};
 pub use people::People;
 pub use pop3_service::Pop3Service;
 pub use settings::Settings;
 pub use shard::Shard;
 pub use smtp_service::SmtpService;
-pub use world::{LocalFuture, Overloaded, World};
+pub use world::{LocalFuture, Overloaded, Process, Vitals, World};

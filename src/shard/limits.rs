@@ -25,3 +25,9 @@ pub(crate) const TARGETS_PER_TURN: usize = 256;
 
 /// Calls of one request that begin in one go.
 pub(crate) const CALLS_PER_TURN: usize = 16;
+
+/// The time that a password's hash may take before it makes its login a slow operation, in milliseconds.
+pub(crate) const PASSWORD_MS_ALLOWED: u32 = 200;
+
+/// The time that a peer may take to read an answer before that makes it a slow operation, in milliseconds.
+pub(crate) const NETWORK_MS_ALLOWED: u32 = 1000;

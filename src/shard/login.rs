@@ -13,8 +13,8 @@ use auth::{Answer, Attempt, Fingerprint, Identity, Query, Throttle, Turn, Verifi
 use base::{Secret, ShardId, Timestamp};
 use directory::AccountEntry;
 
-use crate::Shard;
 use crate::limits::{LOGINS_WAITING_MAX, SCRAM_ITERATIONS, VERIFIED_TTL_MS};
+use crate::{Shard, Wait};
 
 /// One shard's judge of logins.
 #[derive(Debug)]
@@ -97,6 +97,7 @@ impl Login {
     }
 
     async fn next_end(&self) {
+        let _waiting = Wait::Password.mark();
         let known = self.ended.get();
         let mut is_listed = false;
         poll_fn(|cx| {
@@ -127,7 +128,9 @@ impl Login {
             return Answer::Granted(found.identity.clone());
         }
         let tried = password.clone();
+        let waiting = Wait::Password.mark();
         let answer = shard.off_shard(move || auth::answer_password(entry.as_deref(), &tried)).await;
+        drop(waiting);
         let answer = answer.unwrap_or(Answer::Unavailable);
         if let (Answer::Granted(identity), Some(fingerprint)) = (&answer, fingerprint) {
             let verified = Verified { identity: identity.clone(), fingerprint };
@@ -174,12 +177,14 @@ impl ScramTry {
     /// The session has found the proof right.
     pub(crate) async fn proved(self, shard: &Rc<Shard>) {
         let Self { began, source, name } = self;
+        shard.metrics.count_proof();
         if began == shard.id {
             return shard.login.throttle.borrow_mut().succeeded(source, &name);
         }
         let take_back = move |there: Rc<Shard>| async move {
             there.login.throttle.borrow_mut().succeeded(source, &name);
         };
+        let _waiting = Wait::OtherShard.mark();
         // A shard that is gone counts nothing.
         let _gone = shard.router.on(began, take_back).await;
     }

@@ -8,8 +8,8 @@ use directory::{AccountEntry, Cache, Directory, EmailAddress, Resolution};
 use router::Gone;
 use storage_engine::Engine;
 
-use crate::Shard;
 use crate::limits::DIRECTORY_PARTITION;
+use crate::{Shard, Wait};
 
 /// A shard's view of the directory.
 pub struct People {
@@ -107,6 +107,11 @@ impl People {
         self.cache.borrow().generation()
     }
 
+    /// Answers that are remembered.
+    pub(crate) fn remembered(&self) -> usize {
+        self.cache.borrow().len()
+    }
+
     async fn ask<T: Send + 'static>(
         &self,
         shard: &Shard,
@@ -117,6 +122,7 @@ impl People {
         }
         let owner = shard.router.partition_shard(DIRECTORY_PARTITION);
         let work = move |there: Rc<Shard>| async move { there.people.own.as_ref().map(question) };
+        let _waiting = Wait::OtherShard.mark();
         shard.router.on(owner, work).await?.ok_or(Gone)
     }
 }

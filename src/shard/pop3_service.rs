@@ -79,6 +79,7 @@ impl Service<Pop3> for Pop3Service {
         match request {
             Request::Auth(query) => {
                 let answer = self.shard.login.answer(&self.shard, &self.source, query).await;
+                self.shard.metrics.count_login(&answer);
                 self.scram = ScramTry::of(self.shard.id, &self.source, &answer);
                 follow(&self.shard, answer, Reply::Auth)
             }

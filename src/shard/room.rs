@@ -6,9 +6,9 @@ use std::rc::Rc;
 use base::{AccountId, PartitionId, give_way};
 use directory::Target;
 
-use crate::Shard;
 use crate::join::join_all;
 use crate::limits::TARGETS_PER_TURN;
+use crate::{Shard, Wait};
 
 /// Whose room is asked for: an account and its quota, in bytes.
 pub(crate) struct Wanted {
@@ -52,6 +52,7 @@ pub(crate) async fn rooms(shard: &Rc<Shard>, wanted: &[Wanted], bytes: u64) -> V
             if owner == shard.id {
                 return Ok(rooms_here(Rc::clone(shard), accounts, bytes).await);
             }
+            let _waiting = Wait::OtherShard.mark();
             shard.router.on(owner, move |there| rooms_here(there, accounts, bytes)).await
         });
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::SlowSettings;
+
 /// The settings that all shards share, unchanged until a reload makes new ones.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -11,6 +13,8 @@ pub struct Settings {
     pub default_domain: Option<String>,
     /// Bytes of messages that one shard holds while they come in and are stored.
     pub content_bytes_max: usize,
+    /// What the flight recorder takes down.
+    pub slow: SlowSettings,
     /// MX listeners.
     pub mx: Arc<smtp::Config>,
     /// Submission listeners.

@@ -1,6 +1,6 @@
 //! One shard's own things.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use router::Router;
 use storage_engine::Engine;
 
 use crate::login::Login;
+use crate::metrics::Metrics;
 use crate::people::People;
 use crate::{Overloaded, Settings, World};
 
@@ -31,9 +32,10 @@ pub struct Shard {
     pub content: Arc<Budget>,
     /// Time, chance and the blocking pool.
     pub world: Rc<dyn World>,
+    /// What is counted here.
+    pub metrics: Rc<Metrics>,
     settings: RefCell<Arc<Settings>>,
     maildrops: RefCell<HashSet<AccountId>>,
-    delivered: Cell<u64>,
 }
 
 impl std::fmt::Debug for Shard {
@@ -61,9 +63,9 @@ impl Shard {
             login: Login::new(process_key),
             content: Budget::new(settings.content_bytes_max),
             world,
+            metrics: Rc::new(Metrics::new(settings.slow)),
             settings: RefCell::new(settings),
             maildrops: RefCell::default(),
-            delivered: Cell::new(0),
         })
     }
 
@@ -75,6 +77,7 @@ impl Shard {
     /// Puts new settings in force for connections to come.
     pub fn reload(&self, settings: Arc<Settings>) {
         self.content.set_bytes_max(settings.content_bytes_max);
+        self.metrics.configure(settings.slow);
         *self.settings.borrow_mut() = settings;
     }
 
@@ -116,15 +119,6 @@ impl Shard {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Overloaded> {
         crate::world::off_shard(&*self.world, work).await
-    }
-
-    /// Messages put into mailboxes by delivery since the start, one for each recipient.
-    pub fn delivered(&self) -> u64 {
-        self.delivered.get()
-    }
-
-    pub(crate) fn count_delivered(&self, by: u64) {
-        self.delivered.set(self.delivered.get() + by);
     }
 }
 

@@ -9,7 +9,7 @@ use smtp::{Message, Mode, Outcome, RecipientCheck, Reply, Request, Smtp, Verdict
 use crate::entrance::{Barred, entry};
 use crate::login::ScramTry;
 use crate::room::{Room, Wanted, rooms};
-use crate::{Shard, deliver};
+use crate::{Protocol, Shard, deliver};
 
 /// The handlers of one connection.
 #[derive(Debug)]
@@ -87,6 +87,7 @@ impl Service<Smtp> for SmtpService {
         Handled::Reply(match request {
             Request::Auth(query) => {
                 let answer = self.shard.login.answer(&self.shard, &self.source, query).await;
+                self.shard.metrics.count_login(&answer);
                 self.scram = ScramTry::of(self.shard.id, &self.source, &answer);
                 Reply::Auth(answer)
             }
@@ -96,8 +97,17 @@ impl Service<Smtp> for SmtpService {
                 }
                 Reply::LoggedIn
             }
-            Request::Recipient(check) => Reply::Recipient(self.recipient(&check).await),
-            Request::Deliver(message) => Reply::Delivered(self.deliver(*message).await),
+            Request::Recipient(check) => {
+                let verdict = self.recipient(&check).await;
+                self.shard.metrics.count_verdict(Protocol::of_mode(check.mode), verdict);
+                Reply::Recipient(verdict)
+            }
+            Request::Deliver(message) => {
+                let protocol = Protocol::of_mode(message.envelope.mode);
+                let outcomes = self.deliver(*message).await;
+                self.shard.metrics.count_message(protocol, &outcomes);
+                Reply::Delivered(outcomes)
+            }
         })
     }
 

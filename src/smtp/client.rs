@@ -102,6 +102,8 @@ enum Stage {
 /// Replies come in the order of the commands: MAIL, RCPT for each, DATA, and the content's.
 struct Sending {
     mail: Mail,
+    /// Whether MAIL says how large the message is: only where that is offered (RFC 1870 §4).
+    says_size: bool,
     /// Commands answered so far.
     answered: usize,
     mail_failure: Option<ServerReply>,
@@ -119,6 +121,8 @@ pub struct Client {
     output: Vec<u8>,
     is_secured: bool,
     is_pipelining: bool,
+    /// The server offers SIZE (RFC 1870).
+    has_size: bool,
 }
 
 /// Without the buffers: they may hold a password.
@@ -138,6 +142,7 @@ impl Client {
             output: Vec::new(),
             is_secured: false,
             is_pipelining: false,
+            has_size: false,
         }
     }
 
@@ -164,7 +169,14 @@ impl Client {
     /// Sends a message. Only after [`ClientNext::Ready`] or [`ClientNext::Sent`].
     pub fn send(&mut self, mail: Mail) {
         assert!(matches!(self.stage, Stage::Ready), "a message is sent when the client is ready");
-        let sending = Sending { mail, answered: 0, mail_failure: None, replies: Vec::new(), due: Vec::new() };
+        let sending = Sending {
+            mail,
+            says_size: self.has_size,
+            answered: 0,
+            mail_failure: None,
+            replies: Vec::new(),
+            due: Vec::new(),
+        };
         sending.write_command(0, &mut self.output);
         if self.is_pipelining {
             // RFC 2920 §3.1: DATA is the last of its group.
@@ -236,6 +248,7 @@ impl Client {
 
     fn hello(&mut self, reply: &ServerReply) -> Option<ClientNext> {
         self.is_pipelining = reply.extension("PIPELINING").is_some();
+        self.has_size = reply.extension("SIZE").is_some();
         if self.config.wants_tls && !self.is_secured {
             if reply.extension("STARTTLS").is_none() {
                 return Some(self.fail(ClientError::NoTls));
@@ -353,7 +366,9 @@ impl Sending {
                 };
                 let utf8 = if mail.is_smtputf8 { " SMTPUTF8" } else { "" };
                 let sender = mail.sender.as_deref().unwrap_or("");
-                format!("MAIL FROM:<{sender}> SIZE={}{body}{utf8}\r\n", mail.data.len())
+                let size =
+                    if self.says_size { format!(" SIZE={}", mail.data.len()) } else { String::new() };
+                format!("MAIL FROM:<{sender}>{size}{body}{utf8}\r\n")
             }
             Some(at) => match mail.recipients.get(at) {
                 Some(recipient) => format!("RCPT TO:<{recipient}>\r\n"),

@@ -10,7 +10,7 @@ use toml::de::DeTable;
 use super::{Config, ListenAddress};
 use crate::limits::{
     FRAME_ROOM_BYTES, FRESH_BYTES_MIN, MESSAGE_BYTES_MIN, RECIPIENTS_MIN, SEGMENT_BYTES_MAX,
-    SEGMENT_BYTES_MIN, SEGMENT_BYTES_UNIT,
+    SEGMENT_BYTES_MIN, SEGMENT_BYTES_UNIT, SLOW_OPERATIONS_MAX,
 };
 
 /// The place in the text, if the text names it, and the words.
@@ -36,6 +36,7 @@ impl Config {
             .or_else(|| self.server_fault(text))
             .or_else(|| self.limits_fault(text))
             .or_else(|| self.store_fault(text))
+            .or_else(|| self.metrics_fault())
     }
 
     fn addresses_fault(&self) -> Option<Fault> {
@@ -118,6 +119,16 @@ impl Config {
 }
 
 impl Config {
+    fn metrics_fault(&self) -> Option<Fault> {
+        let (listen, kept) = (&self.metrics.listen, &self.metrics.slow_operations_max);
+        if !listen.get_ref().is_empty() && listen.get_ref().parse::<SocketAddr>().is_err() {
+            let remedy = "must be IP:PORT, such as \"127.0.0.1:9464\", or empty";
+            return Some((Some(listen.span()), format!("metrics.listen {remedy}")));
+        }
+        let remedy = format!("metrics.slow_operations_max must be at most {SLOW_OPERATIONS_MAX}");
+        (*kept.get_ref() > SLOW_OPERATIONS_MAX).then(|| (Some(kept.span()), remedy))
+    }
+
     fn content_fault(&self, text: &str) -> Option<Fault> {
         // A quarter of it is kept for small messages.
         let least = self.limits.message_bytes_max.get_ref().saturating_mul(2);
@@ -202,6 +213,11 @@ mod tests {
             ("[store]\nsegment_bytes = 67108865\n", "2: store.segment_bytes must be a multiple of 4096"),
             ("[store]\nsegment_bytes = 2147483648\n", "2: store.segment_bytes must be a multiple of 4096"),
             ("[store]\nsegment_bytes = 8388608\n", "2: store.segment_bytes must be at least 56623104"),
+            ("[metrics]\nlisten = \"9464\"\n", "2: metrics.listen must be IP:PORT"),
+            (
+                "[metrics]\nslow_operations_max = 70000\n",
+                "2: metrics.slow_operations_max must be at most 65536",
+            ),
             ("[listen]\nunix_socket_mode = \"rw\"\n", "2: listen.unix_socket_mode must be a file's mode"),
         ];
         for (text, words) in faults {

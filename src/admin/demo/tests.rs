@@ -12,6 +12,10 @@ struct Busy {
 }
 
 impl Host for Busy {
+    fn server(&self, _: &Config) -> Result<Box<dyn Control>, Failure> {
+        panic!("a demo asks no other server")
+    }
+
     fn serve(&self, config: &Config, _: Started<'_>) -> Result<Exit, Failure> {
         self.starts.set(self.starts.get() + 1);
         let smtp = config.addresses().into_iter().find(|(listen, _)| *listen == Listen::Smtp);

@@ -115,7 +115,8 @@ impl Server {
         self.disk.set_full(true);
         for bytes in [100_000, 10_000, 100] {
             let data = Arc::new(vec![b'x'; bytes]);
-            let message = NewMessage { data, flags: Flags::NONE, keywords: Vec::new(), received: NOW };
+            let message =
+                NewMessage { content: data.into(), flags: Flags::NONE, keywords: Vec::new(), received: NOW };
             while self.wait(stranger.append(inbox, vec![message.clone()], NOW)).is_ok() {}
         }
     }
@@ -127,6 +128,7 @@ fn settings() -> Settings {
         hostname: "mail.example.org".to_owned(),
         default_domain: Some("example.org".to_owned()),
         content_bytes_max: 1 << 20,
+        slow: shard::SlowSettings::default(),
         mx: smtp(smtp::Mode::Mx),
         submission: smtp(smtp::Mode::Submission),
         lmtp: smtp(smtp::Mode::Lmtp),

@@ -223,6 +223,15 @@ impl Conn {
         }
     }
 
+    /// What is written from here on is all there will be: it goes out in one piece with the end of the
+    /// connection, when [`Conn::poll_finish`] says that.
+    pub fn begin_last_words(&self) {
+        if matches!(self.0.peer, Peer::Tcp(_)) {
+            // A kernel that will not sends it in pieces, as ever.
+            let _as_ever = SockRef::from(&borrow(&self.0.stream)).set_tcp_cork(true);
+        }
+    }
+
     /// Writes all of `bytes` and leaves it empty, with its capacity.
     pub async fn write(&mut self, bytes: &mut Vec<u8>) -> Result<(), ConnError> {
         self.give(bytes);

@@ -9,11 +9,15 @@ use admin::{ControlService, ControlSession, Listen};
 use base::{Secret, Service, Session, ShardId};
 use imap::Imap;
 use pop3::Pop3;
-use shard::{ImapService, Pop3Service, Shard, SmtpService};
+use shard::{ConnectionMeter, ImapService, Measured, Pop3Service, Protocol, Shard, SmtpService};
 use smtp::Smtp;
 
+use super::crowd::Present;
 use super::world::random;
-use crate::{Conn, DetachedConn, DriveContext, End, Local, Peer, Queue, TlsAcceptor, clock, drive, secure};
+use crate::{
+    Conn, DetachedConn, DriveContext, End, Local, Meter, Peer, Queue, TlsAcceptor, clock, drive,
+    drive_metered, secure,
+};
 
 /// What a listener's connections begin with.
 #[derive(Clone, Debug)]
@@ -92,13 +96,16 @@ impl Stand<Pop3> for Pop3Service {
 
 fn begin<V: Kind>(shard: Rc<Shard>, conn: Conn, front: Front, session: V::Session) -> Life {
     let Some(local) = Local::current() else { return Box::pin(std::future::ready(())) };
-    let mut stage = Stage { source: source(conn.peer()), conn, session, tls: front.tls };
+    let meter = Meter::new(ConnectionMeter::opened(&shard.metrics, protocol(front.listen)));
+    let mut stage = Stage { source: source(conn.peer()), conn, session, tls: front.tls, meter };
     let service = V::stand(&shard, stage.source.clone(), None);
     if !front.listen.is_implicit_tls() {
         return run(&local, shard, stage, service);
     }
     Box::pin(async move {
-        if let Err(error) = secure(&mut stage.conn, &mut stage.session, &stage.tls, local.timers()).await {
+        let secured = secure(&mut stage.conn, &mut stage.session, &stage.tls, local.timers()).await;
+        stage.meter.handshake(secured.is_ok());
+        if let Err(error) = secured {
             tracing::debug!(event = "runtime.handshake_failed", %error);
             return;
         }
@@ -109,7 +116,7 @@ fn begin<V: Kind>(shard: Rc<Shard>, conn: Conn, front: Front, session: V::Sessio
 
 /// A service with the one session that it stands behind.
 trait Kind: Stand<Self::Session> {
-    type Session: Session<Request: 'static, Reply: Send + 'static> + 'static;
+    type Session: Measured<Request: 'static, Reply: Send + 'static> + 'static;
 }
 
 impl Kind for SmtpService {
@@ -130,18 +137,23 @@ struct Stage<S: Session> {
     session: S,
     source: String,
     tls: TlsAcceptor,
+    meter: Meter<S>,
 }
 
 /// Drives a session with its service, and hands it to another shard when it belongs there.
 fn run<V: Kind>(local: &Local, shard: Rc<Shard>, stage: Stage<V::Session>, service: V) -> Life {
-    let Stage { conn, session, source, tls } = stage;
+    let Stage { conn, session, source, tls, meter } = stage;
+    let protocol = meter.protocol();
     let ctx = DriveContext { timers: local.timers().clone(), tls: Some(tls.clone()) };
-    let driving = Box::pin(drive(conn, session, service, ctx));
+    let driving = Box::pin(drive_metered(conn, session, service, ctx, Some(meter)));
+    if std::env::var_os("XSIZE").is_some() { eprintln!("XSIZE driving {} session {} service {} conn {} stage {}", std::mem::size_of_val(&*driving), size_of::<V::Session>(), size_of::<V>(), size_of::<Conn>(), size_of::<Stage<V::Session>>()); }
+    let present = Present::new(local);
     Box::pin(async move {
+        let _present = present;
         let End::Move { conn, session, reply, shard: target } = driving.await else { return };
         let from = shard.id;
         let there = move |shard: Rc<Shard>| async move {
-            arrive::<V>(shard, Moved { conn, session, reply, from, source, tls });
+            arrive::<V>(shard, Moved { conn, session, reply, from, source, tls, protocol });
         };
         if shard.router.send(target, there).await.is_err() {
             tracing::warn!(event = "runtime.move_failed", shard = target.0);
@@ -157,14 +169,17 @@ struct Moved<S: Session> {
     from: ShardId,
     source: String,
     tls: TlsAcceptor,
+    protocol: Protocol,
 }
 
 fn arrive<V: Kind>(shard: Rc<Shard>, moved: Moved<V::Session>) {
     let Some(local) = Local::current() else { return };
-    let Moved { conn, mut session, reply, from, source, tls } = moved;
+    let Moved { conn, mut session, reply, from, source, tls, protocol } = moved;
     let service = V::stand(&shard, source.clone(), Some((&reply, from)));
     session.reply(reply);
-    let stage = Stage { conn: Conn::attach(conn), session, source, tls };
+    let conn = Conn::attach(conn);
+    let meter = Meter::new(ConnectionMeter::arrived(&shard.metrics, protocol, conn.is_tls()));
+    let stage = Stage { conn, session, source, tls, meter };
     local.spawn_boxed_connection(Queue::Interactive, run(&local, shard, stage, service));
 }
 
@@ -173,6 +188,17 @@ pub(super) async fn control(shard: Rc<Shard>, conn: Conn) {
     let Some(local) = Local::current() else { return };
     let ctx = DriveContext { timers: local.timers().clone(), tls: None };
     drive(conn, ControlSession::new(clock::now()), ControlService(shard), ctx).await;
+}
+
+/// What is counted for a listener's connections.
+const fn protocol(listen: Listen) -> Protocol {
+    match listen {
+        Listen::Smtp => Protocol::Smtp,
+        Listen::Submission | Listen::Submissions => Protocol::Submission,
+        Listen::Lmtp => Protocol::Lmtp,
+        Listen::Imap | Listen::Imaps => Protocol::Imap,
+        Listen::Pop3 | Listen::Pop3s => Protocol::Pop3,
+    }
 }
 
 /// The peer as the throttle and the Received field name it.

@@ -5,12 +5,13 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use admin::{Exit, Failure, Listen};
-use base::ShardId;
+use base::{ShardId, Timestamp};
 use shard::{Settings, Shard};
 use storage_engine::{Disk, Engine, Options};
 
 use super::connections::{self, Front};
 use super::world::{Here, random};
+use crate::vitals::Watch;
 use crate::{
     Blocking, Conn, Gate, Listener, Local, Queue, Refusal, ShardSetup, TlsAcceptor, accept, start_store,
 };
@@ -30,6 +31,8 @@ pub(super) struct Plan {
     /// The control socket, served by shard 0.
     pub(super) control: Mutex<Option<Listener>>,
     pub(super) data: PathBuf,
+    /// When the process was.
+    pub(super) started: Timestamp,
 }
 
 /// Starts one shard on its own thread.
@@ -42,7 +45,12 @@ pub(super) fn start(plan: &Plan, setup: ShardSetup<Shard>) -> Result<Rc<Shard>, 
     })?;
     let mut process_key = [0; 32];
     random(&mut process_key);
-    let world = Rc::new(Here { blocking: plan.blocking.clone() });
+    let world = Rc::new(Here {
+        blocking: plan.blocking.clone(),
+        local: local.clone(),
+        watch: Watch::default(),
+        started: plan.started,
+    });
     let shard = Shard::new(id, engine, router, Arc::clone(&plan.settings), world, process_key);
     listen(plan, id, &shard, &local);
     Ok(shard)

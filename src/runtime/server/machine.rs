@@ -54,6 +54,16 @@ impl Host for Machine {
         Ok(Box::new(Workshop(Some(Running::start(config, Doors::Shut)?))))
     }
 
+    fn server(&self, config: &Config) -> Result<Box<dyn Control>, Failure> {
+        let data = &config.server.data;
+        let socket = Socket::connect(data).map(|socket| Box::new(socket) as Box<dyn Control>);
+        socket.ok_or_else(|| {
+            let words =
+                format!("no server answers for the store in {}; --data DIR names another", data.display());
+            Failure::new(Exit::Unavailable, words)
+        })
+    }
+
     fn check(&self, data: &Path, progress: &mut dyn FnMut(CheckProgress)) -> Result<CheckReport, Failure> {
         // Opening would make the folder.
         if !data.is_dir() {

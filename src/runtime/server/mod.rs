@@ -4,13 +4,17 @@
 //! - `machine`: the host; `running`: a store with its shards, with or without listeners;
 //! - `doors`: listeners, the control socket, and how many may come in;
 //! - `context`: one shard's start and end; `connections`: from an accepted socket to a session;
+//!   `crowd`: the memory of those that have gone;
+//! - `exposition`: the metrics endpoint;
 //! - `control`: the ways to have a request executed; `world`: time, chance and the pool for shards.
 
 mod certificates;
 mod connections;
 mod context;
 mod control;
+mod crowd;
 mod doors;
+mod exposition;
 mod machine;
 mod running;
 mod world;

@@ -14,7 +14,8 @@ use storage_engine::{Disk, StoreInfo, prepare, shards_of};
 use super::certificates;
 use super::context::{self, Plan};
 use super::doors::Doors;
-use crate::{Blocking, Certificates, Shards, ShardsConfig, TlsAcceptor, block_on, cores};
+use super::exposition::{self, Endpoint};
+use crate::{Blocking, Certificates, Shards, ShardsConfig, TlsAcceptor, block_on, clock, cores};
 
 /// Threads of the blocking pool: password hashes and checkpoints.
 const BLOCKING_THREADS: usize = 2;
@@ -28,6 +29,7 @@ const DATA_MODE: u32 = 0o700;
 pub(super) struct Running {
     shards: Shards<Shard>,
     certificates: Arc<Certificates>,
+    metrics: Option<Endpoint>,
     /// Keeps the store locked until everything has been written.
     _store: StoreInfo,
 }
@@ -54,6 +56,8 @@ impl Running {
             .map_err(|error| Failure::new(Exit::Config, format!("TLS: {error}")))?;
         let blocking = Blocking::start(BLOCKING_THREADS, BLOCKING_WAITING_MAX)
             .map_err(|error| Failure::new(Exit::System, format!("threads cannot be started: {error}")))?;
+        let metrics = config.metrics_address().filter(|_| doors == Doors::Open);
+        let metrics = metrics.map(exposition::bind).transpose()?;
         let plan = Arc::new(Plan {
             disk,
             options,
@@ -65,6 +69,7 @@ impl Running {
             fronts: Mutex::new(doors.fronts(config, count)?),
             control: Mutex::new(doors.control(config)?),
             data: data.clone(),
+            started: clock::now(),
         });
         let mut shards_config = ShardsConfig::new(count);
         // More shards than cores: let the kernel place them all.
@@ -72,7 +77,11 @@ impl Running {
         let make = move |setup| std::future::ready(context::start(&plan, setup));
         let shards = Shards::start(&shards_config, make)
             .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
-        let running = Self { shards, certificates, _store: store };
+        let metrics = metrics.map(|listener| Endpoint::start(listener, shards.router().clone())).transpose();
+        let metrics = metrics.map_err(|error| {
+            Failure::new(Exit::System, format!("the metrics thread cannot be started: {error}"))
+        })?;
+        let running = Self { shards, certificates, metrics, _store: store };
         running.share_secret()?;
         Ok(running)
     }
@@ -113,6 +122,8 @@ impl Running {
     }
 
     pub(super) fn stop(self) {
+        // It asks the shards, so it goes first.
+        drop(self.metrics);
         self.shards.stop(GRACE);
     }
 }

@@ -191,6 +191,7 @@ fn settings() -> Settings {
         hostname: "mail.example.org".to_owned(),
         default_domain: Some("example.org".to_owned()),
         content_bytes_max: 1 << 20,
+        slow: shard::SlowSettings::default(),
         mx: smtp(Mode::Mx),
         submission: smtp(Mode::Submission),
         lmtp: smtp(Mode::Lmtp),

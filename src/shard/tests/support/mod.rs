@@ -157,7 +157,7 @@ impl Rig {
         let account = self.account(name);
         let mailbox = account.mailbox(&mailbox_name(mailbox)).expect("it is there").id;
         let data = Arc::new(b"Subject: x\r\n\r\nHello.\r\n".to_vec());
-        let message = NewMessage { data, flags, keywords: Vec::new(), received: NOW };
+        let message = NewMessage { content: data.into(), flags, keywords: Vec::new(), received: NOW };
         self.wait(account.append(mailbox, vec![message], NOW)).expect("there is room");
     }
 
@@ -405,6 +405,7 @@ fn settings() -> Settings {
         hostname: "mail.example.org".to_owned(),
         default_domain: Some("example.org".to_owned()),
         content_bytes_max: 64 << 20,
+        slow: shard::SlowSettings::default(),
         mx: smtp(Mode::Mx),
         submission: smtp(Mode::Submission),
         lmtp: smtp(Mode::Lmtp),
