@@ -48,22 +48,56 @@ run() {
 }
 
 run smtp-deliver --count 40 --connections 4
-run smtp-deliver --count 20 --connections 2 --size 64K
+run smtp-deliver --count 20 --connections 2 --size 64K --until-held
+run smtp-deliver --count 100 --connections 4 --size mixed
+run smtp-deliver --count 20 --connections 2 --recipients 8
+run smtp-deliver --count 20 --connections 2 --starttls
+run smtp-deliver --count 20 --connections 2 --submit --starttls
+run smtp-deliver --count 20 --connections 2 --submit --tls
 run smtp-deliver --duration 0.5 --rate 100 --connections 4
 run lmtp-deliver --count 20 --connections 2 --recipients 3
+run imap-session --count 8 --connections 4 --think 10
+run imap-session --count 4 --connections 2 --think 0 --tls
 run imap-append --count 40 --connections 4
 run imap-append --count 8 --connections 2 --size 64K --tls
+run imap-append --count 20 --messages 200
 run imap-list --count 4 --connections 2 --messages 100
 run imap-list --count 4 --messages 100 --items envelope
+run imap-body --count 40 --connections 4
+run imap-body --count 20 --connections 2 --size 64K --tls
+run imap-search --count 4 --connections 2 --messages 100
+run imap-search --count 4 --messages 100 --key common
+run imap-search --count 4 --messages 100 --key subject
 run imap-store --count 40 --connections 4
 run login --count 20 --connections 4
 run login --count 8 --connections 2 --tls
 run idle-notify --count 20 --connections 4
+run idle-notify --count 20 --connections 4 --via smtp
 run idle-connections --connections 40
 run idle-connections --connections 20 --tls --selected
 run pop3-retr --count 40 --connections 4
 run pop3-retr --count 8 --connections 2 --tls
+run mixed-day --duration 1.5 --connections 64 --idle 0.2
+run echo --self-check --count 200 --connections 4 --size 64
+run echo --self-check --count 50 --connections 4 --size 16K
 run raw-write --count 20 --folder "$folder"
+
+# The sink is a server itself: it runs beside the load, says where it listens, and counts what it took.
+"$bench" smtp-sink --listen 127.0.0.1:0 --json >"$folder/sink.json" &
+sink=$!
+for _ in $(seq 100); do
+    [[ -s $folder/sink.json ]] && break
+    sleep 0.1
+done
+port=$(sed -n 's/.*"listening":"127.0.0.1:\([0-9]*\)".*/\1/p' "$folder/sink.json")
+timeout 60 "$bench" smtp-deliver --smtp "$port" --uncounted --count 50 --connections 4 --json >/dev/null || failed=1
+kill -TERM "$sink"
+if wait "$sink" && grep -q '"messages":50,' "$folder/sink.json"; then
+    echo "ok      smtp-sink"
+else
+    echo "FAILED  smtp-sink"
+    failed=1
+fi
 
 # A run with the wrong password has to fail, or the checks above mean nothing.
 if timeout 60 "$bench" --demo "$folder/demo.json" --users 8 --password wrong login --count 1 >/dev/null 2>&1; then
@@ -71,4 +105,12 @@ if timeout 60 "$bench" --demo "$folder/demo.json" --users 8 --password wrong log
     failed=1
 fi
 kill -0 "$server" 2>/dev/null || { echo "FAILED  the server is gone"; cat "$folder/demo.log"; failed=1; }
+
+# These start the server themselves, on the ports and with the store of the demo.
+kill -TERM "$server"
+wait "$server" || true
+server=""
+serve="exec '$angarium' demo --data '$folder/data' --shards 1 --accounts 8 --password benchmark"
+run start-up --serve-command "$serve" --runs 2 --messages 800
+run recovery --serve-command "$serve" --runs 1 --messages 800 --connections 8 --duration 0.3
 exit "$failed"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a purpose needs and that are not there yet, and says which.
 #   packages.sh build   what `cargo build` needs beside the Rust toolchain
-#   packages.sh test    the real mail programs that the black-box tests run
+#   packages.sh test    the real mail programs that the black-box tests run, and valgrind, which counts instructions
 set -euo pipefail
 
 declare -A lists=(
     [build]="gcc g++ make perl git ca-certificates"
-    [test]="swaks curl isync fetchmail offlineimap3 interimap postfix python3 python3-pip python3-venv nodejs npm strace openssl procps"
+    [test]="swaks curl isync fetchmail offlineimap3 interimap postfix python3 python3-pip python3-venv nodejs npm strace openssl procps valgrind"
 )
 
 wanted=""

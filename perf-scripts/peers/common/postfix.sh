@@ -1,0 +1,10 @@
+# Sourced: starts Postfix with /srv/peer/main.cf after /srv/peer/postfix.cf, which all peers with Postfix share.
+start_postfix() {
+    mkdir -p "$data/spool" "$data/postfix"
+    chown postfix "$data/postfix"
+    cat /srv/peer/postfix.cf /srv/peer/main.cf >/etc/postfix/main.cf
+    cp /srv/peer/master.cf /etc/postfix/master.cf
+    user_names | sed "s,.*,&@$domain &/Maildir/," >"$data/mailboxes"
+    postmap "hash:$data/mailboxes"
+    postfix start-fg &
+}

@@ -1,0 +1,16 @@
+# Sourced by each run.sh inside the peer's root: names and folders that all have in common.
+# The mail belongs to Debian's own user `mail` (8), so that no user has to be made.
+users_max=1024
+domain=demo.example.org
+data=/srv/peer/data
+mkdir -p "$data/mail" "$data/log"
+chown mail:mail "$data/mail"
+# Names are looked up in files alone: no network is asked anything.
+printf 'hosts: files\npasswd: files\ngroup: files\nshadow: files\n' >/etc/nsswitch.conf
+printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' >/etc/resolv.conf
+printf '127.0.0.1 localhost mail.example.org\n' >/etc/hosts
+
+# u000 .. u1023, one a line.
+user_names() {
+    seq -f u%03g 0 $((users_max - 1))
+}

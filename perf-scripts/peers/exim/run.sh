@@ -1,0 +1,12 @@
+#!/bin/bash
+# Started by serve.sh inside this peer's own root.
+set -eu
+source /srv/peer/users.sh
+source /srv/peer/dovecot.sh
+mkdir -p "$data/spool"
+chown -R Debian-exim:Debian-exim "$data/spool" "$data/log"
+user_names | sed 's,.*,&: &,' >/srv/peer/data/mailboxes
+cp /srv/peer/exim4.conf /etc/exim4/exim4.conf
+start_dovecot maildir:/srv/peer/data/mail/%n/Maildir "$1"
+exim4 -bdf -q1m &
+while :; do wait; sleep 1; done

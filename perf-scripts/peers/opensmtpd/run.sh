@@ -1,0 +1,13 @@
+#!/bin/bash
+# Started by serve.sh inside this peer's own root.
+set -eu
+source /srv/peer/users.sh
+source /srv/peer/dovecot.sh
+# The spool's place is fixed when OpenSMTPD is built.
+mkdir -p "$data/spool" /var/spool/smtpd
+chmod 711 "$data/spool"
+mount --bind "$data/spool" /var/spool/smtpd
+user_names | sed "s,.*,&@$domain mail," >/srv/peer/data/mailboxes
+start_dovecot maildir:/srv/peer/data/mail/%n/Maildir "$1"
+smtpd -F -f /srv/peer/smtpd.conf &
+while :; do wait; sleep 1; done
