@@ -21,8 +21,11 @@ const FRONT_BYTES: usize = 8;
 /// is out of the ordinary (a header above 64 KiB, a summary above 8 KiB). Costs a pass over the message.
 pub fn summarize(message: &[u8]) -> Vec<u8> {
     let looked_at = message.get(..SUMMARY_HEADER_BYTES_MAX).unwrap_or(message);
-    let header_end = mime::end_of_headers(looked_at);
-    if header_end == looked_at.len() && looked_at.len() < message.len() {
+    let tree = (message.len() <= SUMMARY_MESSAGE_BYTES_MAX).then(|| mime::scan(message));
+    // No line of a message's own header can be a delimiter, so this is where any reader finds its end.
+    let known_end = tree.as_ref().map(|tree| tree.root().header.end as usize);
+    let header_end = known_end.unwrap_or_else(|| mime::end_of_headers(looked_at));
+    if header_end >= SUMMARY_HEADER_BYTES_MAX {
         return Vec::new();
     }
     let mut out = Vec::with_capacity(USUAL_BYTES);
@@ -38,8 +41,8 @@ pub fn summarize(message: &[u8]) -> Vec<u8> {
     if let Some(place) = out.get_mut(2..4) {
         place.copy_from_slice(&length.to_le_bytes());
     }
-    if message.len() <= SUMMARY_MESSAGE_BYTES_MAX {
-        write_structure(&mut out, &mime::scan(message), Extent::Extended);
+    if let Some(tree) = tree {
+        write_structure(&mut out, &tree, Extent::Extended);
     }
     if out.len() > SUMMARY_BYTES_MAX {
         out.truncate(envelope_end);

@@ -100,9 +100,7 @@ impl Engine {
             Err(Error::Full) => Some(recovered.start),
             Err(error) => return Err(error),
         };
-        let in_flight_max = std::env::var("XP_QD")
-            .map_or(options.in_flight_max, |v| v.parse().unwrap())
-            .clamp(1, IN_FLIGHT_MAX);
+        let in_flight_max = options.in_flight_max.clamp(1, IN_FLIGHT_MAX);
         let port = disk.port(&PortOptions {
             folder: journal_folder(shard),
             buffer_bytes: options.batch_bytes_max,
@@ -245,13 +243,11 @@ impl Engine {
         self.0.state.borrow().failed.clone()
     }
 
-    /// True when the fresh part is above its limit, or a replay would read more than 512 MiB of the journal, and no
+    /// True when the fresh part is above its limit, or a replay would read more than 128 MiB of the journal, and no
     /// checkpoint is under way.
     pub fn checkpoint_due(&self) -> bool {
         let state = self.0.state.borrow();
-        let is_due = state.fresh_bytes() > self.0.fresh_bytes_max
-            || state.replay_bytes()
-                > std::env::var("XP_REPLAY").map_or(REPLAY_BYTES_MAX, |v| v.parse::<u64>().unwrap() << 20);
+        let is_due = state.fresh_bytes() > self.0.fresh_bytes_max || state.replay_bytes() > REPLAY_BYTES_MAX;
         is_due && !state.is_checkpointing
     }
 

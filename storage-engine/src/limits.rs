@@ -23,11 +23,13 @@ pub(crate) const ZERO_FIRST_BYTES: u32 = 256 << 10;
 /// Room is taken from the file system in steps of these bytes where no zeroes went ahead.
 pub(crate) const RESERVE_BYTES: u32 = 4 << 20;
 /// Batches of more bytes in the mean are written straight into reserved blocks, with no zeroes ahead.
-pub(crate) const STRAIGHT_BATCH_BYTES: u32 = 16 << 10;
+pub(crate) const STRAIGHT_BATCH_BYTES: u32 = 20 << 10;
 /// Zeroes go ahead again when batches have fewer bytes in the mean.
-pub(crate) const AHEAD_BATCH_BYTES: u32 = 12 << 10;
+pub(crate) const AHEAD_BATCH_BYTES: u32 = 16 << 10;
 /// The mean goes back over about this many batches.
-pub(crate) const PACE_BATCHES: u32 = 32;
+pub(crate) const PACE_BATCHES: u32 = 64;
+/// A batch of up to these bytes that is written over zeroes is one operation; a larger one is two that are linked.
+pub(crate) const DURABLE_WRITE_BYTES_MAX: usize = 128 << 10;
 /// Most batches in flight while they are written straight.
 pub(crate) const STRAIGHT_IN_FLIGHT_MAX: usize = 2;
 /// Zeroes of one write, bytes.
@@ -51,7 +53,7 @@ pub(crate) const SPANS_BYTES_MAX: usize = 4 << 20;
 /// Most segment files kept open for reading in one shard.
 pub(crate) const READ_FILES_MAX: usize = 128;
 /// A checkpoint is due when a replay would read more of the journal than this, bytes.
-pub(crate) const REPLAY_BYTES_MAX: u64 = 512 << 20;
+pub(crate) const REPLAY_BYTES_MAX: u64 = 128 << 20;
 /// Runs of one partition after a checkpoint, at most.
 pub(crate) const RUNS_MAX: usize = 6;
 /// A run up to this many times as large as what is merged so far joins a merge.

@@ -125,24 +125,27 @@ fn spans(wanted: &[usize], bodies: &[BodyRef]) -> Vec<Span> {
         if let Some(Span { bodies, part }) = spans.last_mut()
             && let Some(length) = joined(part, &next)
         {
-            part.length = length;
-            bodies.push(index);
-            continue;
+            if length <= SPAN_BYTES_MAX {
+                part.length = length;
+                bodies.push(index);
+                continue;
+            }
+            // Up to where the next one begins, so that all that is between is in memory when it is asked for again.
+            part.length = part.length.max((next.offset - part.offset) as usize);
         }
         spans.push(Span { bodies: vec![index], part: next });
     }
     spans
 }
 
-/// The length of a part that has the next one in it too, when they are to be read together.
+/// The length of a part that has the next one in it too, when that is near.
 fn joined(part: &ReadPart, next: &ReadPart) -> Option<usize> {
     if (part.journal, part.segment) != (next.journal, next.segment) {
         return None;
     }
     let start = next.offset.checked_sub(part.offset)? as usize;
     let length = part.length.max(start + next.length);
-    let is_near = start <= part.length + SPAN_GAP_BYTES_MAX && length <= SPAN_BYTES_MAX;
-    is_near.then_some(length)
+    (start <= part.length + SPAN_GAP_BYTES_MAX).then_some(length)
 }
 
 #[cfg(test)]
@@ -183,7 +186,9 @@ mod tests {
     fn a_span_is_bounded() {
         let bodies: Vec<BodyRef> = (0..1000).map(|n| body(1, n * 5000, 300)).collect();
         let spans = spans(&(0..1000).collect::<Vec<_>>(), &bodies);
-        assert!(spans.iter().all(|span| span.part.length <= SPAN_BYTES_MAX));
+        assert!(spans.iter().all(|span| span.part.length <= SPAN_BYTES_MAX + SPAN_GAP_BYTES_MAX));
+        let ends = spans.iter().map(|span| span.part.offset + span.part.length as u32);
+        assert!(ends.zip(spans.iter().skip(1)).all(|(end, next)| end == next.part.offset));
         assert_eq!(spans.iter().map(|span| span.bodies.len()).sum::<usize>(), 1000);
         assert!(spans.len() < 20);
     }

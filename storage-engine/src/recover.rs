@@ -30,6 +30,8 @@ pub(crate) struct Loaded {
 pub(crate) fn load(disk: &Disk, store: &Store, shard: u16) -> Result<Loaded, Error> {
     let manifest = Manifest::read(disk, &store.id, store.layout, shard)?;
     let mut partitions = open_partitions(disk, store, shard, &manifest)?;
+    // The disk brings the runs while the journal is replayed.
+    for_small_runs(&partitions, Run::expect);
     let opened = read_opened(disk, store, shard)?;
     let journal = Journal { disk, seed: store.seed(shard), number: shard, opened };
     let tail = journal.walk(manifest.replay, &mut |frame| replay(&journal, store, &mut partitions, frame))?;
@@ -45,7 +47,7 @@ pub(crate) fn load(disk: &Disk, store: &Store, shard: u16) -> Result<Loaded, Err
 /// Loads the shard, makes durable what was found, and chooses a new generation; the caller notes it. Takes no room.
 pub(crate) fn recover(disk: &Disk, store: &Store, shard: u16) -> Result<Recovered, Error> {
     let loaded = load(disk, store, shard)?;
-    populate(&loaded.partitions);
+    for_small_runs(&loaded.partitions, Run::populate);
     // Frames of the tail may have been read from a cache that a process left when it was killed. From here on
     // they count as flushed, so they must be.
     for segment in loaded.replayed_from.segment()..=loaded.tail.end.segment() {
@@ -61,15 +63,16 @@ pub(crate) fn recover(disk: &Disk, store: &Store, shard: u16) -> Result<Recovere
     Ok(Recovered { partitions: loaded.partitions, start, replayed_from: loaded.replayed_from })
 }
 
-/// Brings in the pages of small runs, the newest of each partition first: they are what is read most.
-fn populate(partitions: &[Partition]) {
+/// What is done with small runs while there is room for their pages, the newest of each partition first: they are what
+/// is read most.
+fn for_small_runs(partitions: &[Partition], act: fn(&Run, &mut usize)) {
     let mut budget = POPULATE_OPENING_BYTES_MAX;
     let depth = partitions.iter().map(|partition| partition.runs.len()).max().unwrap_or(0);
     for age in 0..depth {
         partitions
             .iter()
             .filter_map(|partition| partition.runs.get(age))
-            .for_each(|run| run.populate(&mut budget));
+            .for_each(|run| act(run, &mut budget));
     }
 }
 

@@ -1,9 +1,11 @@
 //! The real file system: large bodies, several shards on their own threads, engines dropped in mid-flight.
 
+use std::process::Command;
 use std::sync::Arc;
 
 use storage_engine::{
-    CheckpointDone, CheckpointJob, Commit, Disk, Engine, Error, Options, RowBody, check, prepare,
+    BodyRef, CheckpointDone, CheckpointJob, Commit, Disk, Engine, Error, Metas, Options, RowBody, check,
+    prepare,
 };
 
 use crate::support::{Folder, Model, Plan, Random, plans_in, settle, wait};
@@ -164,4 +166,64 @@ fn jobs_and_disks_may_change_threads() {
     is_send::<CheckpointJob>();
     is_send::<CheckpointDone>();
     is_send::<storage_engine::StoreInfo>();
+}
+
+#[test]
+fn meta_blocks_are_read_from_memory_and_from_the_disk_alike() {
+    let folder = Folder::new("metas");
+    let disk = Disk::folder(&folder.0);
+    let options = Options { segment_bytes: 1 << 20, ..Options::default() };
+    let _store = prepare(&disk, &options, 1).expect("prepared");
+    let engine = Engine::open(&disk, &options, 0, 1).expect("opened");
+    let mut random = Random::new(3);
+    let mut stored = Vec::new();
+    for item in 0..600u32 {
+        let length = if random.below(8) == 0 { 0 } else { random.below(900) as usize };
+        let meta: Vec<u8> = (0..length).map(|at| (at as u32 ^ item) as u8).collect();
+        let bytes = if random.below(9) == 0 { 70_000 } else { random.below(6_000) as usize };
+        let mut transaction = engine.transaction(0);
+        let body = transaction.add_body(meta.clone(), Arc::new(vec![item as u8; bytes]));
+        transaction.put_row(1, 1, item, RowBody::New(body), [0; 40]);
+        wait(&engine, transaction.commit()).expect("committed");
+        stored.push((meta, engine.row(0, 1, 1, item).expect("there").body));
+    }
+    let mut metas = Metas::default();
+    // What is written goes past the page cache, so the first round reads from the disk; the second has all in memory, and
+    // the third some.
+    for round in 0..3 {
+        if round == 2 {
+            forget(&folder);
+        }
+        let mut order: Vec<usize> = (0..stored.len()).collect();
+        if round > 0 {
+            order.sort_by_key(|index| (index % 7, *index));
+        }
+        for asked in order.chunks(100) {
+            let bodies: Vec<BodyRef> = asked.iter().map(|index| stored[*index].1).collect();
+            wait(&engine, engine.metas(&bodies, &mut metas));
+            for (at, index) in asked.iter().enumerate() {
+                let want = Some(stored[*index].0.as_slice()).filter(|meta| !meta.is_empty());
+                assert_eq!(metas.get(at), want, "{index} in round {round}");
+            }
+        }
+        assert_eq!(metas.get(100), None);
+    }
+    // A row that says what is not so is not believed, wherever it points to.
+    let mut bodies = vec![stored[1].1, stored[2].1, stored[3].1, stored[4].1];
+    bodies[0].meta_crc ^= 1;
+    bodies[1].segment = 9_999;
+    bodies[2].offset = (1 << 20) - 10;
+    bodies[3].meta_length += 1;
+    wait(&engine, engine.metas(&bodies, &mut metas));
+    assert!((0..4).all(|at| metas.get(at).is_none()));
+}
+
+/// Has the system forget some of the segments it has in memory.
+fn forget(folder: &Folder) {
+    let segments = std::fs::read_dir(folder.0.join("journal-00")).expect("there");
+    for segment in segments.step_by(2) {
+        let input = format!("if={}", segment.expect("listed").path().display());
+        let told = Command::new("dd").args([&input, "iflag=nocache", "count=0", "status=none"]).status();
+        assert!(told.expect("dd is there").success());
+    }
 }

@@ -269,3 +269,21 @@ fn a_failed_checkpoint_loses_nothing_and_is_tried_again() {
     engine.changes(0, 1, 0, 10, &mut changes);
     assert_eq!(changes.iter().map(|change| change.row.change).collect::<Vec<_>>(), [1, 2, 4, 5]);
 }
+
+#[test]
+fn a_checkpoint_is_due_before_a_replay_becomes_long() {
+    let disk = Disk::simulated(&Simulated::instant());
+    let options = Options { partitions: 1, fresh_bytes_max: usize::MAX, ..Options::default() };
+    let _store = prepare(&disk, &options, 1).expect("prepared");
+    let engine = Engine::open(&disk, &options, 0, 1).expect("opened");
+    let mut item = 0;
+    while !engine.checkpoint_due() {
+        wait(&engine, put(&engine, item, 16 << 20)).expect("committed");
+        item += 1;
+        assert!(item < 16, "256 MiB");
+    }
+    assert!((128 << 20..160 << 20).contains(&engine.stats().replay_bytes));
+    engine.install(engine.checkpoint().expect("there is something fresh").run());
+    assert!(!engine.checkpoint_due());
+    assert_eq!(engine.stats().replay_bytes, 0);
+}

@@ -117,11 +117,12 @@ fn load(engine: &Engine, producers: u32, bytes: usize) -> Load {
 fn print_load(producers: u32, bytes: usize, load: &Load) {
     let Load { stats, waits, took } = load;
     let at = |percent: usize| waits[(waits.len() - 1) * percent / 100].as_micros();
-    let share = |part: u64| part as f64 / stats.body_bytes as f64;
+    // Hundredths of the bytes that were to be stored.
+    let share = |part: u64| part * 100 / stats.body_bytes;
     println!(
-        "{bytes:>6} B x {producers:>3}: {:>7.0}/s, p50 {:>5} us, p99 {:>6} us; batch {:>7} B, flush {:>5} us; written \
-         {:.2} = log {:.2} (padding {:.2}) + zeroes {:.2}",
-        waits.len() as f64 / took.as_secs_f64(),
+        "{bytes:>6} B x {producers:>3}: {:>7}/s, p50 {:>5} us, p99 {:>6} us; batch {:>7} B, flush {:>5} us; written \
+         {}% = log {}% (padding {}%) + zeroes {}%",
+        waits.len() as u128 * 1_000_000 / took.as_micros(),
         at(50),
         at(99),
         stats.batch_bytes.mean(),

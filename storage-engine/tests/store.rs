@@ -10,6 +10,7 @@ mod holes;
 mod kill;
 mod model;
 mod order;
+mod pace;
 mod paging;
 mod rot;
 mod shards;

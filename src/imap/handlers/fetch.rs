@@ -49,6 +49,7 @@ pub(super) async fn fetch(
         account: context.account,
         names,
         need,
+        is_listing: request.items.iter().all(Item::is_in_summary),
         tells_flags: has_flags && has_mod_seq,
         seen_change: view.seen_change,
         seen: Ranges::new(),
@@ -114,6 +115,8 @@ struct Job<'a> {
     /// The account's keywords.
     names: Vec<String>,
     need: Need,
+    /// Whether rows and summaries tell all that is asked for.
+    is_listing: bool,
     /// Whether what is told of a message is all that an update of its flags would tell.
     tells_flags: bool,
     /// Up to where the client has been told of changes.
@@ -146,7 +149,7 @@ impl Job<'_> {
             if need.any() {
                 let number = |message| Some((self.number(message, &mut numbering)?, message));
                 let numbered: Vec<(u32, &Message)> = chunk.iter().filter_map(number).collect();
-                if need.is_summary() {
+                if self.is_listing {
                     self.list(&numbered, out).await?;
                     continue;
                 }

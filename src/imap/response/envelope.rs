@@ -12,15 +12,20 @@ pub(crate) fn write_envelope(out: &mut Vec<u8>, envelope: &Envelope) {
     write_nstring(out, envelope.date.as_deref());
     out.push(b' ');
     write_nstring(out, envelope.subject.as_deref());
-    let lists = [
-        envelope.from.as_slice(),
-        envelope.sender_or_from(),
-        envelope.reply_to_or_from(),
-        &envelope.to,
-        &envelope.cc,
-        &envelope.bcc,
-    ];
-    for list in lists {
+    let start = out.len();
+    out.push(b' ');
+    write_addresses(out, &envelope.from);
+    let from = start..out.len();
+    for list in [&envelope.sender, &envelope.reply_to] {
+        // RFC 9051 §7.5.2: From when absent or empty, which is most often so.
+        if list.is_empty() {
+            out.extend_from_within(from.clone());
+        } else {
+            out.push(b' ');
+            write_addresses(out, list);
+        }
+    }
+    for list in [&envelope.to, &envelope.cc, &envelope.bcc] {
         out.push(b' ');
         write_addresses(out, list);
     }

@@ -23,10 +23,21 @@ pub(crate) fn write_number(out: &mut Vec<u8>, value: u64) {
 /// `string`: quoted where that can hold it, else a literal. Neither can hold NUL (RFC 9051 §9
 /// `CHAR8`), so NUL is left out.
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &[u8]) {
-    if text.len() > QUOTED_BYTES_MAX || text.iter().any(|&byte| !matches!(byte, 0x20..=0x7E)) {
+    // Without a way out of the loop, so that it is many bytes at a time.
+    let (mut is_printable, mut has_quotes) = (true, false);
+    for &byte in text {
+        is_printable &= matches!(byte, 0x20..=0x7E);
+        has_quotes |= matches!(byte, b'"' | b'\\');
+    }
+    if text.len() > QUOTED_BYTES_MAX || !is_printable {
         return write_literal(out, text);
     }
-    write_quoted(out, text);
+    if has_quotes {
+        return write_quoted(out, text);
+    }
+    out.push(b'"');
+    out.extend_from_slice(text);
+    out.push(b'"');
 }
 
 /// `nstring = string / nil`

@@ -102,6 +102,15 @@ pub(super) fn read_from(root: &Path, name: &str, offset: u64) -> Result<Option<V
     Ok(Some(bytes))
 }
 
+/// Has the page cache filled from the disk, without waiting for it.
+pub(super) fn expect_read(root: &Path, name: &str, offset: u64) {
+    let Ok(file) = File::open(root.join(name)) else { return };
+    #[allow(unsafe_code)]
+    // SAFETY: takes a descriptor and numbers, no memory of ours. Advice: a refusal changes nothing.
+    let _ =
+        unsafe { libc::posix_fadvise(file.as_raw_fd(), offset.cast_signed(), 0, libc::POSIX_FADV_WILLNEED) };
+}
+
 pub(super) fn read_at(root: &Path, name: &str, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
     let file = File::open(root.join(name)).map_err(|error| io_error("open", name, &error))?;
     let mut bytes = vec![0; length];

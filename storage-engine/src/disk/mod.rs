@@ -23,7 +23,7 @@ use crate::error::Error;
 pub(crate) use buffer::Buffer;
 pub(crate) use files::FileWriter;
 pub(crate) use map::Map;
-pub(crate) use port::{Completion, Done, Port, PortOptions, ReadPart};
+pub(crate) use port::{Completion, Done, Durable, Port, PortOptions, ReadPart};
 pub use simulated::{Event, Simulated};
 
 /// Where the store is: a folder driven by io_uring, or a simulated disk. A handle; clones name the same place.
@@ -133,6 +133,14 @@ impl Disk {
         match &self.0 {
             Kind::Folder(root) => files::read_from(&root.path, name, offset),
             Kind::Simulated(simulated) => Ok(simulated.read_from(name, offset)),
+        }
+    }
+
+    /// Says that a file will be read from `offset` on, so that the disk is busy while what was read before is worked on.
+    /// Advice: nothing fails.
+    pub(crate) fn expect_read(&self, name: &str, offset: u64) {
+        if let Kind::Folder(root) = &self.0 {
+            files::expect_read(&root.path, name, offset);
         }
     }
 

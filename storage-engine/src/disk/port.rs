@@ -39,6 +39,17 @@ pub(crate) struct Completion {
     pub(crate) result: Result<Done, Error>,
 }
 
+/// What makes a write durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durable {
+    /// The write itself ends when it is.
+    ByWrite,
+    /// A flush of the file after it.
+    ByFlush,
+    /// That, and then a flush of the journal's folder: the file's name is new.
+    WithName,
+}
+
 #[derive(Debug)]
 pub(crate) enum Done {
     /// Written and flushed; the buffer comes back.
@@ -131,18 +142,11 @@ impl Port {
         }
     }
 
-    /// Writes the buffer's `length` bytes and flushes the file, and after that the journal's folder if asked.
-    pub(crate) fn write(
-        &mut self,
-        token: u64,
-        segment: u32,
-        offset: u32,
-        buffer: Buffer,
-        flush_folder: bool,
-    ) {
+    /// Writes the buffer's `length` bytes and makes them durable.
+    pub(crate) fn write(&mut self, token: u64, segment: u32, offset: u32, buffer: Buffer, durable: Durable) {
         match &mut self.kind {
-            Kind::Uring(uring) => uring.write(token, segment, offset, buffer, flush_folder),
-            Kind::Simulated(port) => port.write(token, segment, offset, buffer, flush_folder),
+            Kind::Uring(uring) => uring.write(token, segment, offset, buffer, durable),
+            Kind::Simulated(port) => port.write(token, segment, offset, buffer, durable),
         }
     }
 
@@ -159,6 +163,14 @@ impl Port {
         match &mut self.kind {
             Kind::Uring(uring) => uring.read(token, part),
             Kind::Simulated(port) => port.read(token, part),
+        }
+    }
+
+    /// A part that is in memory; none when it would have to be waited for, and always when simulated.
+    pub(crate) fn read_at_hand(&mut self, part: &ReadPart) -> Option<Vec<u8>> {
+        match &mut self.kind {
+            Kind::Uring(uring) => uring.read_at_hand(part),
+            Kind::Simulated(_) => None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::buffer::Buffer;
 use super::folder_of;
-use super::port::{Completion, Done, ReadPart};
+use super::port::{Completion, Done, Durable, ReadPart};
 use super::simulated::Simulated;
 use crate::error::Error;
 use crate::limits::BLOCK_BYTES;
@@ -74,16 +74,10 @@ impl SimulatedPort {
         self.segments.remove(&segment);
     }
 
-    pub(super) fn write(
-        &mut self,
-        token: u64,
-        segment: u32,
-        offset: u32,
-        buffer: Buffer,
-        flush_folder: bool,
-    ) {
+    pub(super) fn write(&mut self, token: u64, segment: u32, offset: u32, buffer: Buffer, durable: Durable) {
         let bytes = &buffer.bytes()[..buffer.length];
-        self.begin(token, segment, offset, bytes, flush_folder);
+        // A write that is durable itself is one that is flushed by the system: the same steps.
+        self.begin(token, segment, offset, bytes, durable == Durable::WithName);
         if let Some(operation) = self.under_way.last_mut()
             && operation.token == token
         {

@@ -1,9 +1,11 @@
 //! The folder as a shard's port: one io_uring for the journal's writes and flushes and for body reads.
 //!
-//! A batch is a chain of linked entries: write, flush of the file, and for the first batch of a segment the flush
-//! of the folder. Buffers and segments are registered. The chain breaks at the first failure or short write,
+//! A batch is one entry, a write that ends when it is durable (RWF_DSYNC), or a chain of linked entries: write, flush of
+//! the file, and for the first batch of a segment the flush of the folder. A chain costs one wake-up more: the write's end
+//! comes to this thread, which only then hands over the flush. Buffers and segments are registered. The chain breaks at the first failure or short write,
 //! which is reported as an error and never retried: the page cache may lie after it.
 
+mod reads;
 mod setup;
 
 use std::collections::{HashMap, VecDeque};
@@ -20,11 +22,10 @@ use io_uring::{IoUring, opcode, types};
 
 use super::buffer::Buffer;
 use super::files::{FILE_MODE, error_of, io_error, open_folder, reserve};
-use super::port::{Completion, Done, ReadPart};
+use super::port::{Completion, Done, Durable, ReadPart};
 use crate::error::Error;
-use crate::limits::{BLOCK_BYTES, READ_FILES_MAX, READS_IN_FLIGHT_MAX, ZERO_WRITE_BYTES};
-use crate::log::segment_file;
-use setup::{advise_random, new_event, new_ring, register};
+use crate::limits::{BLOCK_BYTES, READS_IN_FLIGHT_MAX, ZERO_WRITE_BYTES};
+use setup::{new_event, new_ring, register};
 
 /// Submission entries: two for each batch in flight, the zeroing, and the reads.
 const ENTRIES: u32 = 512;
@@ -200,28 +201,30 @@ impl Uring {
         let _ = self.ring.submitter().register_files_update(slot, &[-1]);
     }
 
-    pub(super) fn write(
-        &mut self,
-        token: u64,
-        segment: u32,
-        offset: u32,
-        buffer: Buffer,
-        flush_folder: bool,
-    ) {
+    pub(super) fn write(&mut self, token: u64, segment: u32, offset: u32, buffer: Buffer, durable: Durable) {
         let (file, name) = self.registered(segment);
         let (address, length) = (buffer.address(), buffer.length as u32);
+        let (entries, how) = match durable {
+            Durable::ByWrite => (1, libc::RWF_DSYNC),
+            Durable::ByFlush => (2, 0),
+            Durable::WithName => (3, 0),
+        };
+        let offset = offset as u64;
         let write = match buffer.registered {
             Some(index) if self.buffers_registered => {
-                opcode::WriteFixed::new(file, address, length, index).offset(offset as u64).build()
+                opcode::WriteFixed::new(file, address, length, index).offset(offset).rw_flags(how).build()
             }
-            _ => opcode::Write::new(file, address, length).offset(offset as u64).build(),
+            _ => opcode::Write::new(file, address, length).offset(offset).rw_flags(how).build(),
         };
-        let flush = opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build();
-        let entries = 2 + usize::from(flush_folder);
         let id = self.begin(Operation { token, kind: Kind::Write { buffer, name }, entries, failed: None });
         self.reserve(entries);
+        if durable == Durable::ByWrite {
+            self.push(id, 0, &write);
+            return;
+        }
+        let flush = opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build();
         self.push(id, 0, &write.flags(Flags::IO_LINK));
-        if flush_folder {
+        if durable == Durable::WithName {
             self.push(id, PART_FLUSH, &flush.flags(Flags::IO_LINK));
             let folder = types::Fd(self.folder.as_raw_fd());
             self.push(id, PART_FLUSH + 1, &opcode::Fsync::new(folder).build());
@@ -428,26 +431,6 @@ impl Uring {
             self.read_files.remove(&idle);
         }
     }
-
-    /// A segment opened for reading, kept open for the reads to come.
-    fn read_file(&mut self, journal: u16, segment: u32) -> Result<Rc<ReadFile>, Error> {
-        if let Some(file) = self.read_files.get(&(journal, segment)) {
-            return Ok(file.clone());
-        }
-        let name = segment_file(journal, segment);
-        let path = self.root.join(&name);
-        let file = self.open_file(&name, || File::open(&path))?;
-        advise_random(&file);
-        if self.read_files.len() >= READ_FILES_MAX
-            && let Some(other) = self.read_files.keys().next().copied()
-        {
-            // Reads under way keep their file.
-            self.read_files.remove(&other);
-        }
-        let file = Rc::new(ReadFile { file, name });
-        self.read_files.insert((journal, segment), file.clone());
-        Ok(file)
-    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "how long the disk takes is the disk's to say")]
@@ -504,6 +487,7 @@ impl Drop for Uring {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::segment_file;
 
     /// Waits like a shard that sleeps in the kernel, for a second at most, and clears the event.
     #[allow(unsafe_code)]
@@ -521,17 +505,19 @@ mod tests {
     fn the_event_becomes_readable_when_an_operation_has_ended() {
         let root = std::env::temp_dir().join(format!("storage-engine-uring-{}", std::process::id()));
         std::fs::create_dir_all(root.join("journal-00")).expect("made");
-        let buffers = [Buffer::new(4096, Some(0))];
+        let buffers = [Buffer::new(8192, Some(0))];
         let mut uring = Uring::new(&root, "journal-00", &buffers, None).expect("set up");
         let [mut buffer] = buffers;
         let name = segment_file(0, 1);
         uring.open_segment(1, &name).expect("opened");
         uring.register_segment(1).expect("registered");
-        for round in 0..3u8 {
+        // Write, flush and flush of the folder; a write that is durable itself; write and flush.
+        let ways = [(0u8, Durable::WithName, 3), (1, Durable::ByWrite, 1), (2, Durable::ByFlush, 2)];
+        for (round, durable, entries) in ways {
             buffer.bytes_mut().fill(round);
             buffer.length = 4096;
-            uring.write(7, 1, round as u32 * 4096, buffer, round == 0);
-            assert_eq!(uring.submit().expect("submitted"), 2 + usize::from(round == 0));
+            uring.write(7, 1, round as u32 * 4096, buffer, durable);
+            assert_eq!(uring.submit(), Ok(entries));
             buffer = loop {
                 assert!(is_readable(uring.event_fd()), "nothing ended within a second");
                 let Some(Completion { token, result }) = uring.complete() else { continue };
@@ -541,7 +527,8 @@ mod tests {
             };
             assert_eq!(uring.in_flight(), 0);
         }
-        uring.zero(8, 1, 3 * 4096, 2 << 20);
+        let end = 3 * 4096;
+        uring.zero(8, 1, end as u32, 2 << 20);
         uring.read(9, ReadPart { journal: 0, segment: 1, offset: 4096, length: 10 });
         uring.read(10, ReadPart { journal: 0, segment: 2, offset: 0, length: 10 });
         uring.submit().expect("submitted");
@@ -558,7 +545,7 @@ mod tests {
         assert!(matches!(ended[0].result, Ok(Done::Zeroed)));
         assert!(matches!(&ended[1].result, Ok(Done::Read(bytes)) if *bytes == [1; 10]));
         assert!(matches!(&ended[2].result, Err(Error::Io { operation: "open", .. })));
-        assert_eq!(std::fs::metadata(root.join(&name)).expect("there").len(), 3 * 4096 + (2 << 20));
+        assert_eq!(std::fs::metadata(root.join(&name)).expect("there").len() as usize, end + (2 << 20));
         // Once a chain was taken in part, every submission says so.
         assert_eq!(uring.judge(3, 3), Ok(()));
         assert!(uring.judge(3, 2).is_err());

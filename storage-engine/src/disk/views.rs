@@ -14,8 +14,6 @@ use crate::log::segment_file;
 
 /// Bytes that `mincore` tells of at a time.
 const PAGE_BYTES: usize = 4096;
-/// Pages of a window that is put into a map at one go, at least.
-const POPULATE_PAGES_MIN: usize = 64;
 
 /// Maps of the segments read last.
 #[derive(Debug)]
@@ -30,8 +28,6 @@ pub(super) struct Views {
 struct View {
     map: MmapRaw,
     used: u64,
-    /// Windows, by number, whose pages have been put into the map at one go.
-    populated: Vec<bool>,
 }
 
 /// Pages of one view of which it is known whether they are in memory. Known for the length of one call: pages may
@@ -58,9 +54,9 @@ impl Views {
             let (here, further) = rest.split_at(rest.iter().take_while(is_same).count());
             let end = here.iter().map(|part| part.offset as usize + part.length).max().unwrap_or(0);
             let start = parts.len() - rest.len();
-            let mut view = self.view(first, end);
+            let view = self.view(first, end);
             for (index, part) in here.iter().enumerate() {
-                let bytes = view.as_mut().and_then(|view| view.resident(part, &here[index..], &mut window));
+                let bytes = view.and_then(|view| view.resident(part, &here[index..], &mut window));
                 each(start + index, bytes);
             }
             window.pages.clear();
@@ -69,7 +65,7 @@ impl Views {
     }
 
     /// The view of the part's segment up to `end`, made anew when the segment has grown since.
-    fn view(&mut self, part: &ReadPart, end: usize) -> Option<&mut View> {
+    fn view(&mut self, part: &ReadPart, end: usize) -> Option<&View> {
         let place = (part.journal, part.segment);
         if self.segments.get(&place).is_none_or(|view| view.map.len() < end) {
             let map = map_segment(&self.root, part)?;
@@ -77,7 +73,7 @@ impl Views {
                 return None;
             }
             self.make_room();
-            self.segments.insert(place, View { map, used: self.calls, populated: Vec::new() });
+            self.segments.insert(place, View { map, used: self.calls });
         }
         let view = self.segments.get_mut(&place)?;
         view.used = self.calls;
@@ -95,7 +91,7 @@ impl Views {
 
 impl View {
     /// A part's bytes if they are in memory; `rest` is this part and those asked for next.
-    fn resident(&mut self, part: &ReadPart, rest: &[ReadPart], window: &mut Window) -> Option<&[u8]> {
+    fn resident(&self, part: &ReadPart, rest: &[ReadPart], window: &mut Window) -> Option<&[u8]> {
         let (start, end) = (part.offset as usize, part.offset as usize + part.length);
         let pages = start / PAGE_BYTES..end.div_ceil(PAGE_BYTES);
         if !window.covers(&pages) {
@@ -105,7 +101,6 @@ impl View {
             let is_near = |next: &&ReadPart| next.offset as usize >= start && end_page(next) <= limit;
             let last = rest.iter().take_while(is_near).last().map_or(0, end_page);
             window.fill(&self.map, pages.start..last.max(pages.end))?;
-            self.populate(window);
         }
         if !window.is_resident(&pages) {
             return None;
@@ -116,27 +111,6 @@ impl View {
         // they are borrowed, whatever is written to other parts of the file.
         let bytes = unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(start), part.length) };
         Some(bytes)
-    }
-}
-
-impl View {
-    /// Puts the pages of a window into the map at one go, the first time that all of them are in memory and many are
-    /// asked for: a fault for each sixteen of them costs several times as much.
-    fn populate(&mut self, window: &Window) {
-        let number = window.first_page / VIEW_WINDOW_PAGES;
-        let is_done = self.populated.get(number).copied().unwrap_or(false);
-        if is_done || window.pages.len() < POPULATE_PAGES_MIN || window.pages.iter().any(|page| page & 1 == 0)
-        {
-            return;
-        }
-        if self.populated.len() <= number {
-            self.populated.resize(number + 1, false);
-        }
-        self.populated[number] = true;
-        let start = window.first_page * PAGE_BYTES;
-        let length = (window.pages.len() * PAGE_BYTES).min(self.map.len() - start);
-        // Advice: a kernel without it (before 5.14) leaves the pages to be put there as they are read.
-        let _ = self.map.advise_range(Advice::PopulateRead, start, length);
     }
 }
 

@@ -184,12 +184,23 @@ impl Run {
     /// Brings a small run's pages in, off the path of reads, while `budget` bytes are left; takes what it uses. A
     /// large run's are not worth the memory and the wait.
     pub(crate) fn populate(&self, budget: &mut usize) {
-        if self.map.len() <= POPULATE_BYTES_MAX
-            && let Some(left) = budget.checked_sub(self.map.len())
-        {
+        if self.takes(budget) {
             self.map.populate();
-            *budget = left;
         }
+    }
+
+    /// Asks the disk for what `populate` will bring in, and does not wait for it.
+    pub(crate) fn expect(&self, budget: &mut usize) {
+        if self.takes(budget) {
+            self.map.expect_read(0..self.map.len());
+        }
+    }
+
+    /// Whether the run is small and has room in what is left of `budget`, from which it is taken.
+    fn takes(&self, budget: &mut usize) -> bool {
+        let left = budget.checked_sub(self.map.len()).filter(|_| self.map.len() <= POPULATE_BYTES_MAX);
+        *budget = left.unwrap_or(*budget);
+        left.is_some()
     }
 
     pub(crate) fn name(&self) -> &str {

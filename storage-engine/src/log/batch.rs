@@ -11,9 +11,9 @@ use super::pace::Pace;
 use super::segment::Segments;
 use super::{Op, Position};
 use crate::commit::Slot;
-use crate::disk::{Buffer, Port};
+use crate::disk::{Buffer, Durable, Port};
 use crate::error::Error;
-use crate::limits::BLOCK_BYTES;
+use crate::limits::{BLOCK_BYTES, DURABLE_WRITE_BYTES_MAX};
 use crate::stats::Stats;
 use crate::transaction::Body;
 
@@ -182,7 +182,8 @@ impl Log {
             let buffer = self.encode(&batch, buffer);
             let token = self.next_token;
             self.next_token += 1;
-            port.write(token, batch.start.segment(), batch.start.offset(), buffer, flush_folder);
+            let durable = self.durable(bytes as usize, flush_folder);
+            port.write(token, batch.start.segment(), batch.start.offset(), buffer, durable);
             self.pace.count(bytes, batch.frames.len() == 1 && self.flying.is_empty());
             stats.bytes_written += bytes as u64;
             stats.padding_bytes += (bytes - batch.bytes) as u64;
@@ -191,6 +192,16 @@ impl Log {
             self.flying.push_back(Flight { batch, token, is_done: false, since: port.now() });
         }
         Ok(())
+    }
+
+    /// Over zeroes one operation is quicker; where the file system does its own bookkeeping too, it does it better for a
+    /// flush of its own.
+    fn durable(&self, bytes: usize, flush_folder: bool) -> Durable {
+        if flush_folder {
+            return Durable::WithName;
+        }
+        let is_quick = !self.pace.is_straight() && bytes <= DURABLE_WRITE_BYTES_MAX;
+        if is_quick { Durable::ByWrite } else { Durable::ByFlush }
     }
 
     /// Keeps zeroes ahead of what is proposed.

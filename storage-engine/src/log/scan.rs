@@ -33,6 +33,7 @@ impl Journal<'_> {
         visit: &mut dyn FnMut(&Frame<'_>) -> Result<(), Error>,
     ) -> Result<LogStart, Error> {
         let mut at = start;
+        self.expect_from(start.end)?;
         let mut loaded = self.load(start.end.segment(), start.end.offset())?;
         let length = self.disk.length(&segment_file(self.number, start.end.segment()))?;
         if length.unwrap_or(0) < start.end.offset() as u64 {
@@ -54,9 +55,7 @@ impl Journal<'_> {
     /// Refuses to cut at `end` when a frame behind it was written after something behind `end` had been flushed.
     fn judge_tail(&self, end: Position, current: &Loaded) -> Result<(), Error> {
         self.judge(end, current)?;
-        for name in self.disk.list(&journal_folder(self.number))? {
-            let number = name.strip_suffix(".log").and_then(|stem| u32::from_str_radix(stem, 16).ok());
-            let Some(number) = number.filter(|number| *number > current.segment) else { continue };
+        for number in self.segments_from(current.segment + 1)? {
             if let Some(later) = self.load(number, 0)? {
                 self.judge(end, &later)?;
             }
@@ -78,6 +77,23 @@ impl Journal<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Has the disk bring what a walk from `start` on will read.
+    fn expect_from(&self, start: Position) -> Result<(), Error> {
+        for number in self.segments_from(start.segment())? {
+            let offset = if number == start.segment() { start.offset() } else { 0 };
+            self.disk.expect_read(&segment_file(self.number, number), offset as u64);
+        }
+        Ok(())
+    }
+
+    /// Segments that are there, ascending, from `first` on.
+    fn segments_from(&self, first: u32) -> Result<Vec<u32>, Error> {
+        let names = self.disk.list(&journal_folder(self.number))?;
+        let number =
+            |name: &String| u32::from_str_radix(name.strip_suffix(".log")?, 16).ok().filter(|n| *n >= first);
+        Ok(names.iter().filter_map(number).collect())
     }
 
     fn load(&self, segment: u32, base: u32) -> Result<Option<Loaded>, Error> {

@@ -20,8 +20,6 @@ pub(super) struct Need {
     bytes: bool,
     /// The parts.
     tree: bool,
-    /// Anything that no summary tells.
-    more: bool,
 }
 
 impl Need {
@@ -32,7 +30,6 @@ impl Need {
                 header: need.header | more.header,
                 bytes: need.bytes | more.bytes,
                 tree: need.tree | more.tree,
-                more: need.more | more.more,
             }
         })
     }
@@ -49,13 +46,7 @@ impl Need {
                 What::Header | What::Fields(_) | What::FieldsNot(_) | What::Mime => (true, false, false),
             },
         };
-        let more = !matches!(item, Item::Property(_) | Item::Envelope | Item::BodyStructure);
-        Self { header, bytes, tree, more }
-    }
-
-    /// Whether summaries tell all of it.
-    pub(super) const fn is_summary(self) -> bool {
-        !self.more
+        Self { header, bytes, tree }
     }
 
     /// Bytes that are read of a message together with others, at most: what a header has beyond
@@ -72,6 +63,11 @@ impl Need {
 }
 
 impl Item {
+    /// Whether a message's row and its summary tell it.
+    pub(super) const fn is_in_summary(&self) -> bool {
+        matches!(self, Self::Property(_) | Self::Envelope | Self::BodyStructure)
+    }
+
     /// Whether asking for it sets `\Seen` (RFC 9051 §6.4.5).
     pub(super) fn sets_seen(&self) -> bool {
         matches!(self, Self::Section(Section { sets_seen: true, .. }))
