@@ -2,11 +2,14 @@
 # Installs the Debian packages that a purpose needs and that are not there yet, and says which.
 #   packages.sh build   what `cargo build` needs beside the Rust toolchain
 #   packages.sh test    the real mail programs that the black-box tests run, and valgrind, which counts instructions
+#   packages.sh peers   what compare.sh runs: fio, and the other mail servers, which go into layers of their own
+#                       (peers/layers.sh) and not onto the machine
 set -euo pipefail
 
 declare -A lists=(
     [build]="gcc g++ make perl git ca-certificates"
     [test]="swaks curl isync fetchmail offlineimap3 interimap postfix python3 python3-pip python3-venv nodejs npm strace openssl procps valgrind"
+    [peers]="fio iproute2 procps python3 util-linux"
 )
 
 wanted=""
@@ -14,6 +17,11 @@ for purpose in "$@"; do
     [[ -n "${lists[$purpose]:-}" ]] || { echo "packages.sh: no list named $purpose" >&2; exit 64; }
     wanted+=" ${lists[$purpose]}"
 done
+
+# What follows once the packages are there.
+finish() {
+    case " $* " in *" peers "*) bash "$(dirname "$0")/peers/layers.sh" ;; esac
+}
 
 missing=""
 for package in $wanted; do
@@ -24,6 +32,7 @@ for package in $wanted; do
 done
 if [[ -z "$missing" ]]; then
     echo "packages: nothing to install"
+    finish "$@"
     exit 0
 fi
 
@@ -44,3 +53,4 @@ if [[ ! -e $policy ]]; then
 fi
 # shellcheck disable=SC2086
 $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
+finish "$@"

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 
 use crate::limits::MESSAGE_BYTES_MIN;
-use crate::load::{Plan, Target};
+use crate::load::{Plan, QuickAck, Target};
 use crate::message::Size;
 use crate::report::{ReportArgs, Tags};
 use crate::server::Server;
@@ -121,6 +121,10 @@ struct Common {
     /// Source addresses on loopback; default: one for each 100 connections. 0: the system's choice.
     #[arg(long, global = true)]
     sources: Option<usize>,
+    /// Acknowledge every segment at once. A server that leaves Nagle's algorithm on and answers in several writes
+    /// waits 40 ms for that otherwise, as it does with any client.
+    #[arg(long, global = true)]
+    quick_ack: bool,
     /// Print one line of JSON instead of a table.
     #[arg(long, global = true)]
     json: bool,
@@ -154,8 +158,8 @@ pub(crate) struct Options {
     pub(crate) password: String,
     pub(crate) connections: usize,
     pub(crate) duration: Duration,
-    /// Whether `duration` was asked for.
-    pub(crate) has_duration: bool,
+    /// `duration`, if it was asked for.
+    pub(crate) own_duration: Option<Duration>,
     pub(crate) count: Option<u64>,
     pub(crate) rate: Option<f64>,
     /// Whether the times of `rate` are random.
@@ -165,6 +169,7 @@ pub(crate) struct Options {
     pub(crate) server: Server,
     pub(crate) cpus: Vec<usize>,
     pub(crate) sources: Option<usize>,
+    pub(crate) quick_ack: QuickAck,
     pub(crate) is_json: bool,
     pub(crate) label: String,
     pub(crate) histogram: Option<PathBuf>,
@@ -193,7 +198,12 @@ impl Cli {
             to(name, port, common.tls)
         };
         let roots = if common.pid.is_empty() { demo.pid().into_iter().collect() } else { common.pid.clone() };
-        let server = Server::new(roots, common.cgroup.clone(), common.device.clone(), common.tags.data_folder.as_deref())?;
+        let server = Server::new(
+            roots,
+            common.cgroup.clone(),
+            common.device.clone(),
+            common.tags.data_folder.as_deref(),
+        )?;
         Ok(Options {
             host,
             smtp: to("smtp", common.smtp, false),
@@ -213,7 +223,7 @@ impl Cli {
             } else {
                 common.duration.unwrap_or(3.0)
             }),
-            has_duration: common.duration.is_some(),
+            own_duration: common.duration.map(Duration::from_secs_f64),
             count: common.count,
             rate: common.rate,
             is_random: false,
@@ -222,6 +232,7 @@ impl Cli {
             server,
             cpus: common.cpus.clone().map_or_else(Vec::new, |cpus| cpus.0),
             sources: common.sources,
+            quick_ack: if common.quick_ack { QuickAck::On } else { QuickAck::Off },
             is_json: common.json,
             label: common.label.clone(),
             histogram: common.histogram.clone(),
@@ -255,7 +266,9 @@ impl Options {
     pub(crate) fn fixed_size(&self) -> Result<usize, Wrong> {
         match self.size {
             Size::Fixed(bytes) if bytes >= MESSAGE_BYTES_MIN => Ok(bytes),
-            Size::Fixed(_) => Err(Wrong::Usage(format!("a message has at least {MESSAGE_BYTES_MIN} bytes: --size"))),
+            Size::Fixed(_) => {
+                Err(Wrong::Usage(format!("a message has at least {MESSAGE_BYTES_MIN} bytes: --size")))
+            }
             Size::Mixed => Err(Wrong::Usage("--size mixed is for deliveries".into())),
         }
     }
@@ -323,7 +336,7 @@ mod tests {
         assert_eq!((options.connections, options.users, options.is_json), (4, 2, true));
         assert_eq!(options.user(3), "u001@demo.example.org");
         let named = ["bench", "login", "--user-pattern", "user{}", "--domain", "example.org"];
-        let named = Cli::try_parse_from(named).and_then(|cli| Ok(cli.options())).expect("valid");
+        let named = Cli::try_parse_from(named).map(|cli| cli.options()).expect("valid");
         let named = named.expect("loopback needs no look-up");
         assert_eq!((named.user(7), named.address(7)), ("user7".into(), "user7@example.org".into()));
         let many = Options { count: Some(10), ..options };

@@ -32,7 +32,10 @@ pub(crate) fn page(study: &Study) -> String {
     }
     add(&mut html, "</main>\n<footer>Written by angarium-bench report ");
     add(&mut html, env!("CARGO_PKG_VERSION"));
-    add(&mut html, ". The results it was made from hold every latency distribution; keep them with this page.</footer>\n");
+    add(
+        &mut html,
+        ". The results it was made from hold every latency distribution; keep them with this page.</footer>\n",
+    );
     add(&mut html, "</body>\n</html>\n");
     html
 }
@@ -81,8 +84,11 @@ fn peer_colours() -> String {
 fn heading(study: &Study) -> String {
     let days: BTreeSet<String> =
         study.runs().filter_map(|run| run.value("at_ms").as_u64()).map(|ms| day(ms / 1000)).collect();
-    let machine = |name: &'static str| study.distinct(move |run| run.value("machine")[name].as_str().map(str::to_owned));
-    let cores = study.distinct(|run| run.value("machine")["cores"].as_u64().map(|cores| format!("{cores} cores")));
+    let machine = |name: &'static str| {
+        study.distinct(move |run| run.value("machine")[name].as_str().map(str::to_owned))
+    };
+    let cores =
+        study.distinct(|run| run.value("machine")["cores"].as_u64().map(|cores| format!("{cores} cores")));
     let commit = study.distinct(|run| run.text("bench_commit").map(str::to_owned));
     let runs = study.groups().map(crate::report::Group::tried).sum::<usize>();
     let failed = study.groups().map(|group| group.wrong.len() + group.missing).sum::<usize>();
@@ -96,7 +102,8 @@ fn heading(study: &Study) -> String {
     let mut html = String::from("<div class=\"tiles\">\n");
     for (name, value) in tiles.iter().filter(|(_, value)| !value.is_empty()) {
         let value = escaped(value);
-        writeln!(html, "<div class=\"tile\"><span>{name}</span><b>{value}</b></div>").expect("a string takes everything");
+        writeln!(html, "<div class=\"tile\"><span>{name}</span><b>{value}</b></div>")
+            .expect("a string takes everything");
     }
     add(&mut html, "</div>\n<nav>");
     let sections = first_sheets(study);
@@ -174,7 +181,11 @@ fn cell_of(sheet: &Sheet, column: usize, cell: &str) -> String {
         _ => "",
     };
     let range = range.trim_end_matches(')');
-    let range = if range.is_empty() { String::new() } else { format!("<span class=\"range\">{}</span>", escaped(range)) };
+    let range = if range.is_empty() {
+        String::new()
+    } else {
+        format!("<span class=\"range\">{}</span>", escaped(range))
+    };
     format!("<td class=\"number\"><span class=\"{class}\">{}</span>{range}</td>", escaped(value))
 }
 
@@ -182,8 +193,8 @@ fn cell_of(sheet: &Sheet, column: usize, cell: &str) -> String {
 fn case_section(case: &Case) -> String {
     let mut html = format!("<h3 id=\"{}\">{}</h3>\n", anchor(&case.name), escaped(&case.name));
     for group in case.groups.iter().filter(|group| !group.note().is_empty()) {
-        let reasons = group.wrong.iter().chain(&group.not_offered).map(|why| format!("; {why}")).collect::<String>();
-        let text = format!("{}: {}{reasons}", group.peer, group.note());
+        let reasons: Vec<&str> = group.wrong.iter().chain(&group.not_offered).map(String::as_str).collect();
+        let text = format!("{}: {}. {}", group.peer, group.note(), reasons.join("; "));
         writeln!(html, "<p class=\"words\">{}</p>", escaped(&text)).expect("a string takes everything");
     }
     let plots = plot::of_case(case);
@@ -212,8 +223,16 @@ fn details(case: &Case) -> Sheet {
         row.insert(0, name);
         row
     };
-    let rows = case.figure_names().into_iter().map(row).filter(|row| row.iter().skip(1).any(|cell| cell != NONE));
-    Sheet { title: "All figures", words: String::new(), header, rows: rows.collect(), texts: 1, has_note: false }
+    let rows =
+        case.figure_names().into_iter().map(row).filter(|row| row.iter().skip(1).any(|cell| cell != NONE));
+    Sheet {
+        title: "All figures",
+        words: String::new(),
+        header,
+        rows: rows.collect(),
+        texts: 1,
+        has_note: false,
+    }
 }
 
 /// The first round's command line of each peer.

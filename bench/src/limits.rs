@@ -71,5 +71,8 @@ pub(crate) const SINK_LINE_BYTES_MAX: usize = 4096;
 /// The pause before a server that is starting is asked again.
 pub(crate) const CONNECT_AGAIN: Duration = Duration::from_micros(200);
 
+/// How long a server that was started for the first time may refuse logins.
+pub(crate) const FIRST_LOGIN: Duration = Duration::from_secs(20);
+
 /// How long a server may take to end after SIGTERM.
 pub(crate) const END_BY_ITSELF: Duration = Duration::from_secs(30);

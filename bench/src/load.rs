@@ -18,8 +18,8 @@ use crate::measured::Measured;
 use crate::ring::{Completion, Kind, Ring};
 use crate::wrong::Wrong;
 use connection::{Connection, Link, Standing};
-use io::{Effect, Latency};
 pub(crate) use io::Io;
+use io::{Effect, Latency};
 use pacing::Pacing;
 pub(crate) use pacing::Plan;
 
@@ -64,6 +64,13 @@ pub(crate) trait Scenario: Send {
     fn finish(&mut self, id: usize, io: &mut Io);
 }
 
+/// Whether the system acknowledges what it receives at once, or with what is sent next or 40 ms later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QuickAck {
+    On,
+    Off,
+}
+
 /// What a thread's loop needs to know beside the scenario.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
@@ -71,6 +78,7 @@ pub(crate) struct Setup {
     pub(crate) connections: usize,
     /// Bind to these in turn; empty: the machine chooses.
     pub(crate) sources: Vec<IpAddr>,
+    pub(crate) quick_ack: QuickAck,
     /// Counts operations for whoever shows progress.
     pub(crate) progress: Arc<AtomicU64>,
 }
@@ -284,6 +292,9 @@ impl Load {
         if has_ended && connection.link != Link::Closing && !self.is_finishing {
             check(completion.result, "receive")?;
             return Err(Wrong::Answer("the server closed a connection in use".into()));
+        }
+        if completion.result > 0 && self.setup.quick_ack == QuickAck::On {
+            connection.acknowledge();
         }
         if completion.result > 0 && connection.link != Link::Dropped {
             let wire = self.ring.bytes(completion);

@@ -22,7 +22,7 @@ pub(crate) const PEERS: [&str; 8] =
 const NINES_MAX: f64 = 4.0;
 
 /// Points of a latency curve for each nine.
-const POINTS_A_NINE: usize = 24;
+const POINTS_A_NINE: f64 = 24.0;
 
 /// One picture.
 #[derive(Debug)]
@@ -94,13 +94,13 @@ fn curve(latencies: &Histogram<u64>) -> Option<Vec<(f64, f64)>> {
     if last <= first {
         return None;
     }
-    let steps = ((last - first) * POINTS_A_NINE as f64).ceil().max(1.0) as usize;
-    let at = |step: usize| {
-        let nines = first + (last - first) * step as f64 / steps as f64;
+    let steps =
+        (0_u32..).map(|step| first + f64::from(step) / POINTS_A_NINE).take_while(|nines| *nines < last);
+    let at = |nines: f64| {
         let ns = latencies.value_at_quantile(1.0 - 10_f64.powf(-nines)).max(1);
         (nines, (ns as f64 / 1000.0).log10())
     };
-    Some((0..=steps).map(at).collect())
+    Some(steps.chain([last]).map(at).collect())
 }
 
 /// Operations a second in each step of a run: the round whose rate is the median.
@@ -111,7 +111,10 @@ fn throughput(case: &Case) -> Option<String> {
         runs.get(runs.len() / 2).map(|run| run.rates())
     });
     let x = Axis::from_zero("seconds", lines.iter().flat_map(|line| &line.points).map(|point| point.0))?;
-    let y = Axis::from_zero("operations a second", lines.iter().flat_map(|line| &line.points).map(|point| point.1))?;
+    let y = Axis::from_zero(
+        "operations a second",
+        lines.iter().flat_map(|line| &line.points).map(|point| point.1),
+    )?;
     Some(draw::lines("Throughput over time", &x, &y, &lines))
 }
 
@@ -142,14 +145,19 @@ fn scaling(case: &Case) -> Option<String> {
         }
     }
     lines.retain(|line| line.points.len() > 1);
-    lines.iter_mut().for_each(|line| line.points.sort_by(|a, b| f64::total_cmp(&a.0, &b.0)));
+    for line in &mut lines {
+        line.points.sort_by(|a, b| f64::total_cmp(&a.0, &b.0));
+    }
     let ideal = lines.first().and_then(|line| {
         let (first, last) = (line.points.first()?, line.points.last()?);
         let points = vec![*first, (last.0, first.1 * last.0 / first.0)];
         Some(Line { name: "in proportion".into(), colour: draw::LESSER, points })
     });
     lines.extend(ideal);
-    let y = Axis::from_zero("operations a second", lines.iter().flat_map(|line| &line.points).map(|point| point.1))?;
+    let y = Axis::from_zero(
+        "operations a second",
+        lines.iter().flat_map(|line| &line.points).map(|point| point.1),
+    )?;
     let x = Axis::counts("shards", lines.iter().flat_map(|line| &line.points).map(|point| point.0))?;
     Some(draw::lines("Rate by shards", &x, &y, &lines))
 }

@@ -168,7 +168,8 @@ fn opening(options: &Options, scenario: &str) -> Map<String, Value> {
             Size::Fixed(bytes) => bytes.into(),
             Size::Mixed => Value::from("mixed"),
         },
-        "duration_s": options.duration.as_secs_f64(),
+        // Of the two ends a count goes first.
+        "duration_s": options.count.is_none().then_some(options.duration.as_secs_f64()),
         "count": options.count,
         "rate_intended": options.rate,
         "is_tls": options.is_tls,

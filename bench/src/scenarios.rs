@@ -10,6 +10,8 @@ mod held;
 mod idle_connections;
 mod idle_notify;
 mod launch;
+#[cfg(test)]
+mod lies;
 mod list;
 mod login;
 mod mixed;
@@ -134,6 +136,7 @@ fn measure_on<S: Scenario>(
         setup: Setup {
             connections: share.connections,
             sources: sources.clone(),
+            quick_ack: options.quick_ack,
             progress: Arc::clone(&progress),
         },
         plan: options.plan(share.thread, shares.len()),

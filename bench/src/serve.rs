@@ -48,7 +48,15 @@ struct Slot {
     is_sending: bool,
     is_receiving: bool,
     is_held: bool,
-    is_closing: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Open,
+    /// It is over once all is said.
+    Closing,
 }
 
 /// A listener that several threads may accept from.
@@ -78,7 +86,9 @@ impl<'a> Serve<'a> {
         while !stop.load(Ordering::Relaxed) {
             let now = clock::now();
             let wake = self.held.peek().map_or(TURN, |Reverse((at, _))| at.saturating_duration_since(now));
-            self.ring.wait(wake.min(TURN), &mut completions).map_err(|error| Wrong::io("io_uring", &error))?;
+            self.ring
+                .wait(wake.min(TURN), &mut completions)
+                .map_err(|error| Wrong::io("io_uring", &error))?;
             for completion in completions.drain(..) {
                 self.take(service, &completion).map_err(|error| Wrong::io("a connection", &error))?;
             }
@@ -128,20 +138,19 @@ impl<'a> Serve<'a> {
         let slot = &mut self.slots[id];
         slot.is_receiving = completion.has_more;
         let has_ended = completion.result <= 0 && completion.result != -libc::ENOBUFS;
-        if completion.result > 0 && !slot.is_closing {
+        if completion.result > 0 && slot.stage == Stage::Open {
             match service.input(id, self.ring.bytes(completion), &mut slot.output) {
-                Then::Answer => {}
-                Then::Close => slot.is_closing = true,
+                Then::Close => slot.stage = Stage::Closing,
                 Then::Hold(time) if !slot.is_held => {
                     slot.is_held = true;
                     self.held.push(Reverse((clock::now() + time, id)));
                 }
-                Then::Hold(_) => {}
+                Then::Answer | Then::Hold(_) => {}
             }
         }
         self.ring.give_back(completion);
         if has_ended {
-            slot.is_closing = true;
+            slot.stage = Stage::Closing;
             slot.output.clear();
         } else if !completion.has_more {
             slot.is_receiving = true;
@@ -180,7 +189,7 @@ impl<'a> Serve<'a> {
             let (descriptor, bytes) = (slot.descriptor(), std::mem::take(&mut slot.output));
             return self.ring.send(id, descriptor, bytes);
         }
-        if !slot.is_closing {
+        if slot.stage == Stage::Open {
             return Ok(());
         }
         if slot.is_receiving {

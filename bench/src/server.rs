@@ -8,8 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::wrong::Wrong;
-pub(crate) use device::Written;
 use device::Device;
+pub(crate) use device::Written;
 pub(crate) use processes::{own_cpu_ns, thread_cpu_ns, tree};
 
 /// A reading, summed over the server.

@@ -118,7 +118,7 @@ fn run<S: Scenario>(part: &mut Part<S>, say: &Sender<Said>, ordered: &Receiver<(
 
 /// Progress on standard error, when that is a terminal: operations of those that were asked for, or else time gone by.
 struct Bar {
-    bar: ProgressBar,
+    line: ProgressBar,
     is_counted: bool,
     operations: Arc<AtomicU64>,
 }
@@ -131,26 +131,27 @@ impl Bar {
         } else {
             "{elapsed_precise} [{bar:40}] {msg}"
         };
-        let style = ProgressStyle::with_template(template).expect("a template that parses").progress_chars("=> ");
-        let bar = ProgressBar::new(length).with_style(style).with_message("getting ready");
-        Self { bar, is_counted: total.is_some(), operations }
+        let style =
+            ProgressStyle::with_template(template).expect("a template that parses").progress_chars("=> ");
+        let line = ProgressBar::new(length).with_style(style).with_message("getting ready");
+        Self { line, is_counted: total.is_some(), operations }
     }
 
     /// The operations begin now.
     fn begin(&self) {
-        self.bar.reset_elapsed();
-        self.bar.reset_eta();
+        self.line.reset_elapsed();
+        self.line.reset_eta();
     }
 
     fn show(&self) {
         let operations = self.operations.load(Ordering::Relaxed);
         if self.is_counted {
-            self.bar.set_position(operations);
+            self.line.set_position(operations);
         } else if operations > 0 {
-            let elapsed = self.bar.elapsed();
+            let elapsed = self.line.elapsed();
             let rate = operations as f64 / elapsed.as_secs_f64().max(1e-3);
-            self.bar.set_message(format!("{operations} operations, {rate:.0}/s"));
-            self.bar.set_position(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
+            self.line.set_message(format!("{operations} operations, {rate:.0}/s"));
+            self.line.set_position(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
         }
     }
 
@@ -169,6 +170,6 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        self.line.finish_and_clear();
     }
 }

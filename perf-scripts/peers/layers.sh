@@ -13,7 +13,7 @@ declare -A packages=(
     [postfix]="postfix"
     [exim]="exim4-daemon-light"
     [opensmtpd]="opensmtpd"
-    [cyrus]="cyrus-imapd cyrus-pop3d sasl2-bin"
+    [cyrus]="cyrus-imapd cyrus-pop3d sasl2-bin openssl libeatmydata1"
 )
 # The layer that another one begins as a copy of. (A folder of the root cannot be mounted between the root and a third one.)
 declare -A below=([postfix]=dovecot [exim]=dovecot [opensmtpd]=dovecot)
@@ -74,6 +74,8 @@ if [[ "${1:-}" == --inside ]]; then
     install_into "$2"
     exit 0
 fi
+# A fresh machine knows of no package yet.
+[[ "$(apt-cache policy dovecot-imapd 2>/dev/null)" == *"Candidate: "[0-9]* ]] || apt-get update -qq
 for name in $order; do
     [[ $# -eq 0 || " $* " == *" $name "* ]] || continue
     make_layer "$name"

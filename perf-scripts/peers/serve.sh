@@ -3,7 +3,9 @@
 # a root, a mount table and process numbers of its own; its spool and mail are in FOLDER, which is not behind the
 # layer. When the ports answer, one line of JSON with them and the process number goes to standard output, like
 # that of `angarium demo --json`. SIGKILL to that process ends the peer and all that it started.
-#   serve.sh NAME FOLDER [VARIANT]    VARIANT: usual, or fsync-always (STORE flushed before OK)
+#   serve.sh NAME FOLDER [VARIANT]    VARIANT: usual, fsync-always (STORE flushed before OK), or
+#                                     filling (nothing flushed: to fill mailboxes, never to measure)
+#   serve.sh --again FOLDER           as it was when it ended; says nothing
 #   SERVE_CGROUP=FOLDER serve.sh ..   in this control group
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
@@ -45,6 +47,10 @@ announce() {
 
 if [[ "${1:-}" == --inside ]]; then
     inside "$2" "$3"
+fi
+ulimit -n "$(ulimit -Hn)"
+if [[ "${1:-}" == --again ]]; then
+    exec unshare --mount --pid --fork --kill-child -- bash "$here/serve.sh" --inside "$2" usual
 fi
 name="$1" folder="$2" variant="${3:-usual}"
 layer="" ports=""

@@ -164,10 +164,12 @@ class Metrics(unittest.TestCase):
             self.assertEqual(found["angarium_connections", 'protocol="smtp",tls="yes"'], 1)
             self.assertEqual(found["angarium_connections", 'protocol="smtp",tls="no"'], 0)
         self.until(lambda: self.values()["angarium_connections", 'protocol="smtp",tls="yes"'] == 0)
-        with smtplib.SMTP("127.0.0.1", self.smtp_port) as smtp:
-            smtp.ehlo()
-            smtp.docmd("STARTTLS")
-            smtp.sock.sendall(b"this is no handshake\r\n")
+        with socket.create_connection(("127.0.0.1", self.smtp_port), timeout=20) as plain:
+            plain.sendall(b"EHLO client.example.net\r\nSTARTTLS\r\n")
+            heard = b""
+            while b"\r\n220 " not in heard:
+                heard += plain.recv(4096)
+            plain.sendall(b"this is no handshake\r\n")
             self.until(lambda: self.moved(before, "angarium_tls_handshakes_failed_total", 'protocol="smtp"') == 1)
 
     def until(self, is_so):

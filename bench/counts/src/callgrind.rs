@@ -5,8 +5,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The function whose inside is counted; `cases.rs` has it.
-const COUNTED: &str = "*cases::counted*";
+/// The function whose inside is counted; `cases.rs` has it. Its whole name: with a wildcard nothing is dumped.
+const COUNTED: &str = "angarium_counts::cases::counted";
 
 /// JSON of all cases with their instructions.
 pub(crate) fn measure() -> Result<String, String> {
@@ -20,18 +20,21 @@ pub(crate) fn measure() -> Result<String, String> {
         .arg(format!("--callgrind-out-file={}", folder.0.join("dump").display()))
         .arg(program)
         .arg("run");
-    let output = valgrind.output().map_err(|error| format!("valgrind: {error} (perf-scripts/packages.sh test)"))?;
+    let output =
+        valgrind.output().map_err(|error| format!("valgrind: {error} (perf-scripts/packages.sh test)"))?;
     if !output.status.success() {
         return Err(format!("under valgrind: {}", String::from_utf8_lossy(&output.stderr)));
     }
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut cases: Vec<Value> = serde_json::from_str(said.trim()).map_err(|error| format!("{said:?}: {error}"))?;
+    let mut cases: Vec<Value> =
+        serde_json::from_str(said.trim()).map_err(|error| format!("{said:?}: {error}"))?;
     let totals = dumps(&folder.0)?;
     if totals.len() != cases.len() {
         return Err(format!("{} cases left {} dumps", cases.len(), totals.len()));
     }
     for (case, total) in cases.iter_mut().zip(totals) {
-        let operations = case["operations"].as_f64().filter(|count| *count > 0.0).ok_or("a case without operations")?;
+        let operations =
+            case["operations"].as_f64().filter(|count| *count > 0.0).ok_or("a case without operations")?;
         case["instructions"] = (total as f64 / operations).into();
     }
     Ok(Value::from(cases).to_string())

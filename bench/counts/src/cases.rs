@@ -115,7 +115,8 @@ fn multipart(bytes: usize) -> Vec<u8> {
 }
 
 fn smtp_cases(count: &mut Counts) {
-    let dotted = filled(64 * 1024, "..every line of it begins with a dot that was doubled on the way here\r\n");
+    let dotted =
+        filled(64 * 1024, "..every line of it begins with a dot that was doubled on the way here\r\n");
     let all = [("4 KB", message(4096)), ("64 KB", message(64 * 1024)), ("64 KB, every line dotted", dotted)];
     for (name, content) in all {
         let mut session = drive::smtp();
@@ -215,7 +216,8 @@ fn mime_cases(count: &mut Counts) {
     count.case("mime: search 64 KB in parts", 1, || {
         assert!(!mime::text_matches(black_box(&parts), &tree, &needle));
     });
-    let encoded = "VGhlIHF1aWNrIGJyb3duIGZveCBqdW1wcyBvdmVyIHRoZSBsYXp5IGRvZywgYXMgaXQgaGFzIGRv\r\n".repeat(840);
+    let encoded =
+        "VGhlIHF1aWNrIGJyb3duIGZveCBqdW1wcyBvdmVyIHRoZSBsYXp5IGRvZywgYXMgaXQgaGFzIGRv\r\n".repeat(840);
     count.case("mime: base64, 64 KB", 1, || {
         assert!(!mime::decode_transfer(mime::Encoding::Base64, black_box(encoded.as_bytes())).is_empty());
     });

@@ -67,7 +67,8 @@ mod tests {
             json!({ "case": "a", "instructions": 90.0, "allocations": 1.5, "allocated_bytes": 64.0 }),
             json!({ "case": "fresh", "instructions": 7.0 }),
         ];
-        let old = [json!({ "case": "a", "instructions": 100.0 }), json!({ "case": "lost", "instructions": 1.0 })];
+        let old =
+            [json!({ "case": "a", "instructions": 100.0 }), json!({ "case": "lost", "instructions": 1.0 })];
         let table = table(&new, Some(&old));
         let cells: Vec<Vec<&str>> =
             table.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>()).collect();
@@ -79,6 +80,11 @@ mod tests {
     #[test]
     fn without_a_commit_before_there_is_no_ratio() {
         let new = [json!({ "case": "a", "instructions": 90.0 })];
-        assert!(table(&new, None).lines().nth(2).is_some_and(|line| line.contains("| 90 |") || line.contains("90")));
+        assert!(
+            table(&new, None)
+                .lines()
+                .nth(2)
+                .is_some_and(|line| line.contains("| 90 |") || line.contains("90"))
+        );
     }
 }

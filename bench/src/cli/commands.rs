@@ -63,6 +63,19 @@ pub(crate) struct DeliverArgs {
     /// Recipients of each message.
     #[arg(long, default_value_t = 1)]
     pub(crate) recipients: usize,
+    #[command(flatten)]
+    pub(crate) counting: Counting,
+    /// Go under TLS by STARTTLS.
+    #[arg(long)]
+    pub(crate) starttls: bool,
+    /// Log in, and send as one of the users: to the submission port, or with --tls to the one under TLS.
+    #[arg(long)]
+    pub(crate) submit: bool,
+}
+
+/// Whether and how mailboxes are counted after a delivery.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Counting {
     /// Do not count the mailboxes by IMAP before and after.
     #[arg(long, conflicts_with = "until_held")]
     pub(crate) uncounted: bool,
@@ -70,12 +83,6 @@ pub(crate) struct DeliverArgs {
     /// the wait has no end as long as the count grows.
     #[arg(long)]
     pub(crate) until_held: bool,
-    /// Go under TLS by STARTTLS.
-    #[arg(long)]
-    pub(crate) starttls: bool,
-    /// Log in, and send as one of the users: to the submission port, or with --tls to the one under TLS.
-    #[arg(long)]
-    pub(crate) submit: bool,
 }
 
 #[derive(Clone, Copy, Debug, Args)]

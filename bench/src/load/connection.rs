@@ -71,6 +71,14 @@ impl Connection {
         }
     }
 
+    /// Acknowledges what was received; the system forgets such a wish soon.
+    pub(super) fn acknowledge(&self) {
+        if let Some(socket) = &self.socket {
+            // Where it is refused, all is as without it.
+            let _refused = socket.set_tcp_quickack(true);
+        }
+    }
+
     pub(super) fn descriptor(&self) -> RawFd {
         self.socket.as_ref().expect("nothing is in flight without a socket").as_raw_fd()
     }

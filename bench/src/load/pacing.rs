@@ -20,7 +20,12 @@ pub(crate) struct Plan {
 impl Plan {
     /// One operation on each of `connections` that are ready: they take turns.
     pub(crate) const fn once_each(connections: usize) -> Self {
-        Self { count: Some(connections as u64), duration: Duration::from_hours(1), rate: None, is_random: false }
+        Self {
+            count: Some(connections as u64),
+            duration: Duration::from_hours(1),
+            rate: None,
+            is_random: false,
+        }
     }
 }
 

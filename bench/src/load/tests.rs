@@ -69,7 +69,8 @@ fn server(connections: usize, before: fn(u64) -> Option<&'static [u8]>) -> Socke
 }
 
 fn load(connections: usize, address: SocketAddr) -> (Load, Echo) {
-    let setup = Setup { connections, sources: Vec::new(), progress: Arc::default() };
+    let setup =
+        Setup { connections, sources: Vec::new(), quick_ack: QuickAck::Off, progress: Arc::default() };
     let target = Target { address, is_tls: false };
     (Load::new(setup).expect("io_uring"), Echo { target, asked: vec![0; connections], serial: 0 })
 }
@@ -110,7 +111,8 @@ fn a_stalling_server_cannot_hide_it_from_an_open_loop() {
     };
     let (mut load, mut echo) = load(1, server(1, stalls));
     load.prepare(&mut echo).expect("greeted");
-    let plan = Plan { count: Some(300), duration: Duration::from_mins(1), rate: Some(200.0), is_random: false };
+    let plan =
+        Plan { count: Some(300), duration: Duration::from_mins(1), rate: Some(200.0), is_random: false };
     let measured = load.run(&mut echo, &plan).expect("all are answered");
     assert_eq!(measured.operations, 300);
     assert!(measured.percentile_us(90.0) > 80_000.0, "p90 is {} us", measured.percentile_us(90.0));

@@ -21,8 +21,9 @@ impl Axis {
         let greatest = values.reduce(f64::max).filter(|greatest| *greatest > 0.0)?;
         let step = round_step(greatest / MARKS);
         let count = (greatest / step - 1e-9).ceil();
-        let marks = (0..=count as u32).map(|i| f64::from(i) * step);
-        let marks = marks.map(|value| (value, if value == 0.0 { "0".into() } else { short(value) })).collect();
+        let marks = (0_u32..).map(f64::from).take_while(|i| *i <= count).map(|i| i * step);
+        let marks =
+            marks.map(|value| (value, if value == 0.0 { "0".into() } else { short(value) })).collect();
         Some(Self { label: label.into(), from: 0.0, to: count * step, marks })
     }
 
@@ -109,7 +110,11 @@ mod tests {
     #[test]
     fn a_logarithmic_axis_holds_its_values() {
         let line = |points: &[f64]| {
-            [Line { name: "a".into(), colour: 0, points: points.iter().map(|us| (0.0, us.log10())).collect() }]
+            [Line {
+                name: "a".into(),
+                colour: 0,
+                points: points.iter().map(|us| (0.0, us.log10())).collect(),
+            }]
         };
         let axis = Axis::logarithmic("y", &line(&[70.0, 900.0]), time_of_us).expect("two values");
         let texts: Vec<&str> = axis.marks.iter().map(|(_, text)| text.as_str()).collect();

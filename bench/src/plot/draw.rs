@@ -13,14 +13,14 @@ use crate::report::{Spread, spread};
 /// The number of the colour for what is no peer.
 pub(super) const LESSER: usize = usize::MAX;
 
-const WIDTH: u32 = 640;
-const HEIGHT: u32 = 300;
-const TITLE: u32 = 30;
-const LEGEND_ROW: u32 = 22;
-const BAR_ROW: u32 = 30;
+const WIDTH: i32 = 640;
+const HEIGHT: i32 = 300;
+const TITLE: i32 = 30;
+const LEGEND_ROW: i32 = 22;
+const BAR_ROW: i32 = 30;
 
 /// Pixels of a letter at the size of [`text_style`], generously.
-const LETTER: usize = 8;
+const LETTER: i32 = 8;
 
 /// The size that the library is told; it writes it divided by 1.24.
 const TEXT: f64 = 17.0;
@@ -55,7 +55,11 @@ impl Ranged for Scale {
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
         // Every mark has its label; there are no lesser ones between.
-        if hint.weight().allow_light_points() { Vec::new() } else { self.0.marks.iter().map(|mark| mark.0).collect() }
+        if hint.weight().allow_light_points() {
+            Vec::new()
+        } else {
+            self.0.marks.iter().map(|mark| mark.0).collect()
+        }
     }
 
     fn range(&self) -> Range<f64> {
@@ -77,7 +81,7 @@ const DRAWN: &str = "a string takes everything";
 /// A chart with a line for each peer and a legend above.
 pub(super) fn lines(title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
     let rows = legend(lines);
-    let top = TITLE + LEGEND_ROW * rows.len() as u32;
+    let top = TITLE + LEGEND_ROW * whole(rows.len());
     picture(top + HEIGHT, |root| {
         heading(root, title);
         draw_legend(root, &rows);
@@ -109,29 +113,30 @@ pub(super) fn lines(title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
 
 /// A horizontal bar for each peer, from zero, with its value beside it.
 pub(super) fn bars(title: &str, unit: &str, bars: &[Bar]) -> String {
-    let names = bars.iter().map(|bar| bar.name.chars().count()).max().unwrap_or(0);
+    let names = bars.iter().map(|bar| width_of(&bar.name)).max().unwrap_or(0);
     let value = |bar: &Bar| format!("{} {unit}", spread(Some(bar.spread)));
-    let values = bars.iter().map(|bar| value(bar).chars().count()).max().unwrap_or(0);
-    let left = (16 + names * LETTER).min(WIDTH as usize / 2) as i32;
-    let room = f64::from((WIDTH as i32 - left - (values * LETTER) as i32 - 16).max(60));
+    let values = bars.iter().map(|bar| width_of(&value(bar))).max().unwrap_or(0);
+    let left = (16 + names).min(WIDTH / 2);
+    let room = f64::from((WIDTH - left - values - 16).max(60));
     let greatest = bars.iter().map(|bar| bar.spread.median).fold(f64::MIN_POSITIVE, f64::max);
-    picture(TITLE + BAR_ROW * bars.len() as u32 + 8, |root| {
+    picture(TITLE + BAR_ROW * whole(bars.len()) + 8, |root| {
         heading(root, title);
         for (at, bar) in (0..).zip(bars) {
-            let top = TITLE as i32 + BAR_ROW as i32 * at + 4;
-            let middle = top + BAR_ROW as i32 / 2 - 3;
+            let top = TITLE + BAR_ROW * at + 4;
+            let middle = top + BAR_ROW / 2 - 3;
             let right = left + (room * bar.spread.median / greatest).round().max(1.0) as i32;
             text(root, &bar.name, (left - 8, middle), INK[0], HPos::Right);
-            let shape = Rectangle::new([(left, top), (right, top + BAR_ROW as i32 - 8)], peer(bar.colour).filled());
+            let shape = Rectangle::new([(left, top), (right, top + BAR_ROW - 8)], peer(bar.colour).filled());
             root.draw(&shape).expect(DRAWN);
             text(root, &value(bar), (right + 8, middle), INK[1], HPos::Left);
         }
     })
 }
 
-fn picture(height: u32, draw: impl FnOnce(&Area<'_>)) -> String {
+fn picture(height: i32, draw: impl FnOnce(&Area<'_>)) -> String {
     let mut svg = String::new();
-    let root = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
+    let root =
+        SVGBackend::with_string(&mut svg, (WIDTH.unsigned_abs(), height.unsigned_abs())).into_drawing_area();
     draw(&root);
     root.present().expect(DRAWN);
     drop(root);
@@ -149,8 +154,8 @@ fn legend(lines: &[Line]) -> Vec<Vec<(i32, &str, usize)>> {
     let mut rows = vec![Vec::new()];
     let mut left = 10;
     for line in lines {
-        let width = (line.name.chars().count() * LETTER) as i32 + 34;
-        if left > 10 && left + width > WIDTH as i32 {
+        let width = width_of(&line.name) + 34;
+        if left > 10 && left + width > WIDTH {
             rows.push(Vec::new());
             left = 10;
         }
@@ -162,9 +167,19 @@ fn legend(lines: &[Line]) -> Vec<Vec<(i32, &str, usize)>> {
     rows
 }
 
+/// Pixels of a text, generously.
+fn width_of(text: &str) -> i32 {
+    LETTER * whole(text.chars().count())
+}
+
+/// A number of things as one of pixels: nobody draws a million.
+fn whole(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(0)
+}
+
 fn draw_legend(root: &Area<'_>, rows: &[Vec<(i32, &str, usize)>]) {
     for (at, row) in (0..).zip(rows) {
-        let middle = (TITLE + LEGEND_ROW * at + LEGEND_ROW / 2) as i32;
+        let middle = TITLE + LEGEND_ROW * at + LEGEND_ROW / 2;
         for (left, name, number) in row {
             let chip = [(*left, middle - 5), (left + 14, middle + 5)];
             root.draw(&Rectangle::new(chip, peer(*number).filled())).expect(DRAWN);
@@ -188,7 +203,8 @@ fn peer(number: usize) -> RGBColor {
 
 /// `#RRGGBB`.
 fn colour(text: &str) -> RGBColor {
-    let part = |at: usize| text.get(at..at + 2).and_then(|part| u8::from_str_radix(part, 16).ok()).unwrap_or(0);
+    let part =
+        |at: usize| text.get(at..at + 2).and_then(|part| u8::from_str_radix(part, 16).ok()).unwrap_or(0);
     RGBColor(part(1), part(3), part(5))
 }
 
@@ -217,14 +233,16 @@ mod tests {
 
     #[test]
     fn lines_are_well_formed_and_have_their_names_and_colours() {
-        let line = |name: &str, colour| Line { name: name.into(), colour, points: vec![(0.0, 1.0), (1.0, 4.0)] };
+        let line =
+            |name: &str, colour| Line { name: name.into(), colour, points: vec![(0.0, 1.0), (1.0, 4.0)] };
         let all = [line("a <b> & \"c\"", 0), line("second", 1)];
         let x = Axis::from_zero("seconds", [1.0].into_iter()).expect("a value");
         let y = Axis::from_zero("rate", [4.0].into_iter()).expect("a value");
         let svg = lines("Title", &x, &y, &all);
         assert!(is_well_formed(&svg), "{svg}");
         assert!(svg.matches("<polyline").count() >= 2, "{svg}");
-        for expected in ["a &lt;b&gt; &amp; &quot;c&quot;", "second", PEERS[0], PEERS[1], "seconds", "Title"] {
+        for expected in ["a &lt;b&gt; &amp; &quot;c&quot;", "second", PEERS[0], PEERS[1], "seconds", "Title"]
+        {
             assert!(svg.contains(expected), "{expected} is not in {svg}");
         }
         assert!(!is_well_formed("<svg ><g></svg>") && !is_well_formed("<svg >"));
@@ -249,7 +267,8 @@ mod tests {
 
     #[test]
     fn a_long_legend_takes_more_rows() {
-        let all: Vec<Line> = (0..12).map(|i| Line { name: format!("a long name {i}"), colour: i, points: vec![] }).collect();
+        let all: Vec<Line> =
+            (0..12).map(|i| Line { name: format!("a long name {i}"), colour: i, points: vec![] }).collect();
         let rows = legend(&all);
         assert!(rows.len() > 1 && rows.iter().map(Vec::len).sum::<usize>() == 12, "{rows:?}");
     }

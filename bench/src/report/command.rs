@@ -44,7 +44,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<(), Wrong> {
     }
     if let Some(folder) = &args.plots {
         std::fs::create_dir_all(folder).map_err(|error| Wrong::io(folder.display(), &error))?;
-        for plot in study.cases.iter().flat_map(|case| plot::of_case(case)) {
+        for plot in study.cases.iter().flat_map(plot::of_case) {
             write(&folder.join(plot.file_name()), &plot.svg)?;
         }
     }

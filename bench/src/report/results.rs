@@ -114,16 +114,11 @@ impl Run {
 /// A name for runs that were given none.
 fn case_of(scenario: &str, line: &Value) -> String {
     let number = |name: &str| line[name].as_u64();
-    let mut case = scenario.to_owned();
-    if let Some(size) = number("size") {
-        case.push_str(&format!(" {size} B"));
-    } else if let Some(size) = line["size"].as_str() {
-        case.push_str(&format!(" {size}"));
-    }
-    if let Some(connections) = number("connections") {
-        case.push_str(&format!(" x {connections}"));
-    }
-    case
+    let size =
+        number("size").map(|size| format!("{size} B")).or_else(|| line["size"].as_str().map(str::to_owned));
+    let connections = number("connections").map(|connections| format!("x {connections}"));
+    let words = [Some(scenario.to_owned()), size, connections];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// Reads all files, in their order. A line that is no result is an error: to skip it would be to lose a run.
@@ -174,7 +169,8 @@ mod tests {
 
     #[test]
     fn what_is_no_result_is_told_with_its_line() {
-        for (text, begins) in [("\n{", "2: "), ("{}", "1: neither a"), ("{\"scenario\":\"x\"}", "1: neither `f")]
+        for (text, begins) in
+            [("\n{", "2: "), ("{}", "1: neither a"), ("{\"scenario\":\"x\"}", "1: neither `f")]
         {
             let why = parse(text).expect_err("no result");
             assert!(why.starts_with(begins), "{why}");

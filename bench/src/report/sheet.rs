@@ -78,6 +78,15 @@ pub(crate) fn number(value: f64) -> String {
         1.0.. => 2,
         _ => 3,
     };
+    grouped(value, places)
+}
+
+/// A count, thousands in groups.
+pub(crate) fn count(value: f64) -> String {
+    grouped(value, 0)
+}
+
+fn grouped(value: f64, places: usize) -> String {
     let text = format!("{value:.places$}");
     let (whole, fraction) = text.split_once('.').map_or((text.as_str(), ""), |(whole, part)| (whole, part));
     let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
@@ -117,18 +126,18 @@ mod tests {
 
     #[test]
     fn numbers_have_three_or_four_digits() {
-        let shown: Vec<String> = [0.0, 0.123_4, 1.5, 33.33, 999.6, 1_234.5, 1_234_567.0, -1_000.0].map(number).into();
+        let shown: Vec<String> =
+            [0.0, 0.123_4, 1.5, 33.33, 999.6, 1_234.5, 1_234_567.0, -1_000.0].map(number).into();
         assert_eq!(shown, ["0", "0.123", "1.50", "33.3", "1,000", "1,234", "1,234,567", "-1,000"]);
     }
 
     #[test]
     fn a_spread_is_shown_where_there_is_one() {
         let of = |values: &[f64]| times(Spread::of(values.to_vec()));
-        assert_eq!((of(&[]), of(&[2.0]), of(&[10.0, 30.0, 20.0])), (
-            "-".into(),
-            "2.00×".into(),
-            "20.0× (10.0–30.0)".into()
-        ));
+        assert_eq!(
+            (of(&[]), of(&[2.0]), of(&[10.0, 30.0, 20.0])),
+            ("-".into(), "2.00×".into(), "20.0× (10.0–30.0)".into())
+        );
     }
 
     #[test]

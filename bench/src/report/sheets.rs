@@ -204,7 +204,10 @@ pub(crate) fn trouble(study: &Study) -> Sheet {
         };
         group.wrong.iter().for_each(|why| say("failed", why));
         if group.missing > 0 {
-            say("missing", &format!("{} of {} runs left no result", group.missing, group.missing + group.tried()));
+            say(
+                "missing",
+                &format!("{} of {} runs left no result", group.missing, group.missing + group.tried()),
+            );
         }
         if let Some(why) = &group.not_offered {
             say("not offered", why);
@@ -229,10 +232,12 @@ pub(crate) fn machines(study: &Study) -> Sheet {
             value.as_str().map(str::to_owned).or_else(|| value.as_u64().map(|count| count.to_string()))
         }
     };
-    let memory = |run: &Run| run.value("machine")["memory_kib"].as_f64().map(|kib| gib(kib / 1024.0 / 1024.0));
+    let memory =
+        |run: &Run| run.value("machine")["memory_kib"].as_f64().map(|kib| gib(kib / 1024.0 / 1024.0));
     let storage = |run: &Run| {
         let storage = &run.value("machine")["storage"];
-        let parts = ["file_system", "source", "device", "model", "options"].map(|name| storage[name].as_str());
+        let parts =
+            ["file_system", "source", "device", "model", "options"].map(|name| storage[name].as_str());
         let parts: Vec<&str> = parts.into_iter().flatten().collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     };
@@ -253,7 +258,8 @@ pub(crate) fn machines(study: &Study) -> Sheet {
         ("angarium-bench", study.distinct(bench)),
         ("server", study.distinct(version)),
     ];
-    let rows = parts.into_iter().flat_map(|(name, values)| values.into_iter().map(move |v| vec![name.into(), v]));
+    let rows =
+        parts.into_iter().flat_map(|(name, values)| values.into_iter().map(move |v| vec![name.into(), v]));
     Sheet {
         title: "Machine",
         words: "What a machine does not tell is left out.".into(),

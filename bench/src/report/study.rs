@@ -77,20 +77,19 @@ pub(crate) const CPU: Metric = metric("CPU µs each", &["server_cpu_us_each"], B
 pub(crate) const P50: Metric = metric("p50 µs", &["latency_us.p50"], Better::Less);
 /// See [`RATIOS`].
 pub(crate) const P99: Metric = metric("p99 µs", &["latency_us.p99"], Better::Less);
-/// Bytes that reached the disk for each byte of mail.
-pub(crate) const WRITTEN: Metric = metric("written per byte", &["written_per_byte"], Better::Less);
+/// Bytes that reached the disk for each byte of mail: by the device's counters where they were read.
+pub(crate) const WRITTEN: Metric =
+    metric("written per byte", &["device_written_per_byte", "written_per_byte"], Better::Less);
 
 /// See [`Case::headline`].
-const HEADLINES: [Metric; 5] = [
+const HEADLINES: [Metric; 6] = [
+    metric("since_mail_p50_us", &["since_mail_p50_us"], Better::Less),
     metric("pss_kib_each", &["pss_kib_each"], Better::Less),
     metric("rss_kib_each", &["rss_kib_each"], Better::Less),
     metric("imap_greeting_p50_us", &["imap_greeting_p50_us"], Better::Less),
     RATE,
     P50,
 ];
-
-/// Scenarios whose question is how soon, and not how many.
-const IS_ABOUT_LATENCY: [&str; 1] = ["idle-notify"];
 
 /// What the table of ratios shows.
 pub(crate) const RATIOS: [Metric; 5] = [RATE, CPU, P50, P99, WRITTEN];
@@ -149,7 +148,9 @@ impl Study {
         }
         let baseline = match baseline {
             Some(name) if peers.iter().any(|peer| peer == name) => name.to_owned(),
-            Some(name) => return Err(Wrong::Usage(format!("no run is of {name:?}: the peers are {peers:?}"))),
+            Some(name) => {
+                return Err(Wrong::Usage(format!("no run is of {name:?}: the peers are {peers:?}")));
+            }
             None => peers
                 .iter()
                 .find(|peer| *peer == BASELINE)
@@ -161,7 +162,9 @@ impl Study {
         peers.sort_by_key(|peer| *peer != baseline);
         let cases = names.into_iter().map(|name| Case::of(name, &peers, &runs)).collect();
         let mut limit_names = Vec::new();
-        limits.iter().for_each(|run| push_new(&mut limit_names, &run.case));
+        for run in &limits {
+            push_new(&mut limit_names, &run.case);
+        }
         let limits = limit_names.iter().map(|name| Group::of(name, MACHINE, &limits)).collect();
         Ok(Self { cases, limits, baseline, peers })
     }
@@ -203,10 +206,6 @@ impl Case {
     /// The one figure by which this case is told in brief: what its scenario is about.
     pub(crate) fn headline(&self) -> Option<Metric> {
         let runs = || self.groups.iter().flat_map(|group| &group.runs);
-        let is_latency = runs().any(|run| run.text("scenario").is_some_and(|name| IS_ABOUT_LATENCY.contains(&name)));
-        if is_latency {
-            return Some(P50);
-        }
         HEADLINES.into_iter().find(|metric| runs().any(|run| metric.of(run).is_some()))
     }
 
@@ -359,7 +358,10 @@ mod tests {
             {"scenario":"x","peer":"angarium","round":2,"figures":{"rate_per_s":500,"server_cpu_us_each":10}}
             {"scenario":"x","peer":"angarium","round":3,"figures":{"rate_per_s":9000}}"#;
         let study = study(text);
-        assert_eq!((study.baseline.as_str(), study.peers.as_slice()), ("angarium", &["angarium".into(), "other".into()][..]));
+        assert_eq!(
+            (study.baseline.as_str(), study.peers.as_slice()),
+            ("angarium", &["angarium".into(), "other".into()][..])
+        );
         let [ours, theirs] = study.cases[0].groups.as_slice() else { panic!("two peers") };
         let rate = ratio(ours, theirs, RATE.better, |run| RATE.of(run)).expect("two pairs");
         assert_eq!((rate.median, rate.min, rate.max, rate.count), (10.0, 10.0, 10.0, 2));

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 
-use super::sheet::number;
+use super::sheet::{count, number};
 
 /// A scenario's figures as a table: what all runs have in common in words and units, then what is this scenario's own.
 pub(super) fn table(scenario: &str, load: &str, figures: &[(String, Value)]) -> String {
@@ -62,7 +62,8 @@ impl Figures<'_> {
         for (name, value) in self.0.iter().filter(|(name, _)| !SHOWN.contains(&name.as_str())) {
             let (name, shown) = match (percentile(name), value.as_f64()) {
                 (Some((name, point)), Some(us)) => (name.to_owned(), format!("{point} {}", time(us))),
-                (None, Some(plain)) => (name.clone(), number(plain)),
+                (None, Some(plain)) if value.is_f64() => (name.clone(), number(plain)),
+                (None, Some(plain)) => (name.clone(), count(plain)),
                 _ if value.is_object() || value.is_array() => continue,
                 _ => (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
             };
@@ -100,10 +101,11 @@ fn common(figures: &Figures<'_>) -> Vec<(&'static str, String)> {
 }
 
 fn operations(figures: &Figures<'_>) -> Option<String> {
-    let text = format!("{} in {} s", number(figures.number("operations")?), number(figures.number("seconds")?));
+    let text =
+        format!("{} in {} s", count(figures.number("operations")?), number(figures.number("seconds")?));
     match figures.number("unstarted") {
         Some(unstarted) if unstarted > 0.0 => {
-            Some(format!("{text}; {} were due and found no connection free", number(unstarted)))
+            Some(format!("{text}; {} were due and found no connection free", count(unstarted)))
         }
         _ => Some(text),
     }
@@ -118,7 +120,9 @@ fn latency(figures: &Figures<'_>) -> Option<String> {
 
 fn cpu(figures: &Figures<'_>, whose: &str) -> Option<String> {
     let each = figures.number(&format!("{whose}_cpu_us_each"))?;
-    let share = figures.number(&format!("{whose}_cores")).map_or_else(String::new, |share| format!("   {}", cores(share)));
+    let share = figures
+        .number(&format!("{whose}_cores"))
+        .map_or_else(String::new, |share| format!("   {}", cores(share)));
     Some(format!("{} each{share}", time(each)))
 }
 
@@ -128,12 +132,20 @@ fn cores(share: f64) -> String {
 
 fn written(figures: &Figures<'_>, total: &str, each: &str) -> Option<String> {
     let text = bytes(figures.number(total)?);
-    Some(figures.number(each).map_or_else(|| text.clone(), |each| format!("{text}   {} for each byte of mail", number(each))))
+    Some(
+        figures
+            .number(each)
+            .map_or_else(|| text.clone(), |each| format!("{text}   {} for each byte of mail", number(each))),
+    )
 }
 
 fn mail(figures: &Figures<'_>) -> Option<String> {
     let payload = figures.number("payload_bytes").filter(|payload| *payload > 0.0)?;
-    Some(format!("{}   {} MB/s", bytes(payload), number(payload / 1e6 / figures.number("seconds")?.max(1e-9))))
+    Some(format!(
+        "{}   {} MB/s",
+        bytes(payload),
+        number(payload / 1e6 / figures.number("seconds")?.max(1e-9))
+    ))
 }
 
 /// A time in the unit that suits it.
@@ -145,11 +157,11 @@ fn time(us: f64) -> String {
     }
 }
 
-fn bytes(count: f64) -> String {
-    match count {
-        1e9.. => format!("{} GB", number(count / 1e9)),
-        1e6.. => format!("{} MB", number(count / 1e6)),
-        _ => format!("{} KB", number(count / 1e3)),
+fn bytes(bytes: f64) -> String {
+    match bytes {
+        1e9.. => format!("{} GB", number(bytes / 1e9)),
+        1e6.. => format!("{} MB", number(bytes / 1e6)),
+        _ => format!("{} KB", number(bytes / 1e3)),
     }
 }
 
@@ -171,7 +183,10 @@ mod tests {
             value("unstarted", json!(2)),
             value("seconds", json!(3.0)),
             value("rate_per_s", json!(30_000.0)),
-            value("latency_us", json!({ "p50": 900.0, "p90": 1.0, "p99": 15_000.0, "p99.9": 1.0, "max": 2_000_000.0 })),
+            value(
+                "latency_us",
+                json!({ "p50": 900.0, "p90": 1.0, "p99": 15_000.0, "p99.9": 1.0, "max": 2_000_000.0 }),
+            ),
             value("payload_bytes", json!(368_640_000)),
             value("server_cpu_us_each", json!(28.0)),
             value("server_cores", json!(0.84)),
@@ -184,7 +199,7 @@ mod tests {
         ];
         let table = table("smtp-deliver", "32 connections", &figures);
         for row in [
-            "90,000 in 3.00 s; 2.00 were due and found no connection free",
+            "90,000 in 3.00 s; 2 were due and found no connection free",
             "30,000 /s",
             "29,000 /s",
             "p50 900 µs   p90 1.00 µs   p99 15.0 ms   p99.9 1.00 µs   max 2.00 s",

@@ -56,10 +56,13 @@ impl Tags {
 }
 
 /// The commit that this program was made from, and how that is known: what `ANGARIUM_COMMIT` said when it was
-/// built, or what git says of the checkout that the program lies in.
+/// built, or what it says now, or what git says of the checkout that the program lies in.
 fn commit() -> (Option<String>, &'static str) {
     if let Some(commit) = option_env!("ANGARIUM_COMMIT") {
         return (Some(commit.into()), "ANGARIUM_COMMIT at build time");
+    }
+    if let Ok(commit) = std::env::var("ANGARIUM_COMMIT") {
+        return (Some(commit), "ANGARIUM_COMMIT when it ran");
     }
     let program = std::env::current_exe().ok();
     let folder = program.as_deref().and_then(Path::parent);
@@ -110,6 +113,9 @@ mod tests {
             said(&["/x/bench", "login", "--password", "s e", "--user", "a b"]),
             "angarium-bench login --password ... --user 'a b'"
         );
-        assert_eq!(said(&["b", "--password=secret", "--label", ""]), "angarium-bench --password=... --label ''");
+        assert_eq!(
+            said(&["b", "--password=secret", "--label", ""]),
+            "angarium-bench --password=... --label ''"
+        );
     }
 }

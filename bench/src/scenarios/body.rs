@@ -77,9 +77,13 @@ impl Scenario for Body<'_> {
                     let Some((got, items)) = fetched(line) else { continue };
                     let Some(message) = body(items) else { continue };
                     let user = self.options.address(self.share.first + id);
-                    if got != *number || message.len() != self.size || !self.originals.is_true(&user, message) {
+                    if got != *number || message.len() != self.size || !self.originals.is_true(&user, message)
+                    {
                         let size = self.size;
-                        return Err(Wrong::answer(&format!("message {number} of {size} bytes, unchanged"), line));
+                        return Err(Wrong::answer(
+                            &format!("message {number} of {size} bytes, unchanged"),
+                            line,
+                        ));
                     }
                     *has_come = true;
                 }

@@ -19,13 +19,13 @@ pub(super) fn run(options: &Options, args: DeliverArgs, via: Via) -> Result<Repo
     check(options, args, via)?;
     let tally = Tally::new(options.users);
     let mut mailboxes =
-        if args.uncounted { None } else { Some(Mailboxes::open(options, "INBOX", options.users)?) };
+        if args.counting.uncounted { None } else { Some(Mailboxes::open(options, "INBOX", options.users)?) };
     let outcome = measure(
         options,
         |share| Deliver::new(options, share, args, via, &tally),
         |moment, _| {
             if let Some(mailboxes) = mailboxes.as_mut().filter(|_| moment == Moment::Ran) {
-                mailboxes.wait_for(&tally.counts(), 0, args.until_held)?;
+                mailboxes.wait_for(&tally.counts(), 0, args.counting.until_held)?;
             }
             Ok(())
         },
@@ -38,7 +38,7 @@ pub(super) fn run(options: &Options, args: DeliverArgs, via: Via) -> Result<Repo
     let mut data = Measured::new();
     outcome.scenarios.iter().for_each(|deliver| data.add(&deliver.data));
     report = super::percentiles(report, "data", &data);
-    if !args.uncounted {
+    if !args.counting.uncounted {
         let rate = outcome.measured.operations as f64 / outcome.used.seconds.max(1e-9);
         report = report.figure("held_per_second", rounded(rate, 1));
     }

@@ -33,6 +33,7 @@ pub(super) fn fill_marked(
     let mut load = Load::new(Setup {
         connections: users,
         sources: socket::sources(options.host, users, options.sources),
+        quick_ack: options.quick_ack,
         progress: Arc::new(AtomicU64::new(0)),
     })?;
     let name = quoted(mailbox);

@@ -44,6 +44,7 @@ impl<'a> Mailboxes<'a> {
         let mut load = Load::new(Setup {
             connections: users,
             sources: socket::sources(options.host, users, options.sources),
+            quick_ack: options.quick_ack,
             progress: Arc::new(AtomicU64::new(0)),
         })?;
         let command = format!("STATUS {} (MESSAGES)", quoted(mailbox));

@@ -4,11 +4,12 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::clock;
 use crate::cli::Options;
-use crate::limits::{CONNECT_AGAIN, END_BY_ITSELF, STALL};
+use crate::clock;
+use crate::limits::{CONNECT_AGAIN, END_BY_ITSELF, FIRST_LOGIN, HELD_POLL, STALL};
 use crate::server;
 use crate::wire::{Event, Imap, Step, quoted};
 use crate::wrong::Wrong;
@@ -61,9 +62,15 @@ impl Launched {
         let began = self.began;
         let other = [options.smtp, options.lmtp].map(|target| target.address);
         let other = other.into_iter().find(|address| address.port() != 0);
+        let has_ended = AtomicBool::new(false);
+        let child = &mut self.child;
         let (imap, smtp) = std::thread::scope(|scope| {
-            let smtp = scope.spawn(move || other.map(|address| greeting(address, b"220", began)).transpose());
-            let imap = greeting(options.imap.address, b"* OK", began);
+            let is_over = || has_ended.load(Ordering::Relaxed);
+            let smtp = scope.spawn(move || other.map(|to| greeting(to, b"220", began, is_over)).transpose());
+            let imap = greeting(options.imap.address, b"* OK", began, || {
+                has_ended.store(matches!(child.try_wait(), Ok(Some(_))), Ordering::Relaxed);
+                is_over()
+            });
             (imap, smtp.join().expect("a panic is reported where it happens"))
         });
         let (mut stream, said, imap) = imap.map_err(|wrong| self.explain(wrong))?;
@@ -72,6 +79,19 @@ impl Launched {
         let exists = converse(&mut stream, &said, steps)?;
         let selected = clock::now().saturating_duration_since(began);
         Ok(Served { imap, smtp, selected, exists })
+    }
+
+    /// As [`Launched::wait`], for a first start that is not timed: logins may be refused for a while, as long as a
+    /// server is still making its accounts.
+    pub(super) fn wait_for_accounts(&mut self, options: &Options) -> Result<(), Wrong> {
+        let end = clock::now() + FIRST_LOGIN;
+        loop {
+            let Err(wrong) = self.wait(options, "INBOX") else { return Ok(()) };
+            if clock::now() > end || matches!(self.child.try_wait(), Ok(Some(_))) {
+                return Err(wrong);
+            }
+            clock::pause(HELD_POLL);
+        }
     }
 
     /// Sends SIGTERM to the group, and waits for its first process.
@@ -99,7 +119,9 @@ impl Launched {
         // Those that left the group are found by their parents, before these are gone.
         let all = server::tree(&[self.pid()]);
         signal(-i64::from(self.pid()), libc::SIGKILL);
-        all.into_iter().for_each(|pid| signal(pid.into(), libc::SIGKILL));
+        for pid in all {
+            signal(pid.into(), libc::SIGKILL);
+        }
         self.has_ended = true;
     }
 
@@ -134,10 +156,11 @@ fn greeting(
     address: SocketAddr,
     beginning: &[u8],
     began: Instant,
+    mut is_over: impl FnMut() -> bool,
 ) -> Result<(TcpStream, Vec<u8>, Duration), Wrong> {
     loop {
-        if clock::now().saturating_duration_since(began) > STALL {
-            return Err(Wrong::Answer(format!("no greeting at {address} within {} s", STALL.as_secs())));
+        if clock::now().saturating_duration_since(began) > STALL || is_over() {
+            return Err(Wrong::Answer(format!("no greeting at {address}")));
         }
         match TcpStream::connect(address).and_then(read_line) {
             Ok((stream, line)) if line.starts_with(beginning) => {

@@ -30,13 +30,8 @@ enum Kind {
 }
 
 /// Of each, how many a user has in a day.
-const MODEL: [(Kind, u64); 5] = [
-    (Kind::Delivery, 40),
-    (Kind::Submission, 8),
-    (Kind::Imap, 12),
-    (Kind::Webmail, 60),
-    (Kind::Pop3, 24),
-];
+const MODEL: [(Kind, u64); 5] =
+    [(Kind::Delivery, 40), (Kind::Submission, 8), (Kind::Imap, 12), (Kind::Webmail, 60), (Kind::Pop3, 24)];
 
 pub(super) fn run(options: &Options, args: MixedArgs) -> Result<Report, Wrong> {
     let is_span = |value: f64| value.is_finite() && value > 0.0;
@@ -71,7 +66,8 @@ pub(super) fn run(options: &Options, args: MixedArgs) -> Result<Report, Wrong> {
 }
 
 fn kinds(args: MixedArgs) -> Vec<(Kind, u64)> {
-    let is_left_out = |kind| (kind == Kind::Pop3 && args.no_pop3) || (kind == Kind::Submission && args.no_submission);
+    let is_left_out =
+        |kind| (kind == Kind::Pop3 && args.no_pop3) || (kind == Kind::Submission && args.no_submission);
     MODEL.into_iter().filter(|(kind, _)| !is_left_out(*kind)).collect()
 }
 
@@ -220,8 +216,7 @@ mod tests {
 
     #[test]
     fn a_day_without_a_kind_has_the_others() {
-        let args =
-            MixedArgs { population: 1, speedup: 1.0, idle: 1.0, no_pop3: true, no_submission: false };
+        let args = MixedArgs { population: 1, speedup: 1.0, idle: 1.0, no_pop3: true, no_submission: false };
         let kinds = kinds(args);
         assert_eq!(kinds.len(), 4);
         assert!(kinds.iter().all(|(kind, _)| *kind != Kind::Pop3));

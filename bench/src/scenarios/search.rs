@@ -65,13 +65,7 @@ struct Line {
 }
 
 impl<'a> Search<'a> {
-    fn new(
-        options: &'a Options,
-        share: Share,
-        mailbox: &str,
-        command: &'a str,
-        expected: &'a [u32],
-    ) -> Self {
+    fn new(options: &'a Options, share: Share, mailbox: &str, command: &'a str, expected: &'a [u32]) -> Self {
         let lines = (0..share.connections).map(|id| {
             let setup = [log_in(options, share.first + id), format!("EXAMINE {}", quoted(mailbox)).into()];
             Line { imap: Imap::new(setup), has_come: false }

@@ -35,7 +35,7 @@ pub(super) fn run(options: &Options, args: SinkArgs) -> Result<Report, Wrong> {
     };
     let counted = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..args.threads).map(|_| scope.spawn(serve)).collect();
-        signals::wait(options.has_duration.then_some(options.duration));
+        signals::wait(options.own_duration);
         stop.store(true, Ordering::Relaxed);
         let join = |thread: std::thread::ScopedJoinHandle<'_, Result<Counted, Wrong>>| {
             thread.join().expect("a panic is reported where it happens")

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::Duration;
 
 use super::deliver::Deliver;
@@ -10,7 +11,7 @@ use super::fill::{fill, mailbox_name};
 use super::held::{Mailboxes, Tally};
 use super::launch::{Launched, Served};
 use super::{Share, shares};
-use crate::cli::{DeliverArgs, Options, StartArgs, Via};
+use crate::cli::{Counting, DeliverArgs, Options, StartArgs, Via};
 use crate::clock;
 use crate::limits::HELD_POLL;
 use crate::load::{Load, Plan, Setup};
@@ -89,18 +90,18 @@ struct Expected {
     messages: u32,
 }
 
-/// Starts the server once, and brings the store to its size.
+/// Starts the server once without timing it, and brings the store to its size.
 fn prepare(options: &Options, args: &StartArgs) -> Result<Expected, Wrong> {
-    if args.messages == 0 {
-        return Ok(Expected { name: "INBOX".into(), messages: 0 });
-    }
-    let each = args.messages.div_ceil(options.users as u32);
-    let name = mailbox_name(options, each)?;
     let mut server = Launched::start(&args.serve_command)?;
-    server.wait(options, "INBOX")?;
-    fill(options, &name, options.users, each)?;
+    server.wait_for_accounts(options)?;
+    let mut expected = Expected { name: "INBOX".into(), messages: 0 };
+    if args.messages > 0 {
+        let each = args.messages.div_ceil(options.users as u32);
+        expected = Expected { name: mailbox_name(options, each)?, messages: each };
+        fill(options, &expected.name, options.users, each)?;
+    }
     server.stop()?;
-    Ok(Expected { name, messages: each })
+    Ok(expected)
 }
 
 /// Delivers on all connections for the time of the run, then kills the server in the middle of it.
@@ -119,14 +120,16 @@ fn kill_under_load(options: &Options, server: Launched) -> Result<Arc<Tally>, Wr
             .into_iter()
             .map(|share| scope.spawn(move || run(share)))
             .collect();
-        while progress.load(Ordering::Relaxed) == 0 && !threads.iter().any(|thread| thread.is_finished()) {
+        while progress.load(Ordering::Relaxed) == 0 && !threads.iter().any(ScopedJoinHandle::is_finished) {
             clock::pause(HELD_POLL);
         }
         clock::pause(options.duration);
         is_killed.store(true, Ordering::SeqCst);
         let killed = server.kill();
-        let ends: Result<Vec<()>, Wrong> =
-            threads.into_iter().map(|thread| thread.join().expect("a panic is reported where it happens")).collect();
+        let ends: Result<Vec<()>, Wrong> = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a panic is reported where it happens"))
+            .collect();
         ends.and(killed)
     })?;
     Ok(tally)
@@ -142,10 +145,11 @@ fn deliver(
     let mut load = Load::new(Setup {
         connections: share.connections,
         sources: socket::sources(options.host, options.connections, options.sources),
+        quick_ack: options.quick_ack,
         progress: Arc::clone(progress),
     })?;
-    let args =
-        DeliverArgs { recipients: 1, uncounted: true, until_held: false, starttls: false, submit: false };
+    let counting = Counting { uncounted: true, until_held: false };
+    let args = DeliverArgs { recipients: 1, counting, starttls: false, submit: false };
     let via = if options.smtp.address.port() == 0 { Via::Lmtp } else { Via::Smtp };
     let mut scenario = Deliver::new(options, share, args, via, tally);
     load.prepare(&mut scenario)?;

@@ -104,19 +104,14 @@ impl<C: Chooser> Talks<C> {
     }
 }
 
-fn record(
-    all: &mut Named,
-    name: &'static str,
-    time: Duration,
-    due: Instant,
-    now: Instant,
-) {
+fn record(all: &mut Named, name: &'static str, time: Duration, due: Instant, now: Instant) {
     all.entry(name).or_insert_with(Measured::new).complete(time, due, now);
 }
 
 /// Adds how many there were of each kind and what they took, over all threads.
 pub(super) fn kinds_and_steps<C>(mut report: Report, all: &[Talks<C>]) -> Report {
-    for parts in [summed(all.iter().map(|talks| &talks.kinds)), summed(all.iter().map(|talks| &talks.steps))] {
+    for parts in [summed(all.iter().map(|talks| &talks.kinds)), summed(all.iter().map(|talks| &talks.steps))]
+    {
         for (name, measured) in &parts {
             report = report.figure(&format!("{name}_count"), measured.operations);
             report = super::percentiles(report, name, measured);

@@ -19,7 +19,9 @@ struct Stat {
 pub(crate) fn tree(roots: &[u32]) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         if let Ok(stat) = stat(pid) {
             children.entry(stat.parent).or_default().push(pid);
         }
@@ -77,10 +79,7 @@ fn parse(text: &str) -> Option<Stat> {
     // The name may hold anything, brackets too; the last one ends it. The third field follows.
     let (_, rest) = text.rsplit_once(") ")?;
     let number = |field: usize| rest.split(' ').nth(field - 3)?.parse::<u64>().ok();
-    Some(Stat {
-        parent: u32::try_from(number(4)?).ok()?,
-        children_ticks: number(16)? + number(17)?,
-    })
+    Some(Stat { parent: u32::try_from(number(4)?).ok()?, children_ticks: number(16)? + number(17)? })
 }
 
 #[allow(unsafe_code)]

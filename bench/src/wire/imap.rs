@@ -56,6 +56,7 @@ enum State {
 
 /// See [`Imap::facts`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each capability that matters here")]
 pub(crate) struct Facts {
     /// Messages in the selected mailbox.
     pub(crate) exists: Option<u32>,
@@ -237,7 +238,8 @@ impl Facts {
     /// What CAPABILITY lists, as a response or as a code in one (RFC 9051 §7.1); nothing where it is not there.
     fn capabilities(&mut self, line: &[u8]) {
         let Some(at) = memchr::memmem::find(line, b"CAPABILITY ") else { return };
-        let list = line.get(at..).and_then(|rest| rest.split(|byte| *byte == b']').next()).unwrap_or_default();
+        let list =
+            line.get(at..).and_then(|rest| rest.split(|byte| *byte == b']').next()).unwrap_or_default();
         let has = |names: &[&[u8]]| list.split(|byte| *byte == b' ').any(|word| names.contains(&word));
         self.is_login_disabled = has(&[b"LOGINDISABLED"]);
         self.has_sasl_ir = has(&[b"SASL-IR", b"IMAP4rev2"]);
@@ -285,7 +287,10 @@ mod tests {
     #[test]
     fn where_login_is_disabled_the_mechanism_is_plain() {
         for (greeting, said) in [
-            ("* OK [CAPABILITY IMAP4rev1 LOGINDISABLED SASL-IR] hi\r\n", "t1 AUTHENTICATE PLAIN AGEAYg==\r\n"),
+            (
+                "* OK [CAPABILITY IMAP4rev1 LOGINDISABLED SASL-IR] hi\r\n",
+                "t1 AUTHENTICATE PLAIN AGEAYg==\r\n",
+            ),
             (
                 "* OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=PLAIN] hi\r\n+ \r\n",
                 "t1 AUTHENTICATE PLAIN\r\nAGEAYg==\r\n",

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154,SC2034
 # Sourced: starts Postfix with /srv/peer/main.cf after /srv/peer/postfix.cf, which all peers with Postfix share.
 start_postfix() {
     mkdir -p "$data/spool" "$data/postfix"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Started by serve.sh inside this peer's own root.
+# shellcheck disable=SC1091,SC2154
 set -eu
 source /srv/peer/users.sh
 source /srv/peer/dovecot.sh
@@ -9,4 +10,4 @@ user_names | sed 's,.*,&: &,' >/srv/peer/data/mailboxes
 cp /srv/peer/exim4.conf /etc/exim4/exim4.conf
 start_dovecot maildir:/srv/peer/data/mail/%n/Maildir "$1"
 exim4 -bdf -q1m &
-while :; do wait; sleep 1; done
+stay

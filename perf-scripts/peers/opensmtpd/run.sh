@@ -1,5 +1,6 @@
 #!/bin/bash
 # Started by serve.sh inside this peer's own root.
+# shellcheck disable=SC1091,SC2154
 set -eu
 source /srv/peer/users.sh
 source /srv/peer/dovecot.sh
@@ -10,4 +11,4 @@ mount --bind "$data/spool" /var/spool/smtpd
 user_names | sed "s,.*,&@$domain mail," >/srv/peer/data/mailboxes
 start_dovecot maildir:/srv/peer/data/mail/%n/Maildir "$1"
 smtpd -F -f /srv/peer/smtpd.conf &
-while :; do wait; sleep 1; done
+stay

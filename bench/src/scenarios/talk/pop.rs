@@ -48,15 +48,12 @@ impl PopTalk {
     }
 
     fn next_message(&mut self) {
-        match self.wanted.last() {
-            Some((number, _)) => {
-                self.client.command(&format!("RETR {number}"));
-                self.stage = Stage::Message;
-            }
-            None => {
-                self.client.command("QUIT");
-                self.stage = Stage::Leaving;
-            }
+        if let Some((number, _)) = self.wanted.last() {
+            self.client.command(&format!("RETR {number}"));
+            self.stage = Stage::Message;
+        } else {
+            self.client.command("QUIT");
+            self.stage = Stage::Leaving;
         }
     }
 

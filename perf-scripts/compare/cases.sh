@@ -1,0 +1,53 @@
+# shellcheck shell=bash disable=SC2154,SC2034
+# Sourced by compare.sh: what is measured. One case a line: its name, the protocol a peer must offer, and what
+# angarium-bench is told. SECONDS_EACH, LARGE and MIDDLE are filled in by `cases`.
+list_cases() {
+    cat <<'END'
+smtp-4k-1            smtp smtp-deliver --until-held -c 1 -d SECONDS_EACH
+smtp-4k-32           smtp smtp-deliver --until-held -c 32 -d SECONDS_EACH
+smtp-64k-32          smtp smtp-deliver --until-held -c 32 -s 64K -d SECONDS_EACH
+lmtp-4k-1            lmtp lmtp-deliver --until-held -c 1 -d SECONDS_EACH
+lmtp-4k-32           lmtp lmtp-deliver --until-held -c 32 -d SECONDS_EACH
+lmtp-64k-32          lmtp lmtp-deliver --until-held -c 32 -s 64K -d SECONDS_EACH
+append-4k-1          imap imap-append -c 1 -d SECONDS_EACH
+append-4k-32         imap imap-append -c 32 -d SECONDS_EACH
+list-flags           imap imap-list --messages LARGE --items flags -n 5
+list-envelope-first  imap imap-list --messages LARGE --items envelope -n 1
+list-envelope        imap imap-list --messages LARGE --items envelope -n 3
+search-rare          imap imap-search --messages LARGE --key rare -n 2
+body-4k-1            imap imap-body --messages MIDDLE -c 1 -d SECONDS_EACH
+body-64k-8           imap imap-body --messages MIDDLE -c 8 -s 64K -d SECONDS_EACH
+login-8              imap login -c 8 -d SECONDS_EACH
+pop3-4k-8            pop3 pop3-retr --messages MIDDLE -c 8 -d SECONDS_EACH
+idle-notify-8        idle idle-notify --via VIA -c 8 -r 8 -d SECONDS_EACH
+idle-1000            imap idle-connections -c 1000
+store-32             imap imap-store -c 32 -d SECONDS_EACH
+start-up             imap start-up --runs 3
+END
+    # Only --full: they take long, or say the same on a smaller scale.
+    [[ $mode == full ]] || return 0
+    cat <<'END'
+append-into-large    imap imap-append --messages LARGE -c 1 -d SECONDS_EACH
+search-common        imap imap-search --messages LARGE --key common -n 2
+idle-1000-tls        imap idle-connections -c 1000 --tls
+END
+}
+
+# The cases in order; those that need the server started anew come last.
+cases() {
+    local seconds=1.5
+    [[ $mode == quick ]] || seconds=3
+    list_cases | sed -e "s/SECONDS_EACH/$seconds/; s/LARGE/$(large)/; s/MIDDLE/50/" |
+        awk '{ last = $1 == "store-32" ? 1 : $1 == "start-up" ? 2 : 0; print last, NR, $0 }' |
+        sort -s -n -k1,1 -k2,2 | cut -d' ' -f3- | tr -s ' '
+}
+
+# Messages in the large mailbox.
+large() {
+    if [[ $mode == quick ]]; then echo 10000; else echo 100000; fi
+}
+
+# How long a run may take before it counts as failed, its filling included, in seconds.
+patience() {
+    if [[ $mode == quick ]]; then echo 90; else echo 400; fi
+}
