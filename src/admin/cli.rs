@@ -6,8 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::Password;
 use crate::config::parse_cpus;
-use crate::slow::SlowArgs;
-use crate::top::TopArgs;
+use crate::limits::{TOP_INTERVAL_S_MAX, TOP_INTERVAL_S_MIN};
 use crate::tune::TuneArgs;
 
 /// A mail, calendar and collaboration server: fast, and never losing a letter.
@@ -259,6 +258,29 @@ pub(crate) struct CheckArgs {
     pub(crate) data: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Seconds between two looks.
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
+    pub(crate) interval: f64,
+    /// End after so many intervals.
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// The store whose server is asked; default: as configured.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SlowArgs {
+    /// Of this shard alone.
+    #[arg(long, value_name = "N")]
+    pub(crate) shard: Option<u16>,
+    /// The store whose server is asked; default: as configured.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Check the file without doing anything.
@@ -268,4 +290,10 @@ pub(crate) enum ConfigCommand {
 /// A list of cores, checked where it is given.
 fn cpus(list: &str) -> Result<String, String> {
     parse_cpus(list).map(|_| list.to_owned())
+}
+
+/// Seconds, checked where they are given.
+fn interval(text: &str) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().ok().filter(|s| (TOP_INTERVAL_S_MIN..=TOP_INTERVAL_S_MAX).contains(s));
+    seconds.ok_or_else(|| format!("from {TOP_INTERVAL_S_MIN} to {TOP_INTERVAL_S_MAX} seconds"))
 }

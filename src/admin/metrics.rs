@@ -1,6 +1,8 @@
 //! What all shards count, gathered for whoever asked: as JSON for `angarium top` and programs, as
 //! text for Prometheus.
 
+#![expect(clippy::cast_precision_loss, reason = "figures to look at: 52 bits are enough")]
+
 mod exposition;
 
 use std::rc::Rc;

@@ -6,35 +6,16 @@ mod screen;
 mod words;
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use clap::Args;
 use serde_json::Value;
 
 use self::rates::{Moment, View};
 use self::screen::Screen;
-use crate::limits::{TOP_INTERVAL_S_MAX, TOP_INTERVAL_S_MIN};
+use crate::cli::TopArgs;
 use crate::slow::config_of;
 use crate::{Config, Control, Exit, Failure, Host, Request};
-
-#[derive(Debug, Args)]
-pub(crate) struct TopArgs {
-    /// Seconds between two looks.
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
-    interval: f64,
-    /// End after so many intervals.
-    #[arg(long, value_name = "N")]
-    count: Option<u64>,
-    /// The store whose server is asked; default: as configured.
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-}
-
-fn interval(text: &str) -> Result<f64, String> {
-    let seconds = text.parse::<f64>().ok().filter(|s| (TOP_INTERVAL_S_MIN..=TOP_INTERVAL_S_MAX).contains(s));
-    seconds.ok_or_else(|| format!("from {TOP_INTERVAL_S_MIN} to {TOP_INTERVAL_S_MAX} seconds"))
-}
 
 /// Shows until told to end: on the terminal, or with `--json` a line for each interval.
 pub(crate) fn top(args: &TopArgs, file: &Path, host: &dyn Host, is_json: bool) -> Result<Exit, Failure> {

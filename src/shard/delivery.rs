@@ -1,6 +1,6 @@
 //! One message in: from a session's envelope to the INBOX of every recipient, durable before the
 //! answer. Recipients are grouped by partition; each partition gets one transaction with one copy
-//! of the bytes, all partitions at the same time.
+//! of the bytes, all partitions at the same time, those of one shard by one call.
 //!
 //! Whoever is told to try again sends the whole message again. So all that can be known before is asked
 //! before anything is stored: nobody is to get a new copy at each try because of somebody else's full mailbox.
@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use account::Content;
-use base::{AccountId, PartitionId, Timestamp, give_way};
+use base::{AccountId, PartitionId, ShardId, Timestamp, give_way};
 use directory::{EmailAddress, Resolution, Target};
 use smtp::{Envelope, Message, Mode, Outcome, return_path_header};
 
@@ -126,30 +126,44 @@ impl Plan {
 
     /// Stores the message for whom an address asks that is not refused.
     async fn store(&mut self, shard: &Rc<Shard>, content: &Content, now: Timestamp) {
-        let mut shares = BTreeMap::<PartitionId, (Vec<usize>, Vec<account::Recipient>)>::new();
+        let mut by_shard = BTreeMap::<ShardId, BTreeMap<PartitionId, Share>>::new();
         for (at, wanted) in self.wanted.iter().enumerate() {
             if self.led_by[at].iter().all(|place| self.outcomes[*place] != Outcome::Stored) {
                 continue;
             }
-            let (places, recipients) = shares.entry(wanted.partition).or_default();
-            places.push(at);
-            let Wanted { account, quota_bytes, .. } = *wanted;
-            recipients.push(account::Recipient { account, quota_bytes, mailbox: None });
+            let Wanted { partition, account, quota_bytes } = *wanted;
+            let shares = by_shard.entry(shard.router.partition_shard(partition)).or_default();
+            let share = shares.entry(partition).or_insert_with(|| Share::new(partition));
+            share.wanted.push(at);
+            share.recipients.push(account::Recipient { account, quota_bytes, mailbox: None });
         }
-        let mut calls = Vec::with_capacity(shares.len());
-        let mut askers = Vec::with_capacity(shares.len());
-        for (partition, (places, recipients)) in shares {
-            askers.push(places);
-            calls.push(store(shard, partition, recipients, content.clone(), now));
+        let mut calls = Vec::with_capacity(by_shard.len());
+        let mut askers = Vec::<usize>::new();
+        for (target, shares) in by_shard {
+            let shares: Vec<_> = shares.into_values().collect();
+            askers.extend(shares.iter().flat_map(|share| &share.wanted));
+            calls.push(store(shard, target, shares, content.clone(), now));
         }
-        for (wanted, answers) in askers.into_iter().zip(join_all(calls).await) {
-            for (at, answer) in wanted.into_iter().zip(answers) {
-                // An alias with several accounts is stored when all of them have it.
-                for place in self.led_by[at].iter().filter(|_| answer != Outcome::Stored) {
-                    self.outcomes[*place] = answer;
-                }
+        for (at, answer) in askers.into_iter().zip(join_all(calls).await.into_iter().flatten()) {
+            // An alias with several accounts is stored when all of them have it.
+            for place in self.led_by[at].iter().filter(|_| answer != Outcome::Stored) {
+                self.outcomes[*place] = answer;
             }
         }
+    }
+}
+
+/// What one partition is to store.
+struct Share {
+    partition: PartitionId,
+    recipients: Vec<account::Recipient>,
+    /// For each recipient, its place in [`Plan::wanted`].
+    wanted: Vec<usize>,
+}
+
+impl Share {
+    const fn new(partition: PartitionId) -> Self {
+        Self { partition, recipients: Vec::new(), wanted: Vec::new() }
     }
 }
 
@@ -161,35 +175,38 @@ const fn may_pass(outcome: Outcome) -> bool {
     }
 }
 
-/// One partition's transaction, here or on the shard that owns it.
+/// The transactions of one shard's partitions, here or there: one call, however many they are. Answers for
+/// each recipient of each share, in order.
 async fn store(
     shard: &Rc<Shard>,
-    partition: PartitionId,
-    recipients: Vec<account::Recipient>,
+    target: ShardId,
+    shares: Vec<Share>,
     content: Content,
     now: Timestamp,
 ) -> Vec<Outcome> {
-    let count = recipients.len();
-    if shard.owns(partition) {
-        return store_here(Rc::clone(shard), partition, recipients, content, now).await;
+    if target == shard.id {
+        return store_here(Rc::clone(shard), shares, content, now).await;
     }
     // Messages that other connections have ready now cross with this one: the other shard is woken once for
     // all, and one batch has them.
     give_way().await;
-    let target = shard.router.partition_shard(partition);
-    let work = move |there: Rc<Shard>| store_here(there, partition, recipients, content, now);
+    let count = shares.iter().map(|share| share.recipients.len()).sum();
+    let work = move |there: Rc<Shard>| store_here(there, shares, content, now);
     let _waiting = Wait::OtherShard.mark();
     shard.router.on(target, work).await.unwrap_or_else(|_| vec![Outcome::Unavailable; count])
 }
 
-async fn store_here(
-    shard: Rc<Shard>,
-    partition: PartitionId,
-    recipients: Vec<account::Recipient>,
-    content: Content,
-    now: Timestamp,
-) -> Vec<Outcome> {
-    let stored = account::deliver(&shard.engine, partition, &recipients, content, now).await;
+async fn store_here(shard: Rc<Shard>, shares: Vec<Share>, content: Content, now: Timestamp) -> Vec<Outcome> {
+    if let [only] = shares.as_slice() {
+        return store_share(&shard, only, content, now).await;
+    }
+    let calls = shares.iter().map(|share| store_share(&shard, share, content.clone(), now)).collect();
+    join_all(calls).await.into_iter().flatten().collect()
+}
+
+/// One partition's transaction.
+async fn store_share(shard: &Shard, share: &Share, content: Content, now: Timestamp) -> Vec<Outcome> {
+    let stored = account::deliver(&shard.engine, share.partition, &share.recipients, content, now).await;
     shard.metrics.count_delivered(stored.iter().filter(|outcome| outcome.is_ok()).count() as u64);
     stored
         .into_iter()

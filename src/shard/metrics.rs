@@ -93,7 +93,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(settings: SlowSettings) -> Self {
+    /// Nothing is counted yet.
+    pub fn new(settings: SlowSettings) -> Self {
         let metrics = Self::default();
         metrics.configure(settings);
         metrics
@@ -107,6 +108,11 @@ impl Metrics {
     /// The slow operations that are kept, oldest first.
     pub fn slow_operations(&self) -> Vec<SlowOperation> {
         self.recorder.borrow().list()
+    }
+
+    /// Slow operations so far, those included that are kept no more.
+    pub fn slow_count(&self) -> u64 {
+        self.slow.get()
     }
 
     /// Messages put into mailboxes by delivery since the start, one for each recipient.

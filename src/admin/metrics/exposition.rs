@@ -1,6 +1,8 @@
 //! The text that Prometheus reads (its text format 0.0.4): each metric with its help, its kind and
 //! all of its values together.
 
+#![expect(clippy::cast_precision_loss, reason = "figures to look at: 52 bits are enough")]
+
 use std::borrow::Cow;
 use std::fmt::Write;
 

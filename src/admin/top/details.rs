@@ -49,7 +49,7 @@ pub(super) fn details(row: &Row, accent: Style) -> Vec<Line<'static>> {
         (
             "Memory",
             format!(
-                "content {} of {}   fresh index {}   directory {} answers",
+                "content {} of {}   fresh index {}   directory {}",
                 bytes(row.gauge("angarium_content_bytes")),
                 bytes(row.gauge("angarium_content_limit_bytes")),
                 bytes(row.gauge("angarium_fresh_index_bytes")),
@@ -102,10 +102,10 @@ fn operations(row: &Row) -> [String; 2] {
         .map(|(protocol, operation, times)| {
             let (half, most) = (seconds(times.quantile(0.5)), seconds(times.quantile(0.99)));
             let what = format!("{protocol} {operation}");
-            format!("{what:<20} {half:>6} {most:>6}")
+            format!("{what:<18} {half:>6} {most:>6}")
         })
         .collect();
-    let lines: Vec<String> = words.chunks(2).map(|pair| pair.join("   ")).collect();
+    let lines: Vec<String> = words.chunks(2).map(|pair| pair.join("  ")).collect();
     let nothing = || "none (half of them took, 99 of 100 took)".to_owned();
     [lines.first().cloned().unwrap_or_else(nothing), lines.get(1).cloned().unwrap_or_default()]
 }

@@ -1,5 +1,7 @@
 //! From what a server had counted at two moments to what it did between them.
 
+#![expect(clippy::cast_precision_loss, reason = "figures to look at: 52 bits are enough")]
+
 use base::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -70,7 +72,7 @@ impl Spread {
 
     fn since(mut self, earlier: &Self) -> Self {
         for (end, count) in &mut self.buckets {
-            let known = earlier.buckets.iter().find(|(known, _)| known == end);
+            let known = earlier.buckets.iter().find(|(known, _)| known.total_cmp(end).is_eq());
             *count -= known.map_or(0.0, |(_, count)| *count);
         }
         self.buckets.retain(|(_, count)| *count > 0.0);
@@ -80,7 +82,7 @@ impl Spread {
 
     fn add(&mut self, other: &Self) {
         for (end, count) in &other.buckets {
-            match self.buckets.iter_mut().find(|(known, _)| known == end) {
+            match self.buckets.iter_mut().find(|(known, _)| known.total_cmp(end).is_eq()) {
                 Some((_, sum)) => *sum += count,
                 None => self.buckets.push((*end, *count)),
             }
@@ -218,7 +220,9 @@ impl Row {
             (&mut self.commits, other.commits),
             (&mut self.slow_in_all, other.slow_in_all),
         ];
-        numbers.into_iter().for_each(|(sum, more)| *sum += more);
+        for (sum, more) in numbers {
+            *sum += more;
+        }
         self.waiting_max = self.waiting_max.max(other.waiting_max);
         self.queues.iter_mut().zip(other.queues).for_each(|(sum, more)| *sum += more);
         for (sum, more) in self.open.iter_mut().zip(other.open) {
@@ -318,7 +322,9 @@ impl View {
             .map(|shard| Row::between(last.shards.iter().find(|one| one.shard == shard.shard), shard))
             .collect();
         let mut all = Row::default();
-        shards.iter().for_each(|row| all.add(row));
+        for row in &shards {
+            all.add(row);
+        }
         all.operations.sort_by(|a, b| b.2.count().total_cmp(&a.2.count()));
         let clock = |moment: &Moment| moment.shards.first().map_or(0.0, |shard| shard.clock_s);
         let seconds = clock(now) - clock(last);

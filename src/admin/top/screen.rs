@@ -12,10 +12,11 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row as Cells, Table, TableState};
 use ratatui::{DefaultTerminal, Frame};
 
+use super::Server;
 use super::details::details;
 use super::rates::{Moment, Row, View};
 use super::words::{bytes, count, seconds, share, uptime};
-use super::{Server, TopArgs};
+use crate::cli::TopArgs;
 use crate::limits::TOP_DETAIL_LINES;
 use crate::{Exit, Failure};
 
@@ -27,7 +28,7 @@ const HELP: &[&str] = &[
     "?               this help        Home, End  first shard, all shards",
     "",
     "busy      processor time of the shard's thread",
-    "i/d/b     of it, tasks of the queues: interactive, delivery, background",
+    "i/d/b     time of tasks by queue: interactive, delivery, background",
     "msg/s     messages taken;  deliv/s  copies put into mailboxes",
     "commit/s  flushes of the log;  tx  transactions in each",
     "flush     half of the flushes, and 99 of 100, took no longer",

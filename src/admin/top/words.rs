@@ -29,6 +29,7 @@ pub(super) fn seconds(value: Option<f64>) -> String {
     let (value, unit) = match value {
         _ if value >= 0.9995 => (value, "s"),
         _ if value >= 0.000_999_5 => (value * 1e3, "ms"),
+        _ if value < 0.000_001 => return "<1us".to_owned(),
         _ => (value * 1e6, "us"),
     };
     let digits = usize::from(unit != "us" && value < 9.95);
@@ -41,6 +42,7 @@ pub(super) fn share(value: f64) -> String {
 }
 
 /// `3d 04:12:45`
+#[expect(clippy::cast_sign_loss, reason = "a negative time would be shown as none")]
 pub(super) fn uptime(seconds: f64) -> String {
     let s = seconds as u64;
     let clock = format!("{:02}:{:02}:{:02}", s / 3600 % 24, s / 60 % 60, s % 60);
@@ -63,6 +65,7 @@ mod tests {
             [0.000_087, 0.001_23, 0.045, 3.4].map(|s| seconds(Some(s))),
             ["87us", "1.2ms", "45ms", "3.4s"]
         );
+        assert_eq!(seconds(Some(5e-7)), "<1us");
         assert_eq!(
             (seconds(None), share(0.434), uptime(274_365.0)),
             ("-".to_owned(), "43%".to_owned(), "3d 04:12:45".to_owned())

@@ -78,7 +78,7 @@ families! {
     POOL_WAITING process_gauge "angarium_pool_waiting" [] "Password hashes and checkpoints that wait for a thread";
 
     CPU counter "angarium_shard_cpu_seconds_total" [] "Processor time of the shard's thread; its rate is the share of a core that is busy";
-    QUEUE counter "angarium_queue_seconds_total" ["queue"] "Time in which tasks of a queue ran";
+    QUEUE counter "angarium_queue_seconds_total" ["queue"] "Time in which tasks of a queue ran, by the clock: on a core that others use too, more than the processor time";
     TURNS counter "angarium_executor_turns_total" [] "Turns of the executor's loop, each a look at its rings";
     POLLS counter "angarium_executor_polls_total" [] "Tasks that were run until they waited";
     WAKES counter "angarium_watchdog_wakes_total" [] "Times the watchdog has woken the shard to see whether it turns";

@@ -116,6 +116,11 @@ mod tests {
     }
 
     #[test]
+    fn one_takes_64_bytes() {
+        assert_eq!(size_of::<SlowOperation>(), 64);
+    }
+
+    #[test]
     fn work_is_what_is_left_and_hashes_and_far_peers_are_forgiven_for_a_while() {
         assert_eq!(slow(1).work_ms(), 49);
         assert!(is_slow(50, &[0; 5], 50) && !is_slow(49, &[0; 5], 50));

@@ -1,5 +1,7 @@
 //! A shard's counts as a list of values, to be carried to whoever asked.
 
+#![expect(clippy::cast_precision_loss, reason = "figures to look at: 52 bits are enough")]
+
 use std::borrow::Cow;
 
 use super::families::{self as f, Family};
