@@ -14,8 +14,8 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 use router::{Inbox, Router};
 
 use crate::blocking::block_on;
-use crate::limits::{FAILED, INBOX_BATCH, IO_MEMORY_BYTES, PREEMPT, TICK, WATCHDOG};
-use crate::local::{Local, Queue, yield_if_needed};
+use crate::limits::{FAILED, INBOX_BATCH, IO_MEMORY_BYTES, TICK, UPKEEP, WATCHDOG};
+use crate::local::{Local, Manner, Queue, yield_if_needed};
 use crate::watchdog::{Pulse, Watchdog};
 
 /// How many shards, and where.
@@ -27,14 +27,18 @@ pub struct ShardsConfig {
     pub cpus: Vec<usize>,
     /// How exact timers are. Idle time-outs need no more than the default of a second.
     pub tick: Duration,
-    /// How long a queue may run while others wait.
-    pub preempt: Duration,
+    /// How often the executor looks after itself while its tasks are busy. It may fall asleep for a moment
+    /// when it is kept from its core for this long just then.
+    pub upkeep: Duration,
+    /// How long a shard looks for news before it sleeps. It keeps its core busy meanwhile: for cores that
+    /// nobody else wants.
+    pub spin: Duration,
 }
 
 impl ShardsConfig {
     /// `shards` shards anywhere.
     pub fn new(shards: u16) -> Self {
-        Self { shards, cpus: Vec::new(), tick: TICK, preempt: PREEMPT }
+        Self { shards, cpus: Vec::new(), tick: TICK, upkeep: UPKEEP, spin: Duration::ZERO }
     }
 }
 
@@ -107,7 +111,7 @@ impl<C: 'static> Shards<C> {
     where
         M: Fn(ShardSetup<C>) -> F + Clone + Send + 'static,
         F: Future<Output = Result<Rc<C>, E>> + 'static,
-        E: fmt::Display,
+        E: fmt::Display + 'static,
     {
         let (router, inboxes) = Router::new(config.shards);
         let pulses: Vec<_> = inboxes.iter().map(|_| Arc::new(Pulse::default())).collect();
@@ -181,11 +185,11 @@ where
     C: 'static,
     M: Fn(ShardSetup<C>) -> F + 'static,
     F: Future<Output = Result<Rc<C>, E>> + 'static,
-    E: fmt::Display,
+    E: fmt::Display + 'static,
 {
     let (id, ready, is_running) = (start.id, start.ready.clone(), Arc::clone(&start.is_running));
     let life = catch_unwind(AssertUnwindSafe(|| match executor(id, &start.config) {
-        Ok(executor) => executor.run(live(start, make)),
+        Ok(executor) => executor.run(begin(start, make)),
         Err(problem) => {
             let _nobody_waits = start.ready.send(Err(StartError::Executor(id, problem)));
         }
@@ -205,22 +209,38 @@ fn executor(id: ShardId, config: &ShardsConfig) -> Result<LocalExecutor, String>
         config.cpus.get(usize::from(id.0)).map_or(Placement::Unbound, |cpu| Placement::Fixed(*cpu));
     LocalExecutorBuilder::new(placement)
         .io_memory(IO_MEMORY_BYTES)
-        .preempt_timer(config.preempt)
+        .preempt_timer(config.upkeep)
         // One thread that is not bound to the shard's core. Nothing of ours is given to it.
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
         .make()
         .map_err(|error| error.to_string())
 }
 
-async fn live<C, M, F, E>(start: Start<C>, make: M)
+async fn begin<C, M, F, E>(start: Start<C>, make: M)
+where
+    C: 'static,
+    M: Fn(ShardSetup<C>) -> F + 'static,
+    F: Future<Output = Result<Rc<C>, E>> + 'static,
+    E: fmt::Display + 'static,
+{
+    let manner = Manner { tick: start.config.tick, spin: start.config.spin };
+    match Local::start(start.id, manner, Arc::clone(&start.pulse)) {
+        Ok(local) => local.clone().run(live(start, make, local)).await,
+        Err(error) => {
+            let problem = format!("its ring: {error}");
+            let _nobody_waits = start.ready.send(Err(StartError::Executor(start.id, problem)));
+        }
+    }
+}
+
+async fn live<C, M, F, E>(start: Start<C>, make: M, local: Local)
 where
     C: 'static,
     M: Fn(ShardSetup<C>) -> F,
     F: Future<Output = Result<Rc<C>, E>>,
     E: fmt::Display,
 {
-    let Start { id, config, router, inbox, pulse, ready, is_running } = start;
-    let local = Local::start(id, config.tick, pulse);
+    let Start { id, config, router, inbox, ready, is_running, .. } = start;
     let setup = ShardSetup { id, shards: config.shards, router, local: local.clone() };
     let context = match make(setup).await {
         Ok(context) => context,

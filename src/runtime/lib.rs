@@ -11,7 +11,8 @@
 //!   one connection:  Conn (socket + TLS) ── drive() ── Session (a value) ── Service (handlers)
 //! ```
 //!
-//! glommio is named in `local`, `executor`, `net` and `store_pump` only, and no public item shows it.
+//! glommio, which schedules the tasks, is named in `local`, `executor` and `vitals` only, and no public item
+//! shows it. What a shard waits for is on its own ring (`net/ring`).
 
 mod blocking;
 mod clock;

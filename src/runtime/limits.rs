@@ -73,8 +73,21 @@ pub(crate) const CONNECTIONS_MIN: usize = 1024;
 /// (RLIMIT_MEMLOCK counts it).
 pub(crate) const IO_MEMORY_BYTES: usize = 64 * 1024;
 
-/// A task queue gives way to the others, and to timers and sockets, after this.
-pub(crate) const PREEMPT: Duration = Duration::from_millis(5);
+/// The tasks that are ready give way to other queues, and to timers and sockets, after this.
+pub(crate) const PREEMPT: Duration = Duration::from_millis(1);
+
+/// How often the executor looks after itself while its tasks are busy. Nothing waits for it; a shard that
+/// is kept from its core for this long at a wrong moment needs the watchdog.
+pub(crate) const UPKEEP: Duration = Duration::from_secs(1);
+
+/// Entries that a shard's ring takes at once; more wait for the next turn.
+pub(crate) const RING_ENTRIES: u32 = 256;
+
+/// Completions that a shard's ring has room for; the kernel keeps what is over.
+pub(crate) const RING_COMPLETIONS: u32 = 4096;
+
+/// Connections accepted on one listener before others get their turn.
+pub(crate) const ACCEPT_BATCH: usize = 64;
 
 /// Shares of a shard's time, by queue, when all of them have work.
 pub const INTERACTIVE_SHARES: usize = 1000;
@@ -100,9 +113,6 @@ pub(crate) const INBOX_BATCH: usize = 64;
 
 /// How often the watchdog looks.
 pub(crate) const WATCHDOG: Duration = Duration::from_millis(100);
-
-/// Looks in a row that must find a shard idle before the watchdog leaves it asleep.
-pub(crate) const IDLE_LOOKS: u8 = 3;
 
 /// Bytes of a request for metrics.
 pub(crate) const METRICS_REQUEST_BYTES_MAX: usize = 8 * 1024;

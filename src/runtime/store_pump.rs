@@ -4,17 +4,15 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::Poll;
 
-use glommio::io::BufferedFile;
 use storage_engine::{CheckpointDone, CheckpointJob, Engine, Error};
 
 use crate::blocking::{Blocking, NotRun};
 use crate::limits::{CHECKPOINT_PAUSE, FAILED, POOL_PAUSE, STOP_PAUSE};
 use crate::local::{Local, Queue, yield_now};
+use crate::net::Source;
 
 struct Pump {
     engine: Engine,
@@ -26,8 +24,9 @@ struct Pump {
 /// Starts driving this shard's engine, until the shard stops. When the engine has failed, the
 /// process ends: what the page cache holds after a failed flush is not to be trusted, and recovery
 /// from the log is the path that is tested.
-pub fn start_store(local: &Local, engine: &Engine, blocking: &Blocking) -> io::Result<()> {
-    let events = engine.event_fd().map(own_events).transpose()?;
+pub fn start_store(local: &Local, engine: &Engine, blocking: &Blocking) {
+    // The engine keeps its eventfd open as long as it lives, and the pump keeps the engine.
+    let events = engine.event_fd().map(Local::watch);
     let pump = Rc::new(Pump {
         engine: engine.clone(),
         blocking: blocking.clone(),
@@ -39,7 +38,6 @@ pub fn start_store(local: &Local, engine: &Engine, blocking: &Blocking) -> io::R
         local.spawn(Queue::Interactive, Rc::clone(&pump).complete(events));
     }
     local.at_stop(pump.finish());
-    Ok(())
 }
 
 impl Pump {
@@ -57,12 +55,9 @@ impl Pump {
     }
 
     /// Turns the engine whenever completions wait.
-    async fn complete(self: Rc<Self>, events: BufferedFile) {
+    async fn complete(self: Rc<Self>, events: Source) {
         loop {
-            // An eventfd gives its count in 8 bytes, and waits while that is 0.
-            if let Err(error) = events.read_at(0, 8).await {
-                fail(&format!("the ring's eventfd cannot be read: {error}"));
-            }
+            poll_fn(|cx| events.poll_event(cx)).await;
             self.turn();
         }
     }
@@ -155,23 +150,4 @@ fn fail(problem: &str) -> ! {
         "the process ends, so that it recovers from its log"
     );
     std::process::exit(FAILED);
-}
-
-/// A descriptor of our own for the engine's eventfd, in the one use of the executor's files that is
-/// free of their faults. It must block, or a read that finds no event fails instead of waiting.
-#[allow(unsafe_code)]
-fn own_events(events: RawFd) -> io::Result<BufferedFile> {
-    // SAFETY: the engine keeps its eventfd open as long as it lives, and it lives during this call.
-    let own: OwnedFd = unsafe { BorrowedFd::borrow_raw(events) }.try_clone_to_owned()?;
-    // SAFETY: takes a descriptor and numbers, no memory of ours.
-    let flags = unsafe { libc::fcntl(own.as_raw_fd(), libc::F_GETFL) };
-    if flags < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: as above.
-    if unsafe { libc::fcntl(own.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: an open descriptor that we own and give away here.
-    Ok(unsafe { BufferedFile::from_raw_fd(own.into_raw_fd()) })
 }

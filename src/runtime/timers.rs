@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use base::Timestamp;
 
 use crate::clock;
+use crate::net::Ring;
 
 #[derive(Default)]
 struct Entries {
@@ -77,11 +78,11 @@ impl Timers {
         self.fire(u64::MAX);
     }
 
-    /// Turns the clockwork for ever; `sleep` is the executor's own timer.
-    pub(crate) async fn turn<F: Future<Output = ()>>(self, sleep: impl Fn(Duration) -> F) {
+    /// Turns the clockwork for ever, by the shard's ring.
+    pub(crate) async fn turn(self, ring: Rc<Ring>) {
         loop {
             poll_fn(|cx| self.poll_waiting(cx)).await;
-            sleep(self.0.tick).await;
+            ring.pause(self.0.tick).await;
             self.fire(self.tick_at(clock::instant()));
         }
     }

@@ -1,29 +1,27 @@
 //! A thread that watches whether the shards turn. The executor can go to sleep although tasks are
 //! ready (its preemption timer may fire before the first of them has run); nothing inside the shard
-//! can see that, but any wake from outside ends it.
+//! can see that, but a wake of the executor from outside ends it.
 //!
-//! A shard that has turned since the last look is left alone. One that has not is woken; when it
-//! answers several times without doing anything else, it is idle and left asleep.
+//! A shard that sleeps in its own ring says so, and is woken by what it waits for. Any other shard that has
+//! not turned since the last look is woken; if it was only busy, that is one poll more of its pump.
 
-use std::future::{Future, poll_fn};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::task::{Poll, Waker};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-
-use crate::limits::IDLE_LOOKS;
 
 /// What a shard shows of itself. Only its own thread writes, but for the waker.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
     /// Polls of the shard's tasks.
     turns: AtomicU64,
-    /// Polls of the task that only answers the watchdog.
-    answers: AtomicU64,
+    /// It sleeps in its ring.
+    is_asleep: AtomicBool,
     panics: AtomicU64,
     /// Times the watchdog has woken the shard.
     wakes: AtomicU64,
+    /// The executor's waker of its pump.
     waker: Mutex<Option<Waker>>,
 }
 
@@ -45,21 +43,25 @@ impl Pulse {
         self.wakes.load(Ordering::Relaxed)
     }
 
-    /// The shard's answering task: it never ends, and each wake counts.
-    pub(crate) fn beat(self: Arc<Self>) -> impl Future<Output = ()> {
-        poll_fn(move |cx| {
-            let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-            if waker.is_none() {
-                *waker = Some(cx.waker().clone());
-            }
-            self.answers.fetch_add(1, Ordering::Relaxed);
-            Poll::Pending
-        })
+    pub(crate) fn sleeps(&self, is_asleep: bool) {
+        self.is_asleep.store(is_asleep, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        *self.waker() = Some(waker);
+    }
+
+    /// To be called on the shard's thread: a waker of its executor must not be dropped after that.
+    pub(crate) fn forget_waker(&self) {
+        *self.waker() = None;
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wake(&self) {
-        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(waker) = &*waker {
+        if let Some(waker) = &*self.waker() {
             self.wakes.fetch_add(1, Ordering::Relaxed);
             waker.wake_by_ref();
         }
@@ -70,27 +72,14 @@ impl Pulse {
 #[derive(Debug, Default)]
 struct Seen {
     turns: u64,
-    answers: u64,
-    idle_looks: u8,
 }
 
 impl Seen {
     /// One look; true when the shard is to be woken.
     fn look(&mut self, pulse: &Pulse) -> bool {
-        let (turns, answers) = (pulse.turns.load(Ordering::Relaxed), pulse.answers.load(Ordering::Relaxed));
-        if turns != self.turns {
-            *self = Self { turns, answers, idle_looks: 0 };
-            return false;
-        }
-        if self.idle_looks == IDLE_LOOKS {
-            return false;
-        }
-        // The first look without a turn has asked nothing yet; later ones count only if answered.
-        if answers != self.answers {
-            self.idle_looks += 1;
-        }
-        self.answers = answers;
-        self.idle_looks < IDLE_LOOKS
+        let turns = pulse.turns.load(Ordering::Relaxed);
+        let has_turned = std::mem::replace(&mut self.turns, turns) != turns;
+        !has_turned && !pulse.is_asleep.load(Ordering::Relaxed)
     }
 }
 
@@ -143,21 +132,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shard_is_woken_until_it_turns_or_has_answered_that_it_is_idle() {
+    fn a_shard_is_woken_until_it_turns_unless_it_sleeps_in_its_ring() {
         let (pulse, mut seen) = (Pulse::default(), Seen::default());
         pulse.turned();
         assert!(!seen.look(&pulse), "it has turned");
-        // Asleep beside work: woken at each look, for as long as it does not answer.
         (0..10).for_each(|_| assert!(seen.look(&pulse)));
+        pulse.sleeps(true);
+        assert!(!seen.look(&pulse));
+        pulse.sleeps(false);
+        assert!(seen.look(&pulse));
         pulse.turned();
         assert!(!seen.look(&pulse));
-        // Idle: it answers, and is left alone after a few.
-        for look in 0..10 {
-            assert_eq!(seen.look(&pulse), look < IDLE_LOOKS);
-            pulse.answers.fetch_add(1, Ordering::Relaxed);
-        }
-        pulse.turned();
-        assert!(!seen.look(&pulse));
-        assert!(seen.look(&pulse), "after work it is looked after again");
     }
 }

@@ -4,18 +4,16 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::pin::Pin;
+use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, ready};
 
 use base::TlsInfo;
-use futures_io::{AsyncRead, AsyncWrite};
-use glommio::net::TcpStream;
-use socket2::SockRef;
+use socket2::SockAddr;
 
 use super::gate::{Peer, Place};
 use super::pending::Pending;
 use super::scratch;
+use super::socket::Socket;
 use crate::limits::{FLUSH_BYTES_A_TURN, LINGER_BYTES_MAX, TLS_WAITING_BYTES_MAX};
 use crate::tls::{Tls, TlsAcceptor};
 
@@ -59,8 +57,7 @@ pub struct Conn(Box<Inner>);
 
 /// In a box, because a connection is handed on through several futures and each keeps room for it.
 struct Inner {
-    /// Over a socket of any stream family: only its descriptor is used.
-    stream: TcpStream,
+    socket: Socket,
     tls: Option<Box<Tls>>,
     /// Bytes for the wire, before everything else: TLS records made but not written.
     wire: Pending,
@@ -110,13 +107,16 @@ pub struct DetachedConn {
 impl Conn {
     /// Takes over a connected stream socket. To be called on the shard that will drive it.
     pub fn new(socket: OwnedFd, place: Option<Place>) -> Self {
-        let peer = peer_of(&SockRef::from(&socket));
-        Self::attach(DetachedConn { socket, tls: None, peer, place })
+        let socket = socket2::Socket::from(socket);
+        // The kernel refuses that to no open socket; a closed one fails when it is used.
+        let _refused = socket.set_nonblocking(true);
+        let peer = socket.peer_addr().map_or(Peer::Unix, |address| peer_of(&address));
+        Self::from_socket(Socket::new(socket), peer, place)
     }
 
-    pub(super) fn from_stream(stream: TcpStream, peer: Peer, place: Option<Place>) -> Self {
+    pub(super) fn from_socket(socket: Socket, peer: Peer, place: Option<Place>) -> Self {
         Self(Box::new(Inner {
-            stream,
+            socket,
             tls: None,
             wire: Pending::default(),
             plain: Pending::default(),
@@ -129,28 +129,22 @@ impl Conn {
 
     /// Connects to an address, without a bound in time of its own beyond the kernel's.
     pub async fn connect(address: SocketAddr) -> Result<Self, ConnError> {
-        let stream = TcpStream::connect(address).await.map_err(io::Error::from)?;
-        stream.set_nodelay(true).map_err(io::Error::from)?;
-        Ok(Self::from_stream(stream, Peer::Tcp(address), None))
+        let socket = Socket::connect(address).await?;
+        Ok(Self::from_socket(socket, Peer::Tcp(address), None))
     }
 
     /// Takes the connection off this shard. All output must have been flushed. Bytes that were read
-    /// but not taken go along.
+    /// but not taken go along; others are still in the kernel.
     pub fn detach(self) -> Result<DetachedConn, ConnError> {
         assert!(self.0.wire.is_empty() && self.0.plain.is_empty(), "unwritten output would be lost");
-        // The executor's socket cannot be dissolved; a second descriptor outlives it.
-        let socket = borrow(&self.0.stream).try_clone_to_owned()?;
-        let Inner { tls, peer, place, .. } = *self.0;
-        Ok(DetachedConn { socket, tls, peer, place })
+        let Inner { socket, tls, peer, place, .. } = *self.0;
+        Ok(DetachedConn { socket: socket.into_fd(), tls, peer, place })
     }
 
     /// Puts a connection onto this shard.
-    #[allow(unsafe_code)]
     pub fn attach(detached: DetachedConn) -> Self {
         let DetachedConn { socket, tls, peer, place } = detached;
-        // SAFETY: `socket` is an open descriptor that we own and give away here.
-        let stream = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };
-        let mut conn = Self::from_stream(stream, peer, place);
+        let mut conn = Self::from_socket(Socket::new(socket.into()), peer, place);
         conn.0.tls = tls;
         conn
     }
@@ -162,7 +156,7 @@ impl Conn {
 
     /// Our end's address, when it has one.
     pub fn local(&self) -> Option<SocketAddr> {
-        SockRef::from(&borrow(&self.0.stream)).local_addr().ok()?.as_socket()
+        self.0.socket.options().local_addr().ok()?.as_socket()
     }
 
     /// Whether TLS protects it.
@@ -214,7 +208,7 @@ impl Conn {
             } else if self.0.tls.is_some() {
                 self.poll_encrypt(cx)?
             } else {
-                let count = ready!(Pin::new(&mut self.0.stream).poll_write(cx, self.0.plain.rest()))?;
+                let count = ready!(self.0.socket.poll_write(cx, self.0.plain.rest()))?;
                 self.0.plain.advance(count);
                 self.0.written += count as u64;
                 count
@@ -228,7 +222,7 @@ impl Conn {
     pub fn begin_last_words(&self) {
         if matches!(self.0.peer, Peer::Tcp(_)) {
             // A kernel that will not sends it in pieces, as ever.
-            let _as_ever = SockRef::from(&borrow(&self.0.stream)).set_tcp_cork(true);
+            let _as_ever = self.0.socket.options().set_tcp_cork(true);
         }
     }
 
@@ -282,13 +276,13 @@ impl Conn {
                 }
                 Closing::Said => {
                     ready!(self.poll_flush(cx))?;
-                    ready!(Pin::new(&mut self.0.stream).poll_close(cx))?;
+                    self.0.socket.shut()?;
                     self.0.closing = Closing::Shut { lingered: 0 };
                 }
                 Closing::Shut { lingered } if lingered > LINGER_BYTES_MAX => return Poll::Ready(Ok(())),
                 Closing::Shut { lingered } => {
-                    let stream = Pin::new(&mut self.0.stream);
-                    match ready!(scratch::for_reading(|buffer| stream.poll_read(cx, buffer)))? {
+                    let socket = &self.0.socket;
+                    match ready!(scratch::for_reading(|buffer| socket.poll_read(cx, buffer)))? {
                         0 => return Poll::Ready(Ok(())),
                         count => self.0.closing = Closing::Shut { lingered: lingered + count },
                     }
@@ -310,12 +304,11 @@ impl Conn {
         {
             return Poll::Pending;
         }
-        let Inner { stream, tls, wire, .. } = &mut *self.0;
-        let stream = Pin::new(stream);
+        let Inner { socket, tls, wire, .. } = &mut *self.0;
         let Some(tls) = tls else {
             return scratch::for_reading(|buffer| {
                 let end = max.min(buffer.len());
-                let count = ready!(stream.poll_read(cx, &mut buffer[..end]))?;
+                let count = ready!(socket.poll_read(cx, &mut buffer[..end]))?;
                 take(&buffer[..count]);
                 Poll::Ready(Ok(if count == 0 { Filled::End } else { Filled::Bytes(count) }))
             });
@@ -330,7 +323,7 @@ impl Conn {
             let kept = tls.kept_records();
             let mut end = kept.len();
             if !tls.has_whole_record() {
-                match ready!(stream.poll_read(cx, &mut buffer[end..]))? {
+                match ready!(socket.poll_read(cx, &mut buffer[end..]))? {
                     0 => return Poll::Ready(Ok(Filled::End)),
                     count => end += count,
                 }
@@ -353,7 +346,7 @@ impl Conn {
     }
 
     fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ConnError>> {
-        let count = ready!(Pin::new(&mut self.0.stream).poll_write(cx, self.0.wire.rest()))?;
+        let count = ready!(self.0.socket.poll_write(cx, self.0.wire.rest()))?;
         self.0.wire.advance(count);
         if self.0.wire.is_empty() {
             // Records wait here seldom: the capacity is not kept.
@@ -365,7 +358,7 @@ impl Conn {
     /// Encrypts the next piece of `plain` through the shard's buffer, straight to the kernel. What
     /// the kernel does not take is kept in `wire`, where the next look waits for it.
     fn poll_encrypt(&mut self, cx: &mut Context<'_>) -> Result<usize, ConnError> {
-        let Inner { stream, tls: Some(tls), wire, plain, written, .. } = &mut *self.0 else { return Ok(0) };
+        let Inner { socket, tls: Some(tls), wire, plain, written, .. } = &mut *self.0 else { return Ok(0) };
         tls.prepare(wire.tail()).map_err(ConnError::Tls)?;
         if !wire.is_empty() {
             return Ok(0);
@@ -373,7 +366,7 @@ impl Conn {
         scratch::for_writing(|buffer| {
             let (taken, end) = tls.encrypt(plain.rest(), buffer).map_err(ConnError::Tls)?;
             let records = &buffer[..end];
-            let count = match Pin::new(stream).poll_write(cx, records)? {
+            let count = match socket.poll_write(cx, records)? {
                 Poll::Ready(count) => count,
                 Poll::Pending => 0,
             };
@@ -385,14 +378,9 @@ impl Conn {
     }
 }
 
-#[allow(unsafe_code)]
-pub(super) fn borrow(stream: &TcpStream) -> BorrowedFd<'_> {
-    // SAFETY: the descriptor is open as long as `stream` is, which the lifetime says.
-    unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) }
-}
-
-pub(super) fn peer_of(socket: &SockRef<'_>) -> Peer {
-    match socket.peer_addr().ok().and_then(|address| address.as_socket()) {
+/// Whom an address names; IPv4 in IPv6 is IPv4.
+pub(super) fn peer_of(address: &SockAddr) -> Peer {
+    match address.as_socket() {
         Some(address) => Peer::Tcp(SocketAddr::new(address.ip().to_canonical(), address.port())),
         None => Peer::Unix,
     }

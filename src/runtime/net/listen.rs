@@ -3,25 +3,23 @@
 
 use std::fmt;
 use std::fs::{self, File, Permissions};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use glommio::GlommioError;
-use glommio::net::{AcceptedTcpStream, TcpListener, TcpStream};
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
-use super::conn::{Conn, borrow, peer_of};
+use super::conn::{Conn, peer_of};
 use super::gate::{Gate, Refusal};
 use super::local_path::SocketPath;
-use crate::limits::{ACCEPT_PAUSE, BACKLOG, OWNER_ALONE};
-use crate::local::Local;
+use super::socket;
+use crate::limits::{ACCEPT_BATCH, ACCEPT_PAUSE, BACKLOG, OWNER_ALONE};
+use crate::local::{Local, yield_now};
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,9 +69,6 @@ impl std::error::Error for ListenError {}
 pub struct Listener {
     socket: Socket,
     address: Address,
-    /// Of a socket that several shards share: glommio makes it non-blocking for a moment at each
-    /// accept and then blocking again, which two threads must not do at once.
-    turn: Option<Arc<Mutex<()>>>,
 }
 
 impl Listener {
@@ -129,7 +124,7 @@ fn bind_tcp(at: SocketAddr, shards: u16) -> io::Result<Vec<Listener>> {
         socket.bind(&at.into())?;
         socket.listen(BACKLOG)?;
         at = socket.local_addr()?.as_socket().unwrap_or(at);
-        listeners.push(Listener { socket, address: Address::Tcp(at), turn: None });
+        listeners.push(Listener { socket, address: Address::Tcp(at) });
     }
     Ok(listeners)
 }
@@ -149,9 +144,7 @@ fn bind_unix(path: &Path, mode: u32, shards: u16) -> io::Result<Vec<Listener>> {
     socket.bind(&at)?;
     fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)?;
-    let turn = Arc::default();
-    let listener =
-        |socket| Listener { socket, address: Address::Unix(path.to_owned()), turn: Some(Arc::clone(&turn)) };
+    let listener = |socket| Listener { socket, address: Address::Unix(path.to_owned()) };
     let mut listeners = Vec::with_capacity(usize::from(shards));
     for _ in 1..shards {
         listeners.push(listener(socket.try_clone()?));
@@ -169,9 +162,8 @@ pub async fn accept(
     mut refuse: impl FnMut(Conn, Refusal),
     mut each: impl FnMut(Conn),
 ) {
-    let Listener { socket, address, turn } = listener;
-    // A pending accept of the executor must not be dropped: a connection it had taken would be lost
-    // with its descriptor. Closing the listening side is what ends it.
+    let Listener { socket, address } = listener;
+    // Closing the listening side is what ends the wait.
     let Ok(stop) = socket.try_clone() else {
         tracing::error!(event = "runtime.listen_failed", %address, "no descriptor is left");
         return;
@@ -179,13 +171,13 @@ pub async fn accept(
     local.on_drain(move || {
         let _already_closed = stop.shutdown(std::net::Shutdown::Both);
     });
-    let listener = listener_on(socket.into());
+    // The kernel refuses that to no open socket.
+    let _refused = socket.set_nonblocking(true);
+    let listener = socket::Socket::new(socket);
+    let mut count = 0;
     while !local.timers().is_draining() {
-        match accept_one(&listener, turn.as_deref()).await {
-            Ok(accepted) => {
-                let stream = accepted.bind_to_executor();
-                admit(stream, gate, &mut refuse, &mut each);
-            }
+        match poll_fn(|cx| listener.poll_accept(cx)).await {
+            Ok((socket, from)) => admit(socket, &from, gate, &mut refuse, &mut each),
             Err(error) => {
                 if local.timers().is_draining() {
                     return;
@@ -196,54 +188,31 @@ pub async fn accept(
                 }
             }
         }
+        count += 1;
+        if count % ACCEPT_BATCH == 0 {
+            yield_now().await;
+        }
     }
 }
 
-async fn accept_one(
-    listener: &TcpListener,
-    turn: Option<&Mutex<()>>,
-) -> Result<AcceptedTcpStream, GlommioError<()>> {
-    let mut accepting = pin!(listener.shared_accept());
-    let mut turn = turn;
-    poll_fn(|cx| {
-        // The system call that needs the turn is in the first poll; later ones wait for the ring.
-        let guard = turn.take().map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
-        let accepted = accepting.as_mut().poll(cx);
-        drop(guard);
-        accepted
-    })
-    .await
-}
-
 fn admit(
-    stream: TcpStream,
+    socket: Socket,
+    from: &SockAddr,
     gate: &Arc<Gate>,
     refuse: &mut impl FnMut(Conn, Refusal),
     each: &mut impl FnMut(Conn),
 ) {
-    let peer = peer_of(&SockRef::from(&borrow(&stream)));
+    let peer = peer_of(from);
+    let socket = socket::Socket::new(socket);
     match gate.admit(&peer) {
-        Ok(place) => each(Conn::from_stream(stream, peer, Some(place))),
-        Err(refusal) => refuse(Conn::from_stream(stream, peer, None), refusal),
+        Ok(place) => each(Conn::from_socket(socket, peer, Some(place))),
+        Err(refusal) => refuse(Conn::from_socket(socket, peer, None), refusal),
     }
 }
 
-#[allow(unsafe_code)]
-fn listener_on(socket: OwnedFd) -> TcpListener {
-    // SAFETY: `socket` is an open, listening descriptor that we own and give away here.
-    unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) }
-}
-
 /// The peer went away before it was accepted, or another shard took it: nothing to wait for.
-fn is_of_one_connection(error: &GlommioError<()>) -> bool {
-    let GlommioError::IoError(error) = error else { return false };
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-            | io::ErrorKind::WouldBlock
-    )
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
 }
 
 #[cfg(test)]

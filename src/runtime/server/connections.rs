@@ -146,7 +146,6 @@ fn run<V: Kind>(local: &Local, shard: Rc<Shard>, stage: Stage<V::Session>, servi
     let protocol = meter.protocol();
     let ctx = DriveContext { timers: local.timers().clone(), tls: Some(tls.clone()) };
     let driving = Box::pin(drive_metered(conn, session, service, ctx, Some(meter)));
-    if std::env::var_os("XSIZE").is_some() { eprintln!("XSIZE driving {} session {} service {} conn {} stage {}", std::mem::size_of_val(&*driving), size_of::<V::Session>(), size_of::<V>(), size_of::<Conn>(), size_of::<Stage<V::Session>>()); }
     let present = Present::new(local);
     Box::pin(async move {
         let _present = present;

@@ -40,9 +40,7 @@ pub(super) fn start(plan: &Plan, setup: ShardSetup<Shard>) -> Result<Rc<Shard>, 
     let ShardSetup { id, shards, router, local } = setup;
     let engine =
         Engine::open(&plan.disk, &plan.options, id.0, shards).map_err(|error| store(plan, &error))?;
-    start_store(&local, &engine, &plan.blocking).map_err(|error| {
-        Failure::new(Exit::System, format!("the store's ring cannot be watched: {error}"))
-    })?;
+    start_store(&local, &engine, &plan.blocking);
     let mut process_key = [0; 32];
     random(&mut process_key);
     let world = Rc::new(Here {

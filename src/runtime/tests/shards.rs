@@ -131,7 +131,7 @@ fn a_shard_is_pinned_to_its_core() {
 #[test]
 fn a_shard_put_to_sleep_beside_work_is_woken() {
     let mut config = ShardsConfig::new(1);
-    config.preempt = Duration::from_micros(20);
+    config.upkeep = Duration::from_micros(20);
     let turns = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&turns);
     let start = move |setup: ShardSetup<Context>| {

@@ -37,7 +37,7 @@ fn start(disk: &Disk, shards: u16) -> Shards<Context> {
     let make = move |setup: ShardSetup<Context>| {
         let ShardSetup { id, shards, local, .. } = setup;
         let engine = Engine::open(&disk, &options(), id.0, shards).unwrap();
-        start_store(&local, &engine, &blocking).unwrap();
+        start_store(&local, &engine, &blocking);
         ready(Ok::<_, String>(Rc::new(Context { engine, local })))
     };
     Shards::start(&ShardsConfig::new(shards), make).unwrap()

@@ -5,6 +5,7 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, opcode, squeue, types};
+use runtime::instant;
 
 const ENTRIES: u32 = 4096;
 
@@ -30,7 +31,7 @@ impl Load {
 
     /// Round trips for `duration`, and until the last has come back: the nanoseconds each took.
     pub(crate) fn run(&mut self, duration: Duration) -> Vec<u32> {
-        let start = Instant::now();
+        let start = instant();
         let mut begun: Vec<Instant> = vec![start; self.streams.len()];
         let mut latencies = Vec::with_capacity(1 << 20);
         (0..self.streams.len()).for_each(|at| self.push(at));
@@ -39,10 +40,10 @@ impl Load {
             self.ring.submit_and_wait(1).unwrap();
             let ended: Vec<_> =
                 self.ring.completion().map(|entry| (entry.user_data(), entry.result())).collect();
-            let now = Instant::now();
+            let now = instant();
             for (at, result) in ended {
                 let at = at as usize;
-                assert_eq!(result, self.sent.len() as i32, "a whole echo");
+                assert_eq!(usize::try_from(result), Ok(self.sent.len()), "a whole echo");
                 latencies.push(u32::try_from((now - begun[at]).as_nanos()).unwrap_or(u32::MAX));
                 begun[at] = now;
                 if now - start < duration {

@@ -1,10 +1,12 @@
 //! What the network layer costs: the same echo server four ways, each in a process of its own, under one
 //! closed-loop generator. `echo compare` prints processor time and latency of each.
 //!
-//! `ours` is `Conn` as the server uses it, `glommio` its bare sockets, `ring` a loop around an io_uring with
-//! multishot receives and provided buffers, `ready` the same loop with multishot polls and system calls.
+//! `ours` is `Conn` as the server uses it, `spin` the same on a shard that looks for news before it sleeps,
+//! `glommio` its bare sockets, `ring` a loop around an io_uring with multishot receives and provided
+//! buffers, `ready` the same loop with multishot polls and system calls.
 
 #![allow(clippy::unwrap_used, reason = "a measurement ends where it fails")]
+#![allow(clippy::cast_precision_loss, reason = "figures are for reading")]
 
 mod glommio;
 mod load;
@@ -20,11 +22,13 @@ use std::time::Duration;
 const SERVER_CPU: usize = 0;
 /// The core of the generator.
 const LOAD_CPU: usize = 1;
+/// How long `spin` looks for news before it sleeps.
+const SPIN: Duration = Duration::from_micros(50);
 /// How long each cell is measured in each round.
 const CELL: Duration = Duration::from_millis(300);
 const KINDS: [&str; 4] = ["ours", "glommio", "ring", "ready"];
 
-const USAGE: &str = "usage: echo serve ours|glommio|ring|ready [ADDRESS]
+const USAGE: &str = "usage: echo serve ours|spin|glommio|ring|ready [ADDRESS]
        echo compare [ROUNDS] [CONNECTIONS,...] [BYTES,...] [KIND,...]";
 
 fn main() {
@@ -41,10 +45,11 @@ fn main() {
 fn serve(kind: &str, address: &str) {
     let address: SocketAddr = address.parse().unwrap();
     match kind {
-        "ours" => ours::serve(address),
+        "ours" => ours::serve(address, Duration::ZERO),
+        "spin" => ours::serve(address, SPIN),
         "glommio" => glommio::serve(listen(address)),
-        "ring" => raw::serve(listen(address), raw::How::Receive),
-        "ready" => raw::serve(listen(address), raw::How::Poll),
+        "ring" => raw::serve(&listen(address), raw::How::Receive),
+        "ready" => raw::serve(&listen(address), raw::How::Poll),
         _ => eprintln!("{USAGE}"),
     }
 }

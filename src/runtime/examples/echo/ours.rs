@@ -5,6 +5,7 @@ use std::future::{poll_fn, ready};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use runtime::{
     Address, Conn, ConnectionLimits, Gate, Queue, ShardSetup, Shards, ShardsConfig, accept, bind_all,
@@ -14,7 +15,7 @@ use super::SERVER_CPU;
 
 const READ_BYTES_MAX: usize = 64 * 1024;
 
-pub(crate) fn serve(address: SocketAddr) {
+pub(crate) fn serve(address: SocketAddr, spin: Duration) {
     let listener = bind_all(&Address::Tcp(address), 1).unwrap().pop().unwrap();
     println!("{}", listener.address());
     let listener = std::sync::Arc::new(Mutex::new(Some(listener)));
@@ -22,6 +23,7 @@ pub(crate) fn serve(address: SocketAddr) {
     let gate = Gate::new(limits);
     let mut config = ShardsConfig::new(1);
     config.cpus = vec![SERVER_CPU];
+    config.spin = spin;
     let make = move |setup: ShardSetup<()>| {
         let local = setup.local;
         let (listener, gate) = (listener.lock().unwrap().take().unwrap(), gate.clone());

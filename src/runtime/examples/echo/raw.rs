@@ -35,13 +35,15 @@ struct Buffers {
 
 /// The kernel wants the ring of buffers at the beginning of a page.
 #[repr(align(4096))]
-struct Page([[u8; 16]; 256]);
+struct Page {
+    _entries: [[u8; 16]; 256],
+}
 
 impl Buffers {
     #[allow(unsafe_code)]
     fn new(ring: &IoUring) -> Self {
         let pages = usize::from(BUFFERS) / 256;
-        let entries = (0..pages).map(|_| Page([[0; 16]; 256])).collect();
+        let entries = (0..pages).map(|_| Page { _entries: [[0; 16]; 256] }).collect();
         let mut buffers = Self { entries, bytes: vec![0; usize::from(BUFFERS) * BUFFER_BYTES], tail: 0 };
         let address = buffers.entries.as_mut_ptr() as u64;
         // SAFETY: the memory is of the size that is said, and lives as long as the ring.
@@ -78,7 +80,7 @@ struct Raw {
     scratch: Vec<u8>,
 }
 
-pub(crate) fn serve(listener: TcpListener, how: How) {
+pub(crate) fn serve(listener: &TcpListener, how: How) {
     load::pin(SERVER_CPU);
     let ring = IoUring::builder()
         .setup_single_issuer()
@@ -102,7 +104,7 @@ pub(crate) fn serve(listener: TcpListener, how: How) {
 impl Raw {
     #[allow(unsafe_code)]
     fn push(&mut self, entry: squeue::Entry, fd: RawFd, what: u64) {
-        let entry = entry.user_data((fd as u64) << 2 | what);
+        let entry = entry.user_data(u64::try_from(fd).unwrap() << 2 | what);
         // SAFETY: buffers live as long as the ring; what is sent stays in `output` until it has gone.
         while unsafe { self.ring.submission().push(&entry) }.is_err() {
             self.ring.submit().unwrap();
@@ -149,7 +151,7 @@ impl Raw {
             }
             return self.close(fd);
         };
-        let bytes = self.buffers.get(id, entry.result() as usize);
+        let bytes = self.buffers.get(id, usize::try_from(entry.result()).unwrap());
         let (sending, waiting) = self.output.get_mut(&fd).unwrap();
         if sending.is_empty() {
             sending.extend_from_slice(bytes);
@@ -187,15 +189,13 @@ impl Raw {
             let (buffer, size) = (self.scratch.as_mut_ptr().cast::<libc::c_void>(), self.scratch.len());
             // SAFETY: as many bytes as the buffer has.
             let count = unsafe { libc::recv(fd, buffer, size, libc::MSG_DONTWAIT) };
-            if count <= 0 {
-                if count == 0 {
-                    self.close(fd);
-                }
-                return;
+            let Ok(count) = usize::try_from(count) else { return };
+            if count == 0 {
+                return self.close(fd);
             }
             // SAFETY: bytes that were received just now. A generator that reads leaves room for its echo.
-            unsafe { libc::send(fd, buffer, count as usize, libc::MSG_NOSIGNAL) };
-            if (count as usize) < size {
+            unsafe { libc::send(fd, buffer, count, libc::MSG_NOSIGNAL) };
+            if count < size {
                 return;
             }
         }

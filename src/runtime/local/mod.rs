@@ -1,23 +1,33 @@
 //! One shard, seen from inside: its queues, timers and tasks. The only way to start a task.
+//!
+//! The executor keeps the queues and shares out the time. What a shard waits for, and its sleep, are in its
+//! ring (`net/ring`), which the pump turns.
 
-use std::any::Any;
+mod pump;
+mod task;
+mod wake;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 use base::ShardId;
 use glommio::{Latency, Shares, TaskQueueHandle, executor};
 use router::LocalFuture;
 
-use crate::limits::{BACKGROUND_SHARES, DELIVERY_SHARES, INTERACTIVE_SHARES, PREEMPT, STOP_PAUSE};
+use crate::clock;
+use crate::limits::{BACKGROUND_SHARES, DELIVERY_SHARES, INTERACTIVE_SHARES, STOP_PAUSE};
+use crate::net::{Ring, Source};
 use crate::timers::Timers;
 use crate::watchdog::Pulse;
+use pump::Pump;
+use task::{Kind, Task, Tasks};
+use wake::Bell;
 
 /// Whose share of the shard a task uses when all have work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,16 +52,25 @@ struct Shared {
     at_stop: RefCell<Vec<LocalFuture>>,
     is_stopping: Cell<bool>,
     tasks: RefCell<Tasks>,
+    ring: Rc<Ring>,
+    bell: Arc<Bell>,
+    /// The executor's waker of the pump, from its first poll on.
+    pump: RefCell<Option<Waker>>,
+    /// When the pump last let the others run.
+    turn_began: Cell<Instant>,
+    /// How long the shard looks for news before it sleeps.
+    spin: Duration,
+    /// The root has ended, and the pump is to.
+    is_over: Cell<bool>,
 }
 
-/// The tasks that have not ended: the executor would leave what they own undropped at its end.
-#[derive(Default)]
-struct Tasks {
-    wakers: Vec<Option<Waker>>,
-    free: Vec<usize>,
-    /// Those that were never polled included.
-    count: usize,
-    are_cancelled: bool,
+/// How a shard behaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// How exact its coarse timers are.
+    pub(crate) tick: Duration,
+    /// How long it looks for news before it sleeps.
+    pub(crate) spin: Duration,
 }
 
 /// This shard. Cheap to clone; it stays on its thread.
@@ -70,30 +89,55 @@ thread_local! {
 
 impl Local {
     /// Makes the shard of the executor that runs this thread, and starts its clockwork.
-    pub(crate) fn start(id: ShardId, tick: Duration, pulse: Arc<Pulse>) -> Self {
+    pub(crate) fn start(id: ShardId, manner: Manner, pulse: Arc<Pulse>) -> io::Result<Self> {
+        // Deadlines of the executor's own are of no use: it would ask the kernel for them.
         let queue =
-            |shares, latency, name| executor().create_task_queue(Shares::Static(shares), latency, name);
+            |shares, name| executor().create_task_queue(Shares::Static(shares), Latency::NotImportant, name);
+        let [interactive, delivery, background] = Self::QUEUES;
         let queues = [
-            queue(INTERACTIVE_SHARES, Latency::Matters(PREEMPT), "interactive"),
-            queue(DELIVERY_SHARES, Latency::NotImportant, "delivery"),
-            queue(BACKGROUND_SHARES, Latency::NotImportant, "background"),
+            queue(INTERACTIVE_SHARES, interactive),
+            queue(DELIVERY_SHARES, delivery),
+            queue(BACKGROUND_SHARES, background),
         ];
         let local = Self(Rc::new(Shared {
             id,
-            timers: Timers::new(tick),
+            timers: Timers::new(manner.tick),
             queues,
-            pulse: Arc::clone(&pulse),
+            pulse,
             connections: Cell::new(0),
             waiting: RefCell::default(),
             on_drain: RefCell::default(),
             at_stop: RefCell::default(),
             is_stopping: Cell::new(false),
             tasks: RefCell::default(),
+            ring: Rc::new(Ring::new()?),
+            bell: Bell::new()?,
+            pump: RefCell::default(),
+            turn_began: Cell::new(clock::instant()),
+            spin: manner.spin,
+            is_over: Cell::new(false),
         }));
         CURRENT.set(Some(local.clone()));
-        local.spawn_raw(Queue::Interactive, pulse.beat());
-        local.spawn(Queue::Interactive, local.timers().clone().turn(glommio::timer::sleep));
-        local
+        let pump = Pump::new(Rc::clone(&local.0));
+        spawn_into(queue(INTERACTIVE_SHARES, "pump"), pump);
+        let ring = Rc::clone(&local.0.ring);
+        local.spawn(Queue::Interactive, local.timers().clone().turn(ring));
+        Ok(local)
+    }
+
+    /// Runs what ends the shard when it ends; nothing of the shard is left afterwards.
+    pub(crate) async fn run(self, root: impl Future<Output = ()> + 'static) {
+        Task::new(&self, Box::pin(root), Kind::Root).await;
+        self.0.is_over.set(true);
+        let pump = self.0.pump.take();
+        pump.into_iter().for_each(Waker::wake);
+        CURRENT.set(None);
+    }
+
+    /// Watches a descriptor on the shard of this thread.
+    pub(crate) fn watch(fd: std::os::fd::RawFd) -> Source {
+        let local = Self::current().expect("descriptors are watched on a shard's thread");
+        Source::new(&local.0.ring, fd)
     }
 
     /// The shard of this thread, if it is one.
@@ -136,17 +180,17 @@ impl Local {
 
     /// As [`Local::spawn`], for a future that has its box already.
     pub fn spawn_boxed(&self, queue: Queue, future: LocalFuture) {
-        self.spawn_raw(queue, Task::new(self, future, false));
+        self.spawn_task(queue, Task::new(self, future, Kind::Plain));
     }
 
     /// As [`Local::spawn`], and a stop waits for it.
     pub fn spawn_connection(&self, queue: Queue, future: impl Future<Output = ()> + 'static) {
-        self.spawn_raw(queue, Task::new(self, Box::pin(future), true));
+        self.spawn_task(queue, Task::new(self, Box::pin(future), Kind::Connection));
     }
 
     /// As [`Local::spawn_connection`], for a future that is on the heap already.
     pub fn spawn_boxed_connection(&self, queue: Queue, future: LocalFuture) {
-        self.spawn_raw(queue, Task::new(self, future, true));
+        self.spawn_task(queue, Task::new(self, future, Kind::Connection));
     }
 
     /// Connections that [`Local::spawn_connection`] runs now.
@@ -154,9 +198,9 @@ impl Local {
         self.0.connections.get()
     }
 
-    /// Waits by the executor's own timer, which is exact and dearer than [`Local::timers`].
+    /// Waits by the ring's own timer, which is exact and dearer than [`Local::timers`].
     pub async fn pause(&self, duration: Duration) {
-        glommio::timer::sleep(duration).await;
+        self.0.ring.pause(duration).await;
     }
 
     /// Has something done when the shard is told to drain, or now when it was told already.
@@ -215,111 +259,44 @@ impl Local {
     pub(crate) async fn cancel_tasks(&self) {
         self.0.tasks.borrow_mut().are_cancelled = true;
         while self.0.tasks.borrow().count > 0 {
-            let wakers: Vec<_> = self.0.tasks.borrow().wakers.iter().flatten().cloned().collect();
-            wakers.into_iter().for_each(Waker::wake);
+            self.0.tasks.borrow_mut().wake_all();
             executor().yield_task_queue_now().await;
         }
     }
 
-    fn spawn_raw(&self, queue: Queue, future: impl Future<Output = ()> + 'static) {
-        let handle = self.0.queues[queue as usize];
-        // The queues live as long as the executor, so this cannot fail.
-        glommio::spawn_local_into(future, handle).expect("the shard's queues are never removed").detach();
+    fn spawn_task(&self, queue: Queue, task: Task) {
+        spawn_into(self.0.queues[queue as usize], task);
     }
 }
 
-impl Tasks {
-    fn insert(&mut self, waker: Waker) -> usize {
-        let place = self.free.pop().unwrap_or(self.wakers.len());
-        if place == self.wakers.len() {
-            self.wakers.push(None);
-        }
-        self.wakers[place] = Some(waker);
-        place
-    }
-
-    fn remove(&mut self, place: usize) {
-        self.wakers[place] = None;
-        self.free.push(place);
+impl Shared {
+    /// Wakes a task of this shard, on its thread.
+    fn wake(&self, place: usize) {
+        self.tasks.borrow_mut().wake(place);
     }
 }
 
-/// A task: catches what its future panics with, also in its destructors, and counts its turns. By
-/// hand, and with the future in a box, because an `async` block around a future holds it twice.
-struct Task {
-    future: Option<LocalFuture>,
-    shard: Rc<Shared>,
-    place: Option<usize>,
-    is_connection: bool,
-}
-
-impl Task {
-    fn new(local: &Local, future: LocalFuture, is_connection: bool) -> Self {
-        let shard = Rc::clone(&local.0);
-        shard.connections.set(shard.connections.get() + usize::from(is_connection));
-        shard.tasks.borrow_mut().count += 1;
-        Self { future: Some(future), shard, place: None, is_connection }
-    }
-
-    /// False once the future has ended.
-    fn run(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(future) = &mut self.future else { return false };
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(poll) => poll.is_pending(),
-            Err(panic) => {
-                report(&self.shard.pulse, panic.as_ref());
-                false
-            }
-        }
-    }
-
-    fn end(&mut self) {
-        let future = self.future.take();
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(future))) {
-            report(&self.shard.pulse, panic.as_ref());
-        }
-        let mut tasks = self.shard.tasks.borrow_mut();
-        tasks.count -= 1;
-        if let Some(place) = self.place.take() {
-            tasks.remove(place);
-        }
-        drop(tasks);
-        let connections = &self.shard.connections;
-        connections.set(connections.get() - usize::from(std::mem::take(&mut self.is_connection)));
-    }
-}
-
-impl Future for Task {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.shard.pulse.turned();
-        if self.place.is_none() {
-            let place = self.shard.tasks.borrow_mut().insert(cx.waker().clone());
-            self.place = Some(place);
-        }
-        let is_cancelled = self.shard.tasks.borrow().are_cancelled;
-        if !is_cancelled && self.run(cx) {
-            return Poll::Pending;
-        }
-        self.end();
-        Poll::Ready(())
-    }
-}
-
-fn report(pulse: &Pulse, panic: &(dyn Any + Send)) {
-    pulse.count_panic();
-    let message =
-        panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(event = "runtime.task_panicked", message = message.unwrap_or("not a text"));
+fn spawn_into(queue: TaskQueueHandle, future: impl Future<Output = ()> + 'static) {
+    // The queues live as long as the executor, so this cannot fail.
+    glommio::spawn_local_into(future, queue).expect("the shard's queues are never removed").detach();
 }
 
 /// Lets other tasks run if this one has had its time. For loops that may not wait otherwise.
 pub async fn yield_if_needed() {
-    executor().yield_if_needed().await;
+    if CURRENT.with_borrow(|current| current.as_ref().is_some_and(|local| local.0.is_time_up())) {
+        yield_now().await;
+    }
 }
 
 /// Lets every task of the queue that is ready run before this one goes on.
 pub async fn yield_now() {
-    executor().yield_now().await;
+    let mut has_yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

@@ -1,0 +1,73 @@
+//! A stream socket on the shard that watches it.
+
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::task::{Context, Poll};
+
+use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
+
+use super::ring::Source;
+use crate::local::Local;
+
+/// Reads and writes when the kernel is ready for it, and holds nothing of what passes.
+#[derive(Debug)]
+pub(super) struct Socket {
+    // First, so that it is dropped first.
+    source: Source,
+    socket: socket2::Socket,
+}
+
+impl Socket {
+    /// Takes over a socket that does not block, on the shard of this thread.
+    pub(super) fn new(socket: socket2::Socket) -> Self {
+        Self { source: Local::watch(socket.as_raw_fd()), socket }
+    }
+
+    pub(super) async fn connect(to: SocketAddr) -> io::Result<Self> {
+        let socket = socket2::Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        let this = Self::new(socket);
+        match this.socket.connect(&SockAddr::from(to)) {
+            Ok(()) => return Ok(this),
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => this.source.full(),
+            Err(error) => return Err(error),
+        }
+        std::future::poll_fn(|cx| this.source.poll_room(cx)).await;
+        match this.socket.take_error()? {
+            Some(error) => Err(error),
+            None => Ok(this),
+        }
+    }
+
+    /// Ready with a count, 0 at the end.
+    pub(super) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.source.poll_read(cx, buffer.len(), || (&self.socket).read(buffer))
+    }
+
+    /// Ready with how many of `bytes` the kernel has taken.
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.source.poll_write(cx, || self.socket.send_with_flags(bytes, libc::MSG_NOSIGNAL))
+    }
+
+    /// Ready with the next connection to a socket that listens; it does not block.
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(socket2::Socket, SockAddr)>> {
+        self.source.poll_next(cx, || self.socket.accept4(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK))
+    }
+
+    /// Says that nothing more will be written.
+    pub(super) fn shut(&self) -> io::Result<()> {
+        self.socket.shutdown(Shutdown::Write)
+    }
+
+    pub(super) fn options(&self) -> SockRef<'_> {
+        SockRef::from(&self.socket)
+    }
+
+    /// Takes it off this shard. Nothing of it is under way here.
+    pub(super) fn into_fd(self) -> OwnedFd {
+        drop(self.source);
+        self.socket.into()
+    }
+}
