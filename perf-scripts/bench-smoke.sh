@@ -15,6 +15,7 @@ done
 
 folder="$(mktemp -d)"
 server=""
+# shellcheck disable=SC2317 # the trap calls it
 finish() {
     if [[ -n $server ]] && kill -0 "$server" 2>/dev/null; then
         kill -TERM "$server"

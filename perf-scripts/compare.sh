@@ -89,6 +89,27 @@ is_wanted() { # NAME LIST: an empty list is everything
     [[ -z $2 || ",$2," == *",$1,"* ]]
 }
 
+# Says what will be run, and about how long it takes.
+announce() {
+    local name round case family seconds=20 starting=6 offered
+    local cases options via layer packages opening version
+    [[ $mode == quick ]] || { seconds=45; starting=12; }
+    for name in "${names[@]}"; do
+        describe "$name"
+        offered=""
+        for ((round = 1; round <= rounds; round++)); do
+            seconds=$((seconds + starting))
+            while read -r case family _; do
+                if ! is_wanted "$case" "$chosen" || [[ " $cases " != *" $family "* ]]; then continue; fi
+                [[ " $offered " == *" $case "* ]] || offered+=" $case"
+                seconds=$((seconds + $(cost "$case")))
+            done < <(cases "$round")
+        done
+        echo "    $name:${offered:- nothing of what was asked for}"
+    done
+    say "about $(((seconds + 59) / 60)) minutes"
+}
+
 names=()
 for name in $peers_all "${external_names[@]}"; do
     if is_wanted "$name" "$only" || [[ -n ${external[$name]:-} ]]; then names+=("$name"); fi
@@ -115,7 +136,8 @@ trap 'exit 130' INT TERM
 ((inotify >= 8192)) || echo 8192 >/proc/sys/fs/inotify/max_user_instances || true
 begin_group
 
-say "$mode run: ${names[*]}; $rounds round(s); results in $out"
+say "$mode run of $rounds round(s); results in $out"
+announce
 measure_limits
 for ((round = 1; round <= rounds; round++)); do
     while read -r name; do

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 
-use crate::limits::MESSAGE_BYTES_MIN;
+use crate::limits::{MESSAGE_BYTES_MIN, OPENING_MAX};
 use crate::load::{Plan, QuickAck, Target};
 use crate::message::Size;
 use crate::report::{ReportArgs, Tags};
@@ -125,6 +125,10 @@ struct Common {
     /// waits 40 ms for that otherwise, as it does with any client.
     #[arg(long, global = true)]
     quick_ack: bool,
+    /// Connections that are opened at a time before operations begin. For a server that listens with a short queue:
+    /// what does not fit into it waits for seconds.
+    #[arg(long, global = true, value_name = "COUNT", default_value_t = OPENING_MAX)]
+    opening: usize,
     /// Print one line of JSON instead of a table.
     #[arg(long, global = true)]
     json: bool,
@@ -170,6 +174,7 @@ pub(crate) struct Options {
     pub(crate) cpus: Vec<usize>,
     pub(crate) sources: Option<usize>,
     pub(crate) quick_ack: QuickAck,
+    pub(crate) opening: usize,
     pub(crate) is_json: bool,
     pub(crate) label: String,
     pub(crate) histogram: Option<PathBuf>,
@@ -180,8 +185,8 @@ impl Cli {
     /// Resolves the host, reads the demo's file, and checks what can be checked.
     pub(crate) fn options(&self) -> Result<Options, Wrong> {
         let common = &self.common;
-        if common.connections == 0 || common.users == 0 {
-            return Err(Wrong::Usage("--connections and --users begin at 1".into()));
+        if common.connections == 0 || common.users == 0 || common.opening == 0 {
+            return Err(Wrong::Usage("--connections, --users and --opening begin at 1".into()));
         }
         let is_span = |value: f64| value.is_finite() && value > 0.0;
         if !common.duration.is_none_or(is_span) || !common.rate.is_none_or(is_span) {
@@ -233,6 +238,7 @@ impl Cli {
             cpus: common.cpus.clone().map_or_else(Vec::new, |cpus| cpus.0),
             sources: common.sources,
             quick_ack: if common.quick_ack { QuickAck::On } else { QuickAck::Off },
+            opening: common.opening,
             is_json: common.json,
             label: common.label.clone(),
             histogram: common.histogram.clone(),

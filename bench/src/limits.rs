@@ -2,8 +2,17 @@
 
 use std::time::Duration;
 
-/// Connections that may be between connect and ready at a time: more would measure the backlog.
+/// Connections that may be between connect and ready at a time unless told: more would measure the backlog.
 pub(crate) const OPENING_MAX: usize = 64;
+
+/// How often a connection is tried before operations begin, where it is refused or not answered.
+pub(crate) const CONNECT_TRIES: u32 = 10;
+
+/// The pause before a connection is tried again.
+pub(crate) const CONNECT_PAUSE: Duration = Duration::from_millis(200);
+
+/// An EXISTS that is not there so long after the delivery's `250` is late: the client renews its IDLE.
+pub(crate) const NOTIFY_LATE: Duration = Duration::from_secs(2);
 
 /// No answer to anything for this long fails the run.
 pub(crate) const STALL: Duration = Duration::from_mins(1);

@@ -13,7 +13,7 @@ use std::time::Instant;
 use rustls::ClientConfig;
 
 use crate::clock;
-use crate::limits::{GOODBYE, OPENING_MAX, STALL, TURN};
+use crate::limits::{CONNECT_PAUSE, CONNECT_TRIES, GOODBYE, STALL, TURN};
 use crate::measured::Measured;
 use crate::ring::{Completion, Kind, Ring};
 use crate::wrong::Wrong;
@@ -79,6 +79,8 @@ pub(crate) struct Setup {
     /// Bind to these in turn; empty: the machine chooses.
     pub(crate) sources: Vec<IpAddr>,
     pub(crate) quick_ack: QuickAck,
+    /// Connections between connect and ready at a time.
+    pub(crate) opening: usize,
     /// Counts operations for whoever shows progress.
     pub(crate) progress: Arc<AtomicU64>,
 }
@@ -93,6 +95,8 @@ pub(crate) struct Load {
     ready: VecDeque<usize>,
     /// Connections between connect and ready.
     opening: usize,
+    /// Those to be tried again, and when.
+    again: VecDeque<(Instant, usize)>,
     busy: usize,
     open: usize,
     opens: usize,
@@ -116,6 +120,7 @@ impl Load {
             io: Io::new(count, now),
             ready: VecDeque::with_capacity(count),
             opening: 0,
+            again: VecDeque::new(),
             busy: 0,
             open: 0,
             opens: 0,
@@ -139,15 +144,42 @@ impl Load {
         }
         self.last_answer = clock::now();
         let mut next = 0;
-        while next < count || self.opening > 0 {
-            while next < count && self.opening < OPENING_MAX {
-                self.open(scenario, next)?;
-                next += 1;
+        while next < count || self.opening > 0 || !self.again.is_empty() {
+            while self.opening < self.setup.opening {
+                if let Some(id) = self.due_again() {
+                    self.open(scenario, id)?;
+                } else if next < count {
+                    self.open(scenario, next)?;
+                    next += 1;
+                } else {
+                    break;
+                }
             }
-            self.turn(scenario, clock::now() + TURN)?;
+            let latest = clock::now() + TURN;
+            self.turn(scenario, self.again.front().map_or(latest, |(at, _)| latest.min(*at)))?;
             self.check_stall()?;
         }
         Ok(())
+    }
+
+    /// The next connection that is to be tried again by now.
+    fn due_again(&mut self) -> Option<usize> {
+        self.again.pop_front_if(|(at, _)| *at <= clock::now()).map(|(_, id)| id)
+    }
+
+    /// Gives up a connection that did not come about, and plans to try again; `false` where that is no use.
+    fn try_again(&mut self, completion: &Completion) -> bool {
+        let is_full = [libc::ECONNREFUSED, libc::ETIMEDOUT, libc::ECONNRESET].contains(&-completion.result);
+        let connection = &mut self.connections[completion.connection];
+        if !is_full || connection.standing != Standing::Opening || connection.tries >= CONNECT_TRIES {
+            return false;
+        }
+        connection.close();
+        self.io.clear(completion.connection);
+        self.open -= 1;
+        self.opening -= 1;
+        self.again.push_back((clock::now() + CONNECT_PAUSE, completion.connection));
+        true
     }
 
     /// Runs operations as planned, and waits for those that were begun.
@@ -271,6 +303,9 @@ impl Load {
 
     fn connected(&mut self, scenario: &mut dyn Scenario, completion: &Completion) -> Result<(), Wrong> {
         let id = completion.connection;
+        if self.try_again(completion) {
+            return Ok(());
+        }
         check(completion.result, &scenario.target(id).address.to_string())?;
         let connection = &mut self.connections[id];
         connection.link = Link::Open;

@@ -141,6 +141,10 @@ impl Report {
 
 #[cfg(test)]
 impl Report {
+    pub(crate) fn figure_named(&self, name: &str) -> Option<&Value> {
+        self.figures.iter().find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+
     /// A percentile of all operations.
     pub(crate) fn latency_percentile_us(&self, percentile: f64) -> f64 {
         self.measured.as_ref().map_or(0.0, |measured| measured.percentile_us(percentile))

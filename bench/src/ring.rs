@@ -141,8 +141,8 @@ impl Ring {
     pub(crate) fn wait(&mut self, most: Duration, completions: &mut Vec<Completion>) -> io::Result<()> {
         let timespec = types::Timespec::from(most);
         let arguments = types::SubmitArgs::new().timespec(&timespec);
-        let want = usize::from(!most.is_zero());
-        match self.uring.submitter().submit_with_args(want, &arguments) {
+        // One is wanted even where there is no time: without a wish the kernel keeps completions to itself.
+        match self.uring.submitter().submit_with_args(1, &arguments) {
             Ok(_) => {}
             Err(error) if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY)) => {}
             Err(error) => return Err(error),

@@ -137,6 +137,7 @@ fn measure_on<S: Scenario>(
             connections: share.connections,
             sources: sources.clone(),
             quick_ack: options.quick_ack,
+            opening: options.opening,
             progress: Arc::clone(&progress),
         },
         plan: options.plan(share.thread, shares.len()),

@@ -79,7 +79,7 @@ demo_command() {
 # What a peer is, into the variables of run_peer.
 describe() {
     local name="$1" word
-    layer="" ports="" cases="" packages="" connections_max="" options=()
+    layer="" ports="" cases="" packages="" opening="" options=()
     if [[ $name == angarium ]]; then
         cases="smtp lmtp imap pop3"
         version="$("$angarium" --version | head -n 1) $(git describe --always --dirty 2>/dev/null || true), $shards shard(s)"
@@ -90,6 +90,7 @@ describe() {
         source "$scripts/peers/$name/peer.conf"
         version="$(versions "$layer" "$packages")"
     fi
+    [[ " $cases " != *" smtp "* || " $cases " != *" pop3 "* ]] || cases+=" day"
     # Notifications need a way in and a way to see.
     for word in lmtp smtp; do
         [[ " $cases " != *" $word "* || " $cases " != *" imap "* ]] || { cases+=" idle" via="$word"; break; }
@@ -135,7 +136,7 @@ halt() {
 
 # All cases of one peer in one round, on fresh data.
 run_peer() {
-    local name="$1" round="$2" layer ports cases packages connections_max version via="lmtp" options is_up="" is_filled=""
+    local name="$1" round="$2" layer ports cases packages opening version via="lmtp" options is_up="" is_filled=""
     local case family scenario
     describe "$name"
     say "round $round of $rounds: $name ($version)"
@@ -144,15 +145,13 @@ run_peer() {
         is_wanted "$case" "$chosen" || continue
         if [[ " $cases " != *" $family "* ]]; then
             not_offered "$(why_not "$family")"
-        elif [[ -n $connections_max && $scenario == *"-c 32"* ]]; then
-            not_offered "a burst of 32 connections waits for seconds in its listen queue of 5"
         elif [[ $case == start-up && -n ${external[$name]:-} ]]; then
             not_offered "it runs already, and is not ours to stop"
         else
             if [[ $scenario == *"--messages $(large)"* && -z $is_filled ]]; then fill_large; fi
             boot_for "$case" && run_case
         fi
-    done < <(cases)
+    done < <(cases "$round")
     halt
     rm -rf "${work:?}"/*
 }
@@ -165,10 +164,20 @@ fill_large() {
     halt
     is_up=""
     boot filling || return 0
-    timeout -k 5 "$(patience)" "$bench" --json --users 64 --demo "$work/server.json" -n 1 \
-        imap-list --messages "$(large)" >/dev/null 2>>"$log" || echo "    filling: $name failed"
+    local began=$SECONDS
+    # Each of these has a mailbox of its own.
+    fill_for list-flags imap-list
+    fill_for search-rare imap-search
+    fill_for append-into-large imap-append
     halt
     sync
+    echo "    filled without flushes ($((SECONDS - began))s)"
+}
+
+fill_for() { # CASE SCENARIO
+    is_wanted "$1" "$chosen" && grep -q "^$1 " < <(cases 1) || return 0
+    timeout -k 5 "$(patience)" "$bench" --json --users 64 --demo "$work/server.json" -n 1 \
+        "$2" --messages "$(large)" >/dev/null 2>>"$log" || echo "    filling for $1: $name failed"
 }
 
 # The server as a case needs it; `is_up` is the variant that runs.
@@ -198,6 +207,7 @@ why_not() {
     case "$1" in
         smtp) echo "it has no SMTP; see the LMTP cases" ;;
         lmtp) echo "it is measured by SMTP" ;;
+        day) echo "it has not all of SMTP, IMAP and POP3" ;;
         *) echo "its mail is in Dovecot's Maildir: see postfix-dovecot-maildir" ;;
     esac
 }
@@ -232,6 +242,7 @@ run_case() {
         [[ " $cases " == *" smtp "* ]] || command+=(--smtp 0)
     fi
     [[ $name != angarium ]] || command+=(--shards "$shards")
+    [[ -z $opening ]] || command+=(--opening "$opening")
     # shellcheck disable=SC2207,SC2206
     command+=($(accounting) ${scenario//VIA/$via})
     [[ $case != start-up ]] || command+=(--serve-command "$(serve_command)")

@@ -232,6 +232,9 @@ pub(crate) struct EchoArgs {
     /// Measure the generator itself, against a thread of its own that echoes on a bare ring.
     #[arg(long)]
     pub(crate) self_check: bool,
+    /// The core of that thread. On the one that --cpus names for the load, each would have half of it.
+    #[arg(long, value_name = "CORE", requires = "self_check")]
+    pub(crate) echo_cpu: Option<usize>,
 }
 
 #[derive(Clone, Debug, Args)]

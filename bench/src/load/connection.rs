@@ -35,6 +35,8 @@ pub(super) struct Connection {
     pub(super) standing: Standing,
     /// When the operation was to begin.
     pub(super) due: Instant,
+    /// How often it was opened.
+    pub(super) tries: u32,
     pub(super) is_receiving: bool,
     pub(super) is_sending: bool,
 }
@@ -47,6 +49,7 @@ impl Connection {
             link: Link::Closed,
             standing: Standing::Opening,
             due: now,
+            tries: 0,
             is_receiving: false,
             is_sending: false,
         }
@@ -55,6 +58,7 @@ impl Connection {
     pub(super) fn opened(&mut self, socket: Socket) {
         self.socket = Some(socket);
         self.link = Link::Connecting;
+        self.tries = self.tries.saturating_add(1);
     }
 
     pub(super) fn close(&mut self) {

@@ -101,6 +101,9 @@ impl Pacing {
 
     /// When the loop has to look again even if nothing arrives.
     pub(super) fn next_look(&self, now: Instant, are_all_busy: bool) -> Instant {
+        if self.is_over(now) {
+            return now + TURN;
+        }
         let latest = (now + TURN).min(self.end.max(now + Duration::from_millis(1)));
         match &self.times {
             Some(times) if !are_all_busy => times.next.min(latest),
@@ -141,6 +144,8 @@ mod tests {
         assert_eq!(pacing.due(began + 8 * MS), Some(began + MS));
         pacing.taken();
         assert!(pacing.is_over(began + 10 * MS));
+        // What would be due after the end is not waited for.
+        assert_eq!(pacing.next_look(began + 12 * MS, false), began + 12 * MS + TURN);
         assert_eq!(pacing.never_began(began + 12 * MS).count(), 8);
         assert_eq!(pacing.never_began(began + 12 * MS).next(), Some(began + 2 * MS));
     }

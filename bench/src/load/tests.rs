@@ -69,8 +69,13 @@ fn server(connections: usize, before: fn(u64) -> Option<&'static [u8]>) -> Socke
 }
 
 fn load(connections: usize, address: SocketAddr) -> (Load, Echo) {
-    let setup =
-        Setup { connections, sources: Vec::new(), quick_ack: QuickAck::Off, progress: Arc::default() };
+    let setup = Setup {
+        connections,
+        sources: Vec::new(),
+        quick_ack: QuickAck::Off,
+        opening: 4,
+        progress: Arc::default(),
+    };
     let target = Target { address, is_tls: false };
     (Load::new(setup).expect("io_uring"), Echo { target, asked: vec![0; connections], serial: 0 })
 }
@@ -88,6 +93,41 @@ fn operations_take_turns_on_all_connections_and_are_counted() {
     let mut last = echo.asked.clone();
     last.sort_unstable();
     assert_eq!(last, [501, 502, 503, 504, 505]);
+}
+
+#[test]
+fn an_open_loop_hears_the_answers_that_come_after_its_end() {
+    // One operation, answered when the next one would be due, had the run not ended before; and a connection that
+    // is ready all the time.
+    let slow = |_| {
+        clock::pause(Duration::from_millis(150));
+        None
+    };
+    let (mut load, mut echo) = load(2, server(2, slow));
+    load.prepare(&mut echo).expect("greeted");
+    let plan = Plan { count: None, duration: Duration::from_millis(50), rate: Some(10.0), is_random: false };
+    let measured = load.run(&mut echo, &plan).expect("answered");
+    assert_eq!((measured.operations, measured.unstarted), (1, 0));
+}
+
+#[test]
+fn connections_that_find_nobody_are_tried_again_and_then_given_up() {
+    let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    let (mut late, mut echo) = load(3, free().expect("loopback has ports"));
+    let address = echo.target.address;
+    std::thread::spawn(move || {
+        clock::pause(Duration::from_millis(300));
+        let listener = TcpListener::bind(address).expect("it was free");
+        let mut peers = Vec::new();
+        while let Ok((mut peer, _)) = listener.accept() {
+            peer.write_all(b"hello\n").expect("greeted");
+            peers.push(peer);
+        }
+    });
+    late.prepare(&mut echo).expect("all are greeted in the end");
+    assert_eq!((late.ready(), late.open), (3, 3));
+    let (mut never, mut echo) = load(1, free().expect("loopback has ports"));
+    assert!(never.prepare(&mut echo).is_err());
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use super::results::Run;
 use super::sheet::{NONE, Sheet, number, spread, times};
-use super::study::{CPU, Case, FIGURES, Group, Metric, P50, P99, RATE, RATIOS, Study, better_by_name, ratio};
+use super::study::{
+    CPU, Case, FIGURES, Group, Metric, P50, P99, RATE, RATIOS, Study, TOLD, better_by_name, ratio,
+};
 
 /// All tables, the most wanted first.
 pub(crate) fn all(study: &Study) -> Vec<Sheet> {
@@ -86,7 +88,8 @@ pub(crate) fn ratios(study: &Study) -> Sheet {
         words: format!(
             "How many times better {0} is: a rate of {0} divided by the peer's, a cost or latency of the peer \
              divided by {0}'s. Above 1 {0} is ahead, below 1 the peer. The median over rounds, each taken within its \
-             round; in brackets the least and the greatest.",
+             round; in brackets the least and the greatest. Latencies of notifications (idle-notify) count from MAIL, \
+             as they may come before the 250.",
             study.baseline
         ),
         header,
@@ -149,18 +152,18 @@ pub(crate) fn others(study: &Study) -> Sheet {
 fn is_special(name: &str) -> bool {
     let is_shown = FIGURES.iter().any(|metric| metric.is(name)) || name.starts_with("latency_us.");
     let is_detail = ["_p90_us", "_p999_us", "_max_us"].iter().any(|end| name.ends_with(end));
-    better_by_name(name).is_some() && !is_shown && !is_detail
+    TOLD.contains(&name) || (better_by_name(name).is_some() && !is_shown && !is_detail)
 }
 
 fn special(study: &Study, case: &Case, name: &str) -> Vec<Vec<String>> {
-    let Some(better) = better_by_name(name) else { return Vec::new() };
+    let better = better_by_name(name);
     let of = |run: &Run| run.figure(name);
     let ours = case.group(&study.baseline);
     let with_value = case.groups.iter().filter(|group| group.spread(of).is_some());
     with_value
         .map(|group| {
             let of_both = ours.filter(|ours| ours.peer != group.peer);
-            let ratio = of_both.and_then(|ours| ratio(ours, group, better, of));
+            let ratio = of_both.zip(better).and_then(|(ours, better)| ratio(ours, group, better, of));
             let value = spread(group.spread(of));
             vec![case.name.clone(), name.to_owned(), group.peer.clone(), value, times(ratio)]
         })

@@ -19,7 +19,7 @@ pub(super) fn run(options: &Options, args: EchoArgs) -> Result<Report, Wrong> {
         return Err(Wrong::Usage("--size mixed is for deliveries".into()));
     };
     if args.self_check {
-        return check_self(options, size);
+        return check_self(options, size, args.echo_cpu);
     }
     let address = SocketAddr::new(options.host, args.port);
     against(options, address, size).map(|(report, _)| report)
@@ -32,7 +32,7 @@ fn against(options: &Options, address: SocketAddr, size: usize) -> Result<(Repor
     Ok((outcome.report(Report::new("echo"), operations * size as u64), operations))
 }
 
-fn check_self(options: &Options, size: usize) -> Result<Report, Wrong> {
+fn check_self(options: &Options, size: usize, cpu: Option<usize>) -> Result<Report, Wrong> {
     crate::socket::raise_open_files(2 * options.connections)?;
     let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let listener = listen(any)?;
@@ -40,6 +40,7 @@ fn check_self(options: &Options, size: usize) -> Result<Report, Wrong> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let echo = scope.spawn(|| {
+            cpu.map_or(Ok(()), crate::socket::pin)?;
             let served = Serve::new(&listener).and_then(|mut serve| serve.run(&mut Mirror, &stop));
             served.map(|()| server::thread_cpu_ns())
         });

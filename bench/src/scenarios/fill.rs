@@ -34,6 +34,7 @@ pub(super) fn fill_marked(
         connections: users,
         sources: socket::sources(options.host, users, options.sources),
         quick_ack: options.quick_ack,
+        opening: options.opening,
         progress: Arc::new(AtomicU64::new(0)),
     })?;
     let name = quoted(mailbox);

@@ -45,6 +45,7 @@ impl<'a> Mailboxes<'a> {
             connections: users,
             sources: socket::sources(options.host, users, options.sources),
             quick_ack: options.quick_ack,
+            opening: options.opening,
             progress: Arc::new(AtomicU64::new(0)),
         })?;
         let command = format!("STATUS {} (MESSAGES)", quoted(mailbox));

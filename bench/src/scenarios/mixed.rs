@@ -165,7 +165,8 @@ impl<'a> Day<'a> {
 
     fn imap(&mut self, kind: &'static str, acts: impl IntoIterator<Item = Act>) -> Box<dyn Talk> {
         let login = log_in(self.options, self.user());
-        Box::new(ImapTalk::new(kind, self.options.imap, login, acts, clock::now()))
+        // Sessions of the same user may be there at the same time.
+        Box::new(ImapTalk::new(kind, self.options.imap, login, acts, clock::now()).shared())
     }
 
     fn webmail(&mut self) -> Box<dyn Talk> {

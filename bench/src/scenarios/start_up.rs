@@ -146,6 +146,7 @@ fn deliver(
         connections: share.connections,
         sources: socket::sources(options.host, options.connections, options.sources),
         quick_ack: options.quick_ack,
+        opening: options.opening,
         progress: Arc::clone(progress),
     })?;
     let counting = Counting { uncounted: true, until_held: false };

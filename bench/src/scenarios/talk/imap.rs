@@ -38,6 +38,8 @@ pub(in crate::scenarios) struct ImapTalk {
     pauses: Duration,
     steps: Vec<(&'static str, Duration)>,
     originals: Originals,
+    /// Others set and clear flags in this mailbox at the same time.
+    is_shared: bool,
     is_over: bool,
 }
 
@@ -75,8 +77,14 @@ impl ImapTalk {
             pauses: Duration::ZERO,
             steps: Vec::new(),
             originals: Originals::new(),
+            is_shared: false,
             is_over: false,
         }
+    }
+
+    /// In a mailbox where others store flags at the same time: what a STORE comes to is theirs as well, and not checked.
+    pub(in crate::scenarios) fn shared(self) -> Self {
+        Self { is_shared: true, ..self }
     }
 
     /// Begins the next act; those that need a message are passed over where there is none.
@@ -152,7 +160,9 @@ impl ImapTalk {
             Current::Select => ("select", self.imap.facts.exists.is_some()),
             Current::Newest(first, last, come) => ("fetch", come == last + 1 - first),
             Current::Body(has_come) => ("body", has_come),
-            Current::Seen(_, wanted, is_seen) => ("store", is_seen.is_none_or(|is_seen| is_seen == wanted)),
+            Current::Seen(_, wanted, is_seen) => {
+                ("store", self.is_shared || is_seen.is_none_or(|is_seen| is_seen == wanted))
+            }
             Current::Done => ("done", true),
             Current::Login | Current::Idle(_) | Current::Think | Current::Logout => ("nothing", false),
         };
@@ -231,5 +241,22 @@ impl Talk for ImapTalk {
 
     fn steps(&self) -> &[(&'static str, Duration)] {
         &self.steps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_that_another_session_changed_is_no_wrong_answer() {
+        let target = Target { address: ([127, 0, 0, 1], 1).into(), is_tls: false };
+        let login = Step::LogIn { name: "a".into(), password: "b".into() };
+        let mut talk = ImapTalk::new("webmail", target, login, [], crate::clock::now());
+        talk.current = Current::Seen(3, true, None);
+        let cleared = b"* 3 FETCH (FLAGS ())";
+        ImapTalk::untagged(&mut talk.current, cleared, &mut talk.originals).expect("a response");
+        assert!(talk.ended(b"t1 OK").is_err());
+        assert_eq!(talk.shared().ended(b"t1 OK"), Ok("store"));
     }
 }
