@@ -2,21 +2,21 @@
 //! nothing here blocks the shard.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 
 use crate::disk::ReadPart;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::log::segment_file;
 use crate::row::BodyRef;
+use crate::state::ReadAnswer;
 
 impl Engine {
     /// The whole body, its checksum verified. Costs one read of its size.
     pub async fn body(&self, body: &BodyRef) -> Result<Vec<u8>, Error> {
-        let bytes = self.read_part(body, body.meta_length, body.length).await?;
-        if crc32c::crc32c(&bytes) != body.crc {
-            return Err(corrupt(body, "a body with the checksum its row has"));
-        }
-        Ok(bytes)
+        let is_right = |bytes: &[u8]| crc32c::crc32c(bytes) == body.crc;
+        let bytes = self.read_right(body, body.meta_length, body.length, is_right).await?;
+        bytes.ok_or_else(|| corrupt(body, "a body with the checksum its row has"))
     }
 
     /// A range of the body, clamped to it. Its checksum covers the whole and is not verified here.
@@ -28,11 +28,10 @@ impl Engine {
 
     /// The meta block stored in front of the body, its checksum verified.
     pub async fn meta(&self, body: &BodyRef) -> Result<Vec<u8>, Error> {
-        let bytes = self.read_part(body, 0, body.meta_length).await?;
-        if crc32c::crc32c(&bytes) as u16 != body.meta_crc {
-            return Err(corrupt(body, "a meta block with the checksum its row has"));
-        }
-        Ok(bytes)
+        let is_right = |bytes: &[u8]| body.open_meta(bytes).is_some();
+        let stored = self.read_right(body, 0, body.meta_length, is_right).await?;
+        let meta = stored.as_deref().and_then(|stored| body.open_meta(stored)).map(<[u8]>::to_vec);
+        meta.ok_or_else(|| corrupt(body, "a meta block with its checksum"))
     }
 
     /// Whether a body stands where bodies can stand.
@@ -41,23 +40,48 @@ impl Engine {
         body.segment != 0 && end <= self.segment_bytes() as u64
     }
 
+    /// A part that `is_right`; none when it is not so on the disk either. What is in memory may be older than what was
+    /// written past it: when somebody else reads a page at that moment, the kernel cannot take it out and only warns.
+    async fn read_right(
+        &self,
+        body: &BodyRef,
+        skip: u32,
+        length: u32,
+        is_right: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let bytes = self.read_part(body, skip, length).await?;
+        if is_right(&bytes) {
+            return Ok(Some(bytes));
+        }
+        if length == 0 {
+            return Ok(None);
+        }
+        let part = self.part(body, skip, length)?;
+        let bytes =
+            self.wait_for(body, self.with_state(|state| state.read_past_memory(part)), length).await?;
+        Ok(is_right(&bytes).then_some(bytes))
+    }
+
     async fn read_part(&self, body: &BodyRef, skip: u32, length: u32) -> Result<Vec<u8>, Error> {
         if length == 0 {
             return Ok(Vec::new());
         }
-        if !self.is_within(body) {
-            return Err(corrupt(body, "a body within its segment"));
-        }
-        let part = ReadPart {
-            journal: body.journal,
-            segment: body.segment,
-            offset: body.offset + skip,
-            length: length as usize,
-        };
+        let part = self.part(body, skip, length)?;
         if let Some(bytes) = self.with_state(|state| state.read_at_hand(&part)) {
             return Ok(bytes);
         }
-        let answer = self.with_state(|state| state.read(part));
+        self.wait_for(body, self.with_state(|state| state.read(part)), length).await
+    }
+
+    fn part(&self, body: &BodyRef, skip: u32, length: u32) -> Result<ReadPart, Error> {
+        if !self.is_within(body) {
+            return Err(corrupt(body, "a body within its segment"));
+        }
+        let offset = body.offset + skip;
+        Ok(ReadPart { journal: body.journal, segment: body.segment, offset, length: length as usize })
+    }
+
+    async fn wait_for(&self, body: &BodyRef, answer: Rc<ReadAnswer>, length: u32) -> Result<Vec<u8>, Error> {
         self.drive();
         let bytes = poll_fn(|context| answer.poll(context)).await?;
         if bytes.len() != length as usize {

@@ -222,7 +222,7 @@ impl Check<'_> {
         if content.len() != body.length as usize || crc32c::crc32c(content) != body.crc {
             return Err(corrupt(body, "a body with the checksum its row has"));
         }
-        if crc32c::crc32c(meta) as u16 != body.meta_crc {
+        if body.open_meta(meta).is_none() {
             return Err(corrupt(body, "a meta block with the checksum its row has"));
         }
         Ok(())

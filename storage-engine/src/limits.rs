@@ -30,6 +30,18 @@ pub(crate) const AHEAD_BATCH_BYTES: u32 = 16 << 10;
 pub(crate) const PACE_BATCHES: u32 = 64;
 /// A batch of up to these bytes that is written over zeroes is one operation; a larger one is two that are linked.
 pub(crate) const DURABLE_WRITE_BYTES_MAX: usize = 128 << 10;
+/// The mean time of the way in use goes back over about this many batches.
+pub(crate) const WAY_BATCHES: u64 = 32;
+/// That of the way that is only tried, over about this many.
+pub(crate) const TRIED_WAY_BATCHES: u64 = 2;
+/// The way that is not in use is tried with every so many-th batch: fewer than one in a hundred wait for that.
+pub(crate) const TRY_BATCHES: u64 = 128;
+/// The same while the way in use is slow: what makes it so may have nothing to do with the disk.
+pub(crate) const TRY_SLOW_BATCHES: u64 = 8;
+/// Slow is a mean time above this, nanoseconds: a tick of the scheduler is 1 to 10 ms, and no flash disk takes as long.
+pub(crate) const SLOW_WAY_NANOS: u64 = 1_000_000;
+/// A time counts as no more than so many means, so that one that is far out changes nothing.
+pub(crate) const WAY_OUTLIER_MEANS: u64 = 12;
 /// Most batches in flight while they are written straight.
 pub(crate) const STRAIGHT_IN_FLIGHT_MAX: usize = 2;
 /// Zeroes of one write, bytes.

@@ -36,13 +36,12 @@ impl Metas {
         self.places[index] = start..self.bytes.len();
     }
 
-    /// Takes out what does not have the checksum its row has. Apart from copying, which then waits for memory for many
-    /// blocks at a time and not for one after the other.
+    /// Takes out what does not have its checksum, and from the others that checksum. Apart from copying, which then
+    /// waits for memory for many blocks at a time and not for one after the other.
     fn verify(&mut self, bodies: &[BodyRef]) {
         for (place, body) in self.places.iter_mut().zip(bodies) {
-            if crc32c::crc32c(&self.bytes[place.clone()]) as u16 != body.meta_crc {
-                *place = 0..0;
-            }
+            let length = body.open_meta(&self.bytes[place.clone()]).map_or(0, <[u8]>::len);
+            place.end = place.start + length;
         }
     }
 }
@@ -59,18 +58,19 @@ impl Engine {
     /// they stand in the log. What cannot be read is left out: whoever needs it reads the body, and is told why.
     pub async fn metas(&self, bodies: &[BodyRef], metas: &mut Metas) {
         metas.begin(bodies.len());
-        let (wanted, parts): (Vec<usize>, Vec<ReadPart>) = bodies
-            .iter()
-            .enumerate()
-            .filter(|(_, body)| body.meta_length > 0 && self.is_within(body))
-            .map(|(index, body)| (index, part_of(body)))
-            .unzip();
-        let mut missing = Vec::new();
-        self.with_state(|state| {
+        let has_meta = |index: &usize| bodies[*index].meta_length > 0 && self.is_within(&bodies[*index]);
+        let wanted: Vec<usize> = (0..bodies.len()).filter(has_meta).collect();
+        let missing = self.with_state(|state| {
+            // A row that is only proposed names what may be being written: not to be looked at in place.
+            let is_durable = |index: &usize| state.log.is_durable(&part_of(&bodies[*index]));
+            let (durable, mut missing): (Vec<usize>, Vec<usize>) =
+                wanted.iter().partition(|index| is_durable(index));
+            let parts: Vec<ReadPart> = durable.iter().map(|index| part_of(&bodies[*index])).collect();
             state.port.look(&parts, &mut |at, bytes| match bytes {
-                Some(bytes) => metas.put(wanted[at], bytes),
-                None => missing.push(wanted[at]),
+                Some(bytes) => metas.put(durable[at], bytes),
+                None => missing.push(durable[at]),
             });
+            missing
         });
         let mut spans = spans(&missing, bodies).into_iter().peekable();
         while spans.peek().is_some() {
@@ -89,6 +89,19 @@ impl Engine {
             self.read_spans(wave, bodies, metas).await;
         }
         metas.verify(bodies);
+        self.read_stale(&wanted, bodies, metas).await;
+    }
+
+    /// Reads from the disk itself what was not right in memory: rare, so one after the other.
+    async fn read_stale(&self, wanted: &[usize], bodies: &[BodyRef], metas: &mut Metas) {
+        for &index in wanted {
+            if metas.get(index).is_some() {
+                continue;
+            }
+            if let Ok(meta) = self.meta(&bodies[index]).await {
+                metas.put(index, &meta);
+            }
+        }
     }
 
     async fn read_spans(&self, spans: Vec<Span>, bodies: &[BodyRef], metas: &mut Metas) {

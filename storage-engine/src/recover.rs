@@ -58,6 +58,9 @@ pub(crate) fn recover(disk: &Disk, store: &Store, shard: u16) -> Result<Recovere
     }
     disk.flush_folder(&journal_folder(shard))?;
     let opened = read_opened(disk, store, shard)?;
+    // What will be written here goes past the system's memory, and must not find what was read there just now.
+    let journal = Journal { disk, seed: store.seed(shard), number: shard, opened };
+    journal.forget_from(loaded.tail.end)?;
     let last = opened.map_or(0, |opened| opened.generation).max(loaded.tail.generation);
     let start = LogStart { generation: last + 1, ..loaded.tail };
     Ok(Recovered { partitions: loaded.partitions, start, replayed_from: loaded.replayed_from })

@@ -29,7 +29,7 @@ pub struct BodyRef {
     pub segment: u32,
     /// Where the meta block starts in the segment, bytes; the body follows it.
     pub offset: u32,
-    /// Bytes of the meta block.
+    /// Bytes of the meta block and its checksum; 0 when there is none.
     pub meta_length: u32,
     /// Bytes of the body.
     pub length: u32,
@@ -37,11 +37,23 @@ pub struct BodyRef {
     pub crc: u32,
     /// The journal, that is, the shard that wrote it.
     pub journal: u16,
-    /// The low half of the CRC-32C of the meta block.
+    /// The low half of the CRC-32C of the meta block: that the block is this body's.
     pub meta_crc: u16,
 }
 
 const _: () = assert!(size_of::<BodyRef>() == 24);
+
+/// Bytes of the checksum behind a meta block.
+const META_CRC_BYTES: usize = 4;
+
+/// Puts its checksum behind a meta block that has any bytes; the low half of it, for the row.
+pub(crate) fn seal_meta(meta: &mut Vec<u8>) -> u16 {
+    let crc = crc32c::crc32c(meta);
+    if !meta.is_empty() {
+        meta.extend_from_slice(&crc.to_le_bytes());
+    }
+    crc as u16
+}
 
 impl BodyRef {
     /// No body.
@@ -51,6 +63,16 @@ impl BodyRef {
     /// True for a row without a body.
     pub const fn is_none(&self) -> bool {
         self.segment == 0 && self.journal == 0
+    }
+
+    /// The meta block without its checksum. None when what was read is not what was written, or is another body's.
+    pub(crate) fn open_meta<'a>(&self, stored: &'a [u8]) -> Option<&'a [u8]> {
+        if stored.is_empty() {
+            return (self.meta_length == 0).then_some(stored);
+        }
+        let (meta, written) = stored.split_last_chunk::<META_CRC_BYTES>()?;
+        let crc = crc32c::crc32c(meta);
+        (crc.to_le_bytes() == *written && crc as u16 == self.meta_crc).then_some(meta)
     }
 
     /// Bytes of the body and its meta block.
@@ -126,5 +148,52 @@ impl StoredRow {
     /// Rows of live items are the same in both forms, so whole stretches can be copied.
     pub(crate) fn live_row(&self) -> Option<&Row> {
         self.is_live().then_some(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed(meta: &[u8]) -> (Vec<u8>, BodyRef) {
+        let mut stored = meta.to_vec();
+        let meta_crc = seal_meta(&mut stored);
+        let body = BodyRef { segment: 1, meta_length: stored.len() as u32, meta_crc, ..BodyRef::NONE };
+        (stored, body)
+    }
+
+    #[test]
+    fn no_flipped_bit_and_no_change_of_two_bytes_passes_for_a_meta_block() {
+        let (stored, body) = sealed(b"a summary of a message");
+        assert_eq!(body.open_meta(&stored), Some(&b"a summary of a message"[..]));
+        for bit in 0..stored.len() * 8 {
+            let mut rotten = stored.clone();
+            rotten[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(body.open_meta(&rotten), None, "bit {bit}");
+        }
+        let mut passed_the_half = 0;
+        for (first, second) in [(0, 1), (3, 17), (10, 11), (20, 22), (23, 25)] {
+            for change in 1..=u16::MAX {
+                let mut rotten = stored.clone();
+                let [low, high] = change.to_le_bytes();
+                rotten[first] ^= low;
+                rotten[second] ^= high;
+                assert_eq!(body.open_meta(&rotten), None, "{change} at {first} and {second}");
+                let crc = crc32c::crc32c(&rotten[..rotten.len() - 4]);
+                passed_the_half += u32::from(crc as u16 == body.meta_crc && second < 22);
+            }
+        }
+        assert!(passed_the_half > 0, "the 16 bits of the row alone let some pass");
+    }
+
+    #[test]
+    fn a_meta_block_of_another_body_or_of_zeroes_does_not_pass() {
+        let (stored, body) = sealed(b"one");
+        let (other, _) = sealed(b"two");
+        for wrong in [&other[..], &[0; 7], &stored[..6], &stored[..3], &[]] {
+            assert_eq!(body.open_meta(wrong), None);
+        }
+        let (nothing, none) = sealed(b"");
+        assert_eq!((nothing.len(), none.open_meta(&[])), (0, Some(&[][..])));
     }
 }

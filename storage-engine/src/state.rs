@@ -198,12 +198,24 @@ impl State {
 
     /// Gives a read to the disk.
     pub(crate) fn read(&mut self, part: ReadPart) -> Rc<ReadAnswer> {
+        let (token, answer) = self.begin_read();
+        self.port.read(token, part);
+        answer
+    }
+
+    /// Gives a read to the disk that what is in memory does not answer.
+    pub(crate) fn read_past_memory(&mut self, part: ReadPart) -> Rc<ReadAnswer> {
+        let (token, answer) = self.begin_read();
+        self.port.read_past_memory(token, part);
+        answer
+    }
+
+    fn begin_read(&mut self) -> (u64, Rc<ReadAnswer>) {
         let token = self.next_read;
         self.next_read += 1;
         let answer = ReadAnswer::new();
         self.reads.insert(token, answer.clone());
-        self.port.read(token, part);
-        answer
+        (token, answer)
     }
 
     fn read_ended(&mut self, token: u64, result: Result<Done, Error>) {

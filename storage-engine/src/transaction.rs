@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::limits::{KEY_BYTES_MAX, ROW_DATA_BYTES, VALUE_BYTES_MAX};
 use crate::log::{Op, OpKind};
-use crate::row::{BodyRef, Row, StoredRow};
+use crate::row::{BodyRef, Row, StoredRow, seal_meta};
 
 /// A body on its way in: cheap to clone and to send. Wire-ready bytes.
 pub type Body = Arc<Vec<u8>>;
@@ -103,14 +103,15 @@ impl Transaction {
 
     /// Adds a body with the small block stored in front of it. Stored once, whatever the number of rows that
     /// name it. Costs one checksum over it.
-    pub fn add_body(&mut self, meta: Vec<u8>, body: Body) -> NewBody {
+    pub fn add_body(&mut self, mut meta: Vec<u8>, body: Body) -> NewBody {
+        let meta_crc = seal_meta(&mut meta);
         self.body_refs.push(BodyRef {
             journal: UNPLACED,
             offset: self.body_refs.len() as u32,
             meta_length: meta.len() as u32,
             length: body.len() as u32,
             crc: crc32c::crc32c(&body),
-            meta_crc: crc32c::crc32c(&meta) as u16,
+            meta_crc,
             ..BodyRef::NONE
         });
         self.bodies.push((meta, body));

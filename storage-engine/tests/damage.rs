@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::support::wait;
-use storage_engine::{Disk, Engine, Error, Options, RowBody, Simulated, check, prepare};
+use storage_engine::{Disk, Engine, Error, Metas, Options, RowBody, Simulated, check, prepare};
 
 const SEGMENT: &str = "journal-00/00000001.log";
 
@@ -187,4 +187,28 @@ fn a_newer_format_and_a_second_opener_are_refused() {
     assert!(matches!(check(&disk, &mut |_| {}), Err(Error::Locked)));
     drop(held);
     prepare(&disk, &options(), 1).expect("free again");
+}
+
+#[test]
+fn every_flipped_bit_of_a_meta_block_is_noticed() {
+    let (simulated, _) = store_of_six(7);
+    let engine = open(&simulated).expect("opened");
+    engine.install(engine.checkpoint().expect("there is something fresh").run());
+    let body = engine.row(0, 1, 1, 3).expect("there").body;
+    assert_eq!(body.meta_length, 8, "four bytes and their checksum");
+    for bit in 0..64 {
+        let offset = body.offset as u64 + bit / 8;
+        assert!(simulated.flip_bit(SEGMENT, offset, (bit % 8) as u8));
+        assert!(matches!(wait(&engine, engine.meta(&body)), Err(Error::Corrupt { what: "body", .. })));
+        let mut metas = Metas::default();
+        wait(&engine, engine.metas(&[body], &mut metas));
+        assert_eq!(metas.get(0), None);
+        assert!(simulated.flip_bit(SEGMENT, offset, (bit % 8) as u8));
+    }
+    assert_eq!(wait(&engine, engine.meta(&body)).expect("read"), b"meta");
+    drop(engine);
+    assert!(simulated.flip_bit(SEGMENT, body.offset as u64 + 7, 0));
+    let report = check(&Disk::simulated(&simulated), &mut |_| {}).expect("checked");
+    let is_meta = |error: &Error| matches!(error, Error::Corrupt { what: "body", .. });
+    assert!(report.problems.iter().any(|problem| is_meta(&problem.error)));
 }

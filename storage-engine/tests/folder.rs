@@ -208,6 +208,12 @@ fn meta_blocks_are_read_from_memory_and_from_the_disk_alike() {
         }
         assert_eq!(metas.get(100), None);
     }
+    // The same past the system's memory, which is what a wrong checksum leads to.
+    for (meta, body) in stored.iter().step_by(50).filter(|(meta, _)| !meta.is_empty()) {
+        let wrong = BodyRef { meta_crc: body.meta_crc ^ 1, ..*body };
+        assert!(matches!(wait(&engine, engine.meta(&wrong)), Err(Error::Corrupt { .. })));
+        assert_eq!(wait(&engine, engine.meta(body)).expect("read"), *meta);
+    }
     // A row that says what is not so is not believed, wherever it points to.
     let mut bodies = vec![stored[1].1, stored[2].1, stored[3].1, stored[4].1];
     bodies[0].meta_crc ^= 1;

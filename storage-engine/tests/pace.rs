@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use storage_engine::{Commit, Disk, Engine, Options, RowBody, Simulated, StoreInfo, check, prepare};
+use storage_engine::{Commit, Disk, Engine, Error, Options, RowBody, Simulated, StoreInfo, check, prepare};
 
 use crate::support::{Random, settle, wait};
 
@@ -97,4 +97,52 @@ fn a_crash_of_straight_batches_loses_nothing_whatever_stands_behind_the_log() {
         drop(engine);
         assert_eq!(check(&Disk::simulated(&image), &mut |_| {}).expect("checked").problems, []);
     }
+}
+
+#[test]
+fn when_one_of_two_straight_batches_fails_nothing_behind_it_is_acknowledged() {
+    for seed in 0..40 {
+        let simulated = Simulated::new(200 + seed);
+        let (store, engine) = open(&simulated);
+        let durable = load(&engine, 0, 12, LARGE);
+        if seed % 2 == 0 {
+            simulated.fail_writes(1);
+        } else {
+            simulated.fail_flush_after((seed / 2 % 3) as u32);
+        }
+        let commits: Vec<Commit> = (durable..durable + 6).map(|item| put(&engine, item, LARGE)).collect();
+        let results: Vec<bool> = commits.into_iter().map(|commit| wait(&engine, commit).is_ok()).collect();
+        let acknowledged = results.iter().take_while(|is_ok| **is_ok).count();
+        assert!(acknowledged < 6 && results[acknowledged..].iter().all(|is_ok| !is_ok), "{results:?}");
+        assert!(engine.failed().is_some());
+        drop((engine, store));
+        let image = simulated.crash();
+        let (store, engine) = open(&image);
+        let highest = engine.highest_change(0, 1) as u32;
+        assert!((durable + acknowledged as u32..=durable + 6).contains(&highest), "{highest}");
+        let next = load(&engine, highest, 2, LARGE);
+        drop((engine, store));
+        let (_store, engine) = open(&image.crash());
+        assert_eq!(engine.highest_change(0, 1) as u32, next);
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_straight_batches_and_takes_nothing_back() {
+    let simulated = Simulated::new(9);
+    let (store, engine) = open(&simulated);
+    let mut item = load(&engine, 0, 30, LARGE);
+    simulated.set_full(true);
+    let refusal = loop {
+        match wait(&engine, put(&engine, item, LARGE)) {
+            Ok(_) => item += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((refusal, engine.failed()), (Error::Full, None));
+    simulated.set_full(false);
+    let item = load(&engine, item, 5, LARGE);
+    drop((engine, store));
+    let (_store, engine) = open(&simulated.crash());
+    assert_eq!(engine.highest_change(0, 1) as u32, item);
 }

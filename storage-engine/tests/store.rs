@@ -15,4 +15,5 @@ mod paging;
 mod rot;
 mod shards;
 mod speed;
+mod stale;
 mod support;

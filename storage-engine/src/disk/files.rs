@@ -104,11 +104,20 @@ pub(super) fn read_from(root: &Path, name: &str, offset: u64) -> Result<Option<V
 
 /// Has the page cache filled from the disk, without waiting for it.
 pub(super) fn expect_read(root: &Path, name: &str, offset: u64) {
+    advise(root, name, offset, 0, libc::POSIX_FADV_WILLNEED);
+}
+
+/// Takes whole pages of a file out of the page cache, but for what is still to be written; 0 bytes for all from `offset` on.
+pub(super) fn forget(root: &Path, name: &str, offset: u64, bytes: u64) {
+    advise(root, name, offset, bytes, libc::POSIX_FADV_DONTNEED);
+}
+
+fn advise(root: &Path, name: &str, offset: u64, bytes: u64, advice: i32) {
     let Ok(file) = File::open(root.join(name)) else { return };
     #[allow(unsafe_code)]
     // SAFETY: takes a descriptor and numbers, no memory of ours. Advice: a refusal changes nothing.
     let _ =
-        unsafe { libc::posix_fadvise(file.as_raw_fd(), offset.cast_signed(), 0, libc::POSIX_FADV_WILLNEED) };
+        unsafe { libc::posix_fadvise(file.as_raw_fd(), offset.cast_signed(), bytes.cast_signed(), advice) };
 }
 
 pub(super) fn read_at(root: &Path, name: &str, offset: u64, length: usize) -> Result<Vec<u8>, Error> {

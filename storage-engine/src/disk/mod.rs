@@ -144,6 +144,15 @@ impl Disk {
         }
     }
 
+    /// Has the system forget what of a file, from `offset` on, it has in memory and on the disk too: what was written past
+    /// its memory may not be in it. Advice: nothing fails.
+    pub(crate) fn forget(&self, name: &str, offset: u64) {
+        match &self.0 {
+            Kind::Folder(root) => files::forget(&root.path, name, offset, 0),
+            Kind::Simulated(simulated) => simulated.forget(name),
+        }
+    }
+
     /// At most `length` bytes from `offset` on; fewer at the end of the file.
     pub(crate) fn read_at(&self, name: &str, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
         match &self.0 {

@@ -166,6 +166,14 @@ impl Port {
         }
     }
 
+    /// Reads a part as the disk has it, whatever of it is in memory.
+    pub(crate) fn read_past_memory(&mut self, token: u64, part: ReadPart) {
+        match &mut self.kind {
+            Kind::Uring(uring) => uring.read_past_memory(token, part),
+            Kind::Simulated(port) => port.read_past_memory(token, part),
+        }
+    }
+
     /// A part that is in memory; none when it would have to be waited for, and always when simulated.
     pub(crate) fn read_at_hand(&mut self, part: &ReadPart) -> Option<Vec<u8>> {
         match &mut self.kind {

@@ -7,6 +7,7 @@
 mod crash;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::random::Random;
@@ -92,6 +93,8 @@ struct File {
     seen: Vec<u8>,
     durable: Vec<u8>,
     unflushed: Vec<Write>,
+    /// Where readers see zeroes, whatever was written: pages of the cache that a write could not take out.
+    stale: Option<Range<usize>>,
     /// Bytes that can be written whatever else fills the disk.
     reserved: usize,
 }
@@ -207,6 +210,15 @@ impl Simulated {
         file.seen.get_mut(offset as usize).map(|byte| *byte ^= mask).is_some()
     }
 
+    /// Has readers see zeroes in a range of a file, as of pages that a write past the cache could not take out of it, until
+    /// the file is forgotten or the machine crashes. False when there is no such file.
+    pub fn make_stale(&self, file: &str, range: Range<usize>) -> bool {
+        let mut state = self.state();
+        let Some(&index) = state.names.get(file) else { return false };
+        state.files[index].stale = Some(range);
+        true
+    }
+
     /// What the disk did so far.
     pub fn events(&self) -> Vec<Event> {
         self.state().events.clone()
@@ -268,15 +280,21 @@ impl Simulated {
     pub(super) fn read_from(&self, name: &str, offset: u64) -> Option<Vec<u8>> {
         let state = self.state();
         let file = &state.files[*state.names.get(name)?];
-        Some(file.seen.get(offset as usize..).unwrap_or_default().to_vec())
+        Some(file.read(offset as usize..usize::MAX))
     }
 
     pub(super) fn read_at(&self, name: &str, offset: u64, length: usize) -> Result<Vec<u8>, Error> {
         let state = self.state();
         let index = *state.names.get(name).ok_or_else(|| missing("read", name))?;
-        let seen = &state.files[index].seen;
-        let start = seen.len().min(offset as usize);
-        Ok(seen[start..seen.len().min(start + length)].to_vec())
+        Ok(state.files[index].read(offset as usize..offset as usize + length))
+    }
+
+    /// What is in the cache of a file is read from the disk again.
+    pub(super) fn forget(&self, name: &str) {
+        let mut state = self.state();
+        if let Some(&index) = state.names.get(name) {
+            state.files[index].stale = None;
+        }
     }
 
     pub(super) fn length(&self, name: &str) -> Option<u64> {
@@ -419,6 +437,21 @@ impl Simulated {
     fn state(&self) -> MutexGuard<'_, State> {
         // A panicking test leaves the disk as it is; nothing here stops half-way.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl File {
+    /// A range as readers see it, as far as the file goes.
+    fn read(&self, range: Range<usize>) -> Vec<u8> {
+        let within = |range: &Range<usize>| self.seen.len().min(range.start)..self.seen.len().min(range.end);
+        let range = within(&range);
+        let mut bytes = self.seen[range.clone()].to_vec();
+        let stale = self.stale.as_ref().map_or(0..0, within);
+        let (start, end) = (stale.start.max(range.start), stale.end.min(range.end));
+        if start < end {
+            bytes[start - range.start..end - range.start].fill(0);
+        }
+        bytes
     }
 }
 

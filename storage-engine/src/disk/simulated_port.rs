@@ -25,7 +25,7 @@ enum Step {
     Write(u64),
     Flush,
     FlushFolder,
-    Read { offset: u64, length: usize },
+    Read { offset: u64, length: usize, is_past_memory: bool },
 }
 
 #[derive(Debug)]
@@ -90,7 +90,15 @@ impl SimulatedPort {
     }
 
     pub(super) fn read(&mut self, token: u64, part: ReadPart) {
-        let step = Step::Read { offset: part.offset as u64, length: part.length };
+        self.begin_read(token, part, false);
+    }
+
+    pub(super) fn read_past_memory(&mut self, token: u64, part: ReadPart) {
+        self.begin_read(token, part, true);
+    }
+
+    fn begin_read(&mut self, token: u64, part: ReadPart, is_past_memory: bool) {
+        let step = Step::Read { offset: part.offset as u64, length: part.length, is_past_memory };
         let file = segment_file(part.journal, part.segment);
         self.push(Operation { token, file, step, buffer: None, flush_folder: false });
     }
@@ -153,9 +161,12 @@ impl SimulatedPort {
                 (self.disk.flush(&operation.file), next)
             }
             Step::FlushFolder => (self.disk.flush_folder(folder_of(&operation.file)), None),
-            Step::Read { offset, length } => {
+            Step::Read { offset, length, is_past_memory } => {
                 let operation = self.under_way.remove(index);
                 let opened = self.disk.open();
+                if is_past_memory {
+                    self.disk.forget(&operation.file);
+                }
                 let result = opened.and_then(|()| self.disk.read_at(&operation.file, offset, length));
                 let result = result.map(Done::Read);
                 self.done.push_back(Completion { token: operation.token, result });

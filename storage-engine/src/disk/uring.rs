@@ -25,7 +25,8 @@ use super::files::{FILE_MODE, error_of, io_error, open_folder, reserve};
 use super::port::{Completion, Done, Durable, ReadPart};
 use crate::error::Error;
 use crate::limits::{BLOCK_BYTES, READS_IN_FLIGHT_MAX, ZERO_WRITE_BYTES};
-use setup::{new_event, new_ring, register};
+use reads::Target;
+use setup::{keeps_durable_writes, new_event, new_ring, register};
 
 /// Submission entries: two for each batch in flight, the zeroing, and the reads.
 const ENTRIES: u32 = 512;
@@ -51,6 +52,8 @@ pub(super) struct Uring {
     ended: VecDeque<Completion>,
     zeroes: Option<Buffer>,
     buffers_registered: bool,
+    /// Where a write that is to be durable itself is; elsewhere it is flushed.
+    keeps_durable_writes: bool,
     submitted: usize,
     opened: Instant,
     /// Why nothing the ring says counts any more.
@@ -87,8 +90,9 @@ enum Kind {
 struct Read {
     token: u64,
     file: Rc<ReadFile>,
+    /// Of the first byte read, which with a direct read is the start of a block.
     offset: u64,
-    bytes: Vec<u8>,
+    target: Target,
     filled: usize,
 }
 
@@ -120,8 +124,10 @@ impl Uring {
             .and_then(|()| submitter.register_files(&files))
             .map_err(|error| io_error("register with", "io_uring", &error))?;
         let buffers_registered = register(&ring, buffers);
+        let folder = open_folder(root, &format!("{folder}/."))?;
         Ok(Self {
-            folder: open_folder(root, &format!("{folder}/."))?,
+            keeps_durable_writes: keeps_durable_writes(&folder),
+            folder,
             ring,
             event,
             root: root.into(),
@@ -204,6 +210,8 @@ impl Uring {
     pub(super) fn write(&mut self, token: u64, segment: u32, offset: u32, buffer: Buffer, durable: Durable) {
         let (file, name) = self.registered(segment);
         let (address, length) = (buffer.address(), buffer.length as u32);
+        let is_known = self.keeps_durable_writes || durable != Durable::ByWrite;
+        let durable = if is_known { durable } else { Durable::ByFlush };
         let (entries, how) = match durable {
             Durable::ByWrite => (1, libc::RWF_DSYNC),
             Durable::ByFlush => (2, 0),
@@ -254,8 +262,8 @@ impl Uring {
     pub(super) fn read(&mut self, token: u64, part: ReadPart) {
         match self.read_file(part.journal, part.segment) {
             Ok(file) => {
-                let bytes = vec![0; part.length];
-                self.waiting.push_back(Read { token, file, offset: part.offset as u64, bytes, filled: 0 });
+                let target = Target::Plain(vec![0; part.length]);
+                self.waiting.push_back(Read { token, file, offset: part.offset as u64, target, filled: 0 });
                 self.start_reads();
             }
             Err(error) => self.ended.push_back(Completion { token, result: Err(error) }),
@@ -302,7 +310,7 @@ impl Uring {
         if let Kind::Read(read) = &mut operation.kind {
             let count = usize::try_from(result).unwrap_or(0);
             read.filled += count;
-            if count > 0 && read.filled < read.bytes.len() {
+            if count > 0 && read.goes_on() {
                 operation.entries = 1;
                 self.push_read(id);
                 return;
@@ -324,11 +332,10 @@ impl Uring {
         let done = match operation.kind {
             Kind::Write { buffer, .. } => Done::Written(buffer),
             Kind::Zero { .. } => Done::Zeroed,
-            Kind::Read(mut read) => {
+            Kind::Read(read) => {
                 self.reads_in_flight -= 1;
-                read.bytes.truncate(read.filled);
                 self.start_reads();
-                Done::Read(read.bytes)
+                Done::Read(read.into_bytes())
             }
         };
         let result = operation.failed.map_or(Ok(done), Err);
@@ -348,7 +355,7 @@ impl Uring {
 
     fn push_read(&mut self, id: usize) {
         let Some(Operation { kind: Kind::Read(read), .. }) = &mut self.operations[id] else { return };
-        let rest = &mut read.bytes[read.filled..];
+        let rest = &mut read.target.bytes_mut()[read.filled..];
         let offset = read.offset + read.filled as u64;
         let entry =
             opcode::Read::new(types::Fd(read.file.file.as_raw_fd()), rest.as_mut_ptr(), rest.len() as u32);
@@ -512,7 +519,8 @@ mod tests {
         uring.open_segment(1, &name).expect("opened");
         uring.register_segment(1).expect("registered");
         // Write, flush and flush of the folder; a write that is durable itself; write and flush.
-        let ways = [(0u8, Durable::WithName, 3), (1, Durable::ByWrite, 1), (2, Durable::ByFlush, 2)];
+        let one = if uring.keeps_durable_writes { 1 } else { 2 };
+        let ways = [(0u8, Durable::WithName, 3), (1, Durable::ByWrite, one), (2, Durable::ByFlush, 2)];
         for (round, durable, entries) in ways {
             buffer.bytes_mut().fill(round);
             buffer.length = 4096;
@@ -531,11 +539,16 @@ mod tests {
         uring.zero(8, 1, end as u32, 2 << 20);
         uring.read(9, ReadPart { journal: 0, segment: 1, offset: 4096, length: 10 });
         uring.read(10, ReadPart { journal: 0, segment: 2, offset: 0, length: 10 });
+        // Across blocks; from a block on; and to behind the end of the file.
+        let length = end + (2 << 20);
+        uring.read_past_memory(11, ReadPart { journal: 0, segment: 1, offset: 4090, length: 4200 });
+        uring.read_past_memory(12, ReadPart { journal: 0, segment: 1, offset: 8192, length: 4096 });
+        let offset = length as u32 - 10;
         uring.submit().expect("submitted");
         let mut ended = Vec::new();
         loop {
             ended.extend(std::iter::from_fn(|| uring.complete()));
-            if ended.len() == 3 {
+            if ended.len() == 5 {
                 break;
             }
             assert!(is_readable(uring.event_fd()), "nothing ended within a second");
@@ -545,7 +558,19 @@ mod tests {
         assert!(matches!(ended[0].result, Ok(Done::Zeroed)));
         assert!(matches!(&ended[1].result, Ok(Done::Read(bytes)) if *bytes == [1; 10]));
         assert!(matches!(&ended[2].result, Err(Error::Io { operation: "open", .. })));
-        assert_eq!(std::fs::metadata(root.join(&name)).expect("there").len() as usize, end + (2 << 20));
+        let across = [vec![0; 6], vec![1; 4096], vec![2; 98]].concat();
+        assert!(matches!(&ended[3].result, Ok(Done::Read(bytes)) if *bytes == across));
+        assert!(matches!(&ended[4].result, Ok(Done::Read(bytes)) if *bytes == [2; 4096]));
+        uring.read_past_memory(13, ReadPart { journal: 0, segment: 1, offset, length: 5000 });
+        let last = loop {
+            // What was short is asked for once more.
+            uring.submit().expect("submitted");
+            assert!(is_readable(uring.event_fd()), "nothing ended within a second");
+            let Some(ended) = uring.complete() else { continue };
+            break ended.result;
+        };
+        assert!(matches!(&last, Ok(Done::Read(bytes)) if *bytes == [0; 10]), "{last:?}");
+        assert_eq!(std::fs::metadata(root.join(&name)).expect("there").len() as usize, length);
         // Once a chain was taken in part, every submission says so.
         assert_eq!(uring.judge(3, 3), Ok(()));
         assert!(uring.judge(3, 2).is_err());

@@ -1,6 +1,6 @@
 //! Segments as the page cache has them: what is in memory already is read in place, without a ring, a copy or a
 //! wait. What is not in memory is left to the ring, so that no read here waits for the disk, and a disk that
-//! cannot read is an error there and no signal here.
+//! cannot read is an error there and no signal here (but for a page that leaves memory at that very moment).
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -44,7 +44,7 @@ impl Views {
     }
 
     /// Gives `each` the bytes of every part that is in memory, by its place among `parts`; none for the others. Cheapest
-    /// when parts follow one another as they stand in their segments. The parts are of bodies that rows name.
+    /// when parts follow one another as they stand in their segments. All parts are durable (`Log::is_durable`).
     pub(super) fn look(&mut self, parts: &[ReadPart], each: &mut dyn FnMut(usize, Option<&[u8]>)) {
         self.calls += 1;
         let mut window = Window::default();
@@ -106,9 +106,10 @@ impl View {
             return None;
         }
         #[allow(unsafe_code)]
-        // SAFETY: the part is within the map (`Views::view`), and the file is never made shorter. A row names the part,
-        // so it was flushed before, and what was flushed is never written again; so nobody changes these bytes while
-        // they are borrowed, whatever is written to other parts of the file.
+        // SAFETY: the part is within the map (`Views::view`), and no segment is ever made shorter or removed. The part is of
+        // another journal or was acknowledged (`Log::is_durable`), and what was is never written again; so nobody changes
+        // these bytes while they are borrowed, whatever is written to other parts of the file. A page that leaves memory
+        // just now is waited for; only if the disk then cannot read it does the process end, by a signal.
         let bytes = unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(start), part.length) };
         Some(bytes)
     }

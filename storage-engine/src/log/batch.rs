@@ -9,9 +9,10 @@ use std::rc::Rc;
 use super::frame::{FrameContext, encode, frame_bytes};
 use super::pace::Pace;
 use super::segment::Segments;
+use super::ways::Ways;
 use super::{Op, Position};
 use crate::commit::Slot;
-use crate::disk::{Buffer, Durable, Port};
+use crate::disk::{Buffer, Durable, Port, ReadPart};
 use crate::error::Error;
 use crate::limits::{BLOCK_BYTES, DURABLE_WRITE_BYTES_MAX};
 use crate::stats::Stats;
@@ -58,6 +59,8 @@ struct Flight {
     is_done: bool,
     /// When it was given to the disk, nanoseconds of the port's clock.
     since: u64,
+    /// The way it went, where there was a choice.
+    chosen: Option<Durable>,
 }
 
 /// What a log is opened with.
@@ -86,6 +89,7 @@ pub(crate) struct Log {
     generation: u32,
     segments: Segments,
     pace: Pace,
+    ways: Ways,
     /// The end of the last proposed frame.
     end: Position,
     number: u64,
@@ -108,6 +112,7 @@ impl Log {
             generation: start.generation,
             segments,
             pace: Pace::default(),
+            ways: Ways::default(),
             end: start.end,
             number: start.number,
             flushed: start.end,
@@ -182,26 +187,23 @@ impl Log {
             let buffer = self.encode(&batch, buffer);
             let token = self.next_token;
             self.next_token += 1;
-            let durable = self.durable(bytes as usize, flush_folder);
+            let chosen = self.has_choice(bytes as usize, flush_folder).then(|| self.ways.next());
+            let durable = chosen.unwrap_or(if flush_folder { Durable::WithName } else { Durable::ByFlush });
             port.write(token, batch.start.segment(), batch.start.offset(), buffer, durable);
             self.pace.count(bytes, batch.frames.len() == 1 && self.flying.is_empty());
             stats.bytes_written += bytes as u64;
             stats.padding_bytes += (bytes - batch.bytes) as u64;
             stats.batch_bytes.add(bytes as u64);
             stats.batch_commits.add(batch.frames.len() as u64);
-            self.flying.push_back(Flight { batch, token, is_done: false, since: port.now() });
+            self.flying.push_back(Flight { batch, token, is_done: false, since: port.now(), chosen });
         }
         Ok(())
     }
 
-    /// Over zeroes one operation is quicker; where the file system does its own bookkeeping too, it does it better for a
-    /// flush of its own.
-    fn durable(&self, bytes: usize, flush_folder: bool) -> Durable {
-        if flush_folder {
-            return Durable::WithName;
-        }
-        let is_quick = !self.pace.is_straight() && bytes <= DURABLE_WRITE_BYTES_MAX;
-        if is_quick { Durable::ByWrite } else { Durable::ByFlush }
+    /// A small batch over zeroes may be one operation; where the file system does its own bookkeeping too, it does it
+    /// better for a flush of its own.
+    const fn has_choice(&self, bytes: usize, flush_folder: bool) -> bool {
+        !flush_folder && !self.pace.is_straight() && bytes <= DURABLE_WRITE_BYTES_MAX
     }
 
     /// Keeps zeroes ahead of what is proposed.
@@ -257,7 +259,11 @@ impl Log {
         let flight = self.flying.iter_mut().find(|flight| flight.token == token);
         let flight = flight.expect("a batch stays until it is acknowledged");
         flight.is_done = true;
-        stats.flush_nanos.add(now - flight.since);
+        let nanos = now - flight.since;
+        if let Some(way) = flight.chosen {
+            self.ways.took(way, nanos);
+        }
+        stats.flush_nanos.add(nanos);
         Ok(())
     }
 
@@ -289,6 +295,12 @@ impl Log {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.gathering.is_empty() && self.flying.is_empty()
+    }
+
+    /// Whether nothing is written any more where the part is: it is of another journal, or was acknowledged.
+    pub(crate) fn is_durable(&self, part: &ReadPart) -> bool {
+        let end = part.offset as u64 + part.length as u64;
+        part.journal != self.segments.journal() || (part.segment as u64) << 32 | end <= self.flushed.0
     }
 
     /// Batches on their way to the disk.

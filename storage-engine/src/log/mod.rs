@@ -6,6 +6,7 @@ mod op;
 mod pace;
 mod scan;
 mod segment;
+mod ways;
 
 use std::fmt;
 

@@ -79,11 +79,22 @@ impl Journal<'_> {
         Ok(())
     }
 
-    /// Has the disk bring what a walk from `start` on will read.
+    /// Has the disk bring what a walk from `start` on will read: from the disk, since what is in memory may be older than
+    /// what was written past it.
     fn expect_from(&self, start: Position) -> Result<(), Error> {
+        self.forget_from(start)?;
         for number in self.segments_from(start.segment())? {
             let offset = if number == start.segment() { start.offset() } else { 0 };
             self.disk.expect_read(&segment_file(self.number, number), offset as u64);
+        }
+        Ok(())
+    }
+
+    /// Has the system forget what it has in memory of the journal from `start` on.
+    pub(crate) fn forget_from(&self, start: Position) -> Result<(), Error> {
+        for number in self.segments_from(start.segment())? {
+            let offset = if number == start.segment() { start.offset() } else { 0 };
+            self.disk.forget(&segment_file(self.number, number), offset as u64);
         }
         Ok(())
     }

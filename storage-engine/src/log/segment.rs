@@ -150,6 +150,10 @@ impl Segments {
         ahead - ahead % BLOCK_BYTES as u32
     }
 
+    pub(super) const fn journal(&self) -> u16 {
+        self.journal
+    }
+
     pub(super) const fn zero_bytes(&self) -> u64 {
         self.zero_bytes
     }

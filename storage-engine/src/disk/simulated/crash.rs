@@ -23,6 +23,7 @@ impl State {
                 }
             }
             file.seen = file.durable.clone();
+            file.stale = None;
         }
         let changed = std::mem::take(&mut left.names_changed);
         let mut kept = random.below(changed.len() as u64 + 1) as usize;

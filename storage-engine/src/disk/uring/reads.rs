@@ -1,17 +1,89 @@
 //! Segments open for reading, and reading what is in memory with one system call and no trip through the ring.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::rc::Rc;
 
 use super::setup::advise_random;
-use super::{ReadFile, Uring};
-use crate::disk::port::ReadPart;
+use super::{Read, ReadFile, Uring};
+use crate::disk::buffer::Buffer;
+use crate::disk::files::forget;
+use crate::disk::port::{Completion, ReadPart};
 use crate::error::Error;
-use crate::limits::READ_FILES_MAX;
+use crate::limits::{BLOCK_BYTES, READ_FILES_MAX};
 use crate::log::segment_file;
 
+/// Where a read's bytes go.
+pub(super) enum Target {
+    Plain(Vec<u8>),
+    /// Whole blocks, read past the page cache; of them `length` bytes from `skip` on are wanted.
+    Blocks {
+        buffer: Buffer,
+        skip: usize,
+        length: usize,
+    },
+}
+
+impl Target {
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Plain(bytes) => bytes,
+            Self::Blocks { buffer, .. } => buffer.bytes_mut(),
+        }
+    }
+}
+
+impl Read {
+    /// Something is missing, and can be asked for: a direct read begins at a block, and is short within one at the end of
+    /// the file alone.
+    pub(super) fn goes_on(&mut self) -> bool {
+        let is_whole = matches!(self.target, Target::Plain(_)) || self.filled.is_multiple_of(BLOCK_BYTES);
+        is_whole && self.filled < self.target.bytes_mut().len()
+    }
+
+    /// What was wanted, as far as it was there.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        match self.target {
+            Target::Plain(mut bytes) => {
+                bytes.truncate(self.filled);
+                bytes
+            }
+            Target::Blocks { buffer, skip, length } => {
+                let end = self.filled.min(skip + length);
+                buffer.bytes().get(skip..end).unwrap_or_default().to_vec()
+            }
+        }
+    }
+}
+
 impl Uring {
+    /// Reads what the disk has, past the page cache; where the file system cannot do that, what is left after it was told
+    /// to forget the file.
+    pub(in crate::disk) fn read_past_memory(&mut self, token: u64, part: ReadPart) {
+        let name = segment_file(part.journal, part.segment);
+        let path = self.root.join(&name);
+        let mut options = OpenOptions::new();
+        options.read(true);
+        let opened = self.open_file(&name, || match options.custom_flags(libc::O_DIRECT).open(&path) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => options.custom_flags(0).open(&path),
+            opened => opened,
+        });
+        match opened {
+            Ok(file) => {
+                let skip = part.offset as usize % BLOCK_BYTES;
+                let buffer = Buffer::new(skip + part.length, None);
+                let offset = part.offset as u64 - skip as u64;
+                forget(&self.root, &name, offset, buffer.capacity() as u64);
+                let target = Target::Blocks { buffer, skip, length: part.length };
+                let file = Rc::new(ReadFile { file, name });
+                self.waiting.push_back(Read { token, file, offset, target, filled: 0 });
+                self.start_reads();
+            }
+            Err(error) => self.ended.push_back(Completion { token, result: Err(error) }),
+        }
+    }
+
     /// The part, if it is in memory and its file can be opened.
     pub(in crate::disk) fn read_at_hand(&mut self, part: &ReadPart) -> Option<Vec<u8>> {
         let file = self.read_file(part.journal, part.segment).ok()?;

@@ -47,8 +47,42 @@ pub(super) fn register(ring: &IoUring, buffers: &[Buffer]) -> bool {
     registered.is_ok()
 }
 
+/// Whether a write to this file system that is to be durable itself (RWF_DSYNC) is: these flush after it, as they do for
+/// fdatasync. Others, such as those behind FUSE, pass the wish on to somebody who may not know it.
+pub(super) fn keeps_durable_writes(folder: &File) -> bool {
+    let mut told = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+    #[allow(unsafe_code)]
+    // SAFETY: a descriptor, and memory of the size the call fills.
+    let result = unsafe { libc::fstatfs(folder.as_raw_fd(), told.as_mut_ptr()) };
+    #[allow(unsafe_code)]
+    // SAFETY: numbers alone, for which zeroes are values too.
+    let told = unsafe { told.assume_init() };
+    result == 0 && is_known_to_flush(told.f_type)
+}
+
+const fn is_known_to_flush(file_system: libc::__fsword_t) -> bool {
+    matches!(
+        file_system,
+        libc::EXT4_SUPER_MAGIC | libc::XFS_SUPER_MAGIC | libc::BTRFS_SUPER_MAGIC | libc::F2FS_SUPER_MAGIC
+    )
+}
+
 pub(super) fn advise_random(file: &File) {
     #[allow(unsafe_code)]
     // SAFETY: takes a descriptor and numbers, no memory of ours. Advice: a refusal changes nothing.
     let _ = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_file_systems_that_flush_themselves_are_asked_for_durable_writes() {
+        assert!(is_known_to_flush(0xef53), "ext4");
+        for other in [libc::FUSE_SUPER_MAGIC, libc::NFS_SUPER_MAGIC, libc::OVERLAYFS_SUPER_MAGIC, 0] {
+            assert!(!is_known_to_flush(other));
+        }
+        assert!(!keeps_durable_writes(&File::open("/proc").expect("Linux")));
+    }
 }
