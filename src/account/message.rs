@@ -11,6 +11,13 @@ use crate::{Flags, Keywords};
 #[derive(Clone, Copy, Debug)]
 pub struct Body(pub(crate) BodyRef);
 
+impl Body {
+    /// Bytes that are read for its summary, [`Content::summary`].
+    pub const fn summary_bytes(&self) -> u32 {
+        self.0.meta_length
+    }
+}
+
 /// A message in a mailbox: its properties and where its bytes are.
 #[derive(Clone, Copy, Debug)]
 pub struct Message {

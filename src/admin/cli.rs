@@ -264,7 +264,7 @@ pub(crate) struct TopArgs {
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
     pub(crate) interval: f64,
     /// End after so many intervals.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
     /// The store whose server is asked; default: as configured.
     #[arg(long, value_name = "DIR")]
@@ -296,4 +296,16 @@ fn cpus(list: &str) -> Result<String, String> {
 fn interval(text: &str) -> Result<f64, String> {
     let seconds = text.parse::<f64>().ok().filter(|s| (TOP_INTERVAL_S_MIN..=TOP_INTERVAL_S_MAX).contains(s));
     seconds.ok_or_else(|| format!("from {TOP_INTERVAL_S_MIN} to {TOP_INTERVAL_S_MAX} seconds"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn top_shows_at_least_one_interval() {
+        let read = |count: &str| Cli::try_parse_from(["angarium", "top", "--count", count]);
+        assert!(read("1").is_ok());
+        assert!(read("0").is_err());
+    }
 }

@@ -9,13 +9,22 @@ use core::task::{Context, Poll};
 
 use crate::limits::{READ_AHEAD_BYTES, READ_AHEAD_MAX};
 
-/// Cuts messages into batches whose costs in bytes add up to [`READ_AHEAD_BYTES`] at most, but for
-/// a message that costs more alone.
+/// Cuts messages that are read one by one into batches of [`READ_AHEAD_MAX`] at most, and as [`batches_of`].
 pub(super) fn batches<T>(messages: &[T], cost: impl Fn(&T) -> u32) -> impl Iterator<Item = &[T]> {
+    batches_of(READ_AHEAD_MAX, messages, cost)
+}
+
+/// Cuts messages into batches of `most` at most, whose costs in bytes add up to [`READ_AHEAD_BYTES`] at most, but
+/// for a message that costs more alone.
+pub(super) fn batches_of<T>(
+    most: usize,
+    messages: &[T],
+    cost: impl Fn(&T) -> u32,
+) -> impl Iterator<Item = &[T]> {
     let mut rest = messages;
     core::iter::from_fn(move || {
         let mut left = u64::from(READ_AHEAD_BYTES);
-        let fits = rest.iter().take(READ_AHEAD_MAX).take_while(|message| {
+        let fits = rest.iter().take(most).take_while(|message| {
             let cost = u64::from(cost(message));
             let is_fitting = cost <= left;
             left = left.saturating_sub(cost);

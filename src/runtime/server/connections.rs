@@ -146,7 +146,7 @@ fn run<V: Kind>(local: &Local, shard: Rc<Shard>, stage: Stage<V::Session>, servi
     let protocol = meter.protocol();
     let ctx = DriveContext { timers: local.timers().clone(), tls: Some(tls.clone()) };
     let driving = Box::pin(drive_metered(conn, session, service, ctx, Some(meter)));
-    let present = Present::new(local);
+    let present = Present::new(local, &shard);
     Box::pin(async move {
         let _present = present;
         let End::Move { conn, session, reply, shard: target } = driving.await else { return };

@@ -2,9 +2,12 @@
 //! after a crowd may never come: it is given back to the system when most of the crowd has left.
 
 use std::cell::Cell;
+use std::rc::Rc;
+
+use shard::Shard;
 
 use crate::limits::{CROWD, CROWD_GONE_PAUSE};
-use crate::memory::give_back;
+use crate::memory::{give_back, let_go};
 use crate::{Local, Queue};
 
 thread_local! {
@@ -37,26 +40,30 @@ impl Seen {
 /// One connection of this shard, from its first to its last moment here.
 pub(super) struct Present {
     local: Local,
+    shard: Rc<Shard>,
 }
 
 impl Present {
     /// Notes that a connection is there.
-    pub(super) fn new(local: &Local) -> Self {
+    pub(super) fn new(local: &Local, shard: &Rc<Shard>) -> Self {
         SEEN.with(|seen| seen.look(local.connections()));
-        Self { local: local.clone() }
+        Self { local: local.clone(), shard: Rc::clone(shard) }
     }
 }
 
 impl Drop for Present {
     fn drop(&mut self) {
-        let local = self.local.clone();
-        if !SEEN.with(|seen| seen.look(local.connections())) {
+        if !SEEN.with(|seen| seen.look(self.local.connections())) {
             return;
         }
+        let (local, shard) = (self.local.clone(), Rc::clone(&self.shard));
         self.local.spawn(Queue::Background, async move {
             local.pause(CROWD_GONE_PAUSE).await;
             SEEN.with(|seen| seen.forget(local.connections()));
-            give_back();
+            // The pool's thread makes the system calls. When the pool has no room, it does the same of itself as
+            // soon as it is idle.
+            let _given_or_busy = shard.off_shard(give_back).await;
+            let_go();
         });
     }
 }

@@ -34,7 +34,7 @@ impl Endpoint {
     /// Serves what `router` leads to.
     pub(super) fn start(listener: TcpListener, router: Router<Shard>) -> io::Result<Self> {
         let accepting = listener.try_clone()?;
-        let serve = move || serve(&accepting, &mut || text(&router));
+        let serve = move || serve(&accepting, METRICS_TIMEOUT, &mut || text(&router));
         let thread = thread::Builder::new().name("metrics".to_owned()).spawn(serve)?;
         Ok(Self { listener, thread: Some(thread) })
     }
@@ -56,12 +56,13 @@ fn text(router: &Router<Shard>) -> Option<String> {
     Some(block_on_for(asked, METRICS_TIMEOUT)?.ok()?.ok()?.exposition())
 }
 
-fn serve(listener: &TcpListener, text: &mut dyn FnMut() -> Option<String>) {
+/// Answers one after the other. A peer has `patience` for its request and as much for reading the answer.
+fn serve(listener: &TcpListener, patience: Duration, text: &mut dyn FnMut() -> Option<String>) {
     loop {
         match listener.accept() {
             Ok((stream, _)) => {
                 // A scraper that is gone or slow is its own fault: the next one gets its turn.
-                let _gone = answer(stream, text);
+                let _gone = answer(stream, patience, text);
             }
             Err(error) if error.kind() == ErrorKind::InvalidInput => return,
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
@@ -73,9 +74,12 @@ fn serve(listener: &TcpListener, text: &mut dyn FnMut() -> Option<String>) {
     }
 }
 
-fn answer(mut stream: TcpStream, text: &mut dyn FnMut() -> Option<String>) -> io::Result<()> {
-    stream.set_write_timeout(Some(METRICS_TIMEOUT))?;
-    let request = read_request(&mut stream)?;
+fn answer(
+    mut stream: TcpStream,
+    patience: Duration,
+    text: &mut dyn FnMut() -> Option<String>,
+) -> io::Result<()> {
+    let request = read_request(&mut stream, patience)?;
     let (status, body) = match judge(&request) {
         Ok(()) => match text() {
             Some(text) => ("200 OK", text),
@@ -89,8 +93,7 @@ fn answer(mut stream: TcpStream, text: &mut dyn FnMut() -> Option<String>) -> io
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nCache-Control: no-store\r\n{allow}Connection: close\r\n\r\n",
         body.len()
     );
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body.as_bytes())?;
+    write(&mut stream, patience, &[head, body].concat())?;
     stream.shutdown(std::net::Shutdown::Write)?;
     // Closing before the peer has would take unread bytes of it for a reason to reset the connection.
     stream.set_read_timeout(Some(METRICS_PAUSE))?;
@@ -99,8 +102,8 @@ fn answer(mut stream: TcpStream, text: &mut dyn FnMut() -> Option<String>) -> io
 }
 
 /// Reads up to the empty line, within a bound of bytes and of time.
-fn read_request(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let end = clock::instant() + METRICS_TIMEOUT;
+fn read_request(stream: &mut TcpStream, patience: Duration) -> io::Result<Vec<u8>> {
+    let end = clock::instant() + patience;
     let mut request = Vec::new();
     let mut piece = [0; 1024];
     while !has_ended(&request) && request.len() <= METRICS_REQUEST_BYTES_MAX {
@@ -115,6 +118,23 @@ fn read_request(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
         }
     }
     Ok(request)
+}
+
+/// Writes everything, within a bound of time for all of it: a peer that reads a little now and then would else keep
+/// all others waiting, and the server from stopping.
+fn write(stream: &mut TcpStream, patience: Duration, answer: &str) -> io::Result<()> {
+    let end = clock::instant() + patience;
+    let mut rest = answer.as_bytes();
+    while !rest.is_empty() {
+        let left = end.saturating_duration_since(clock::instant());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        stream.set_write_timeout(Some(left))?;
+        let count = stream.write(rest)?;
+        rest = rest.get(count..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 fn has_ended(request: &[u8]) -> bool {
@@ -160,10 +180,14 @@ mod tests {
 
     /// Serves `text` until `talk` is done.
     fn with_server(text: fn() -> Option<String>, talk: impl FnOnce(SocketAddr)) {
+        with_patient_server(METRICS_TIMEOUT, text, talk);
+    }
+
+    fn with_patient_server(patience: Duration, text: fn() -> Option<String>, talk: impl FnOnce(SocketAddr)) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let accepting = listener.try_clone().unwrap();
-        let thread = thread::spawn(move || serve(&accepting, &mut || text()));
+        let thread = thread::spawn(move || serve(&accepting, patience, &mut || text()));
         talk(address);
         drop(Endpoint { listener, thread: Some(thread) });
         assert!(TcpStream::connect(address).is_err(), "it has ended");
@@ -204,6 +228,29 @@ mod tests {
             |address| {
                 drop(TcpStream::connect(address).unwrap());
                 assert!(ask(address, b"GET /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 503 "));
+            },
+        );
+    }
+
+    #[test]
+    fn a_peer_that_reads_slowly_does_not_hold_the_endpoint() {
+        const ALL_BYTES: usize = 64 << 20;
+        with_patient_server(
+            Duration::from_millis(100),
+            || Some("x".repeat(ALL_BYTES)),
+            |address| {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+                let (mut piece, mut read) = (vec![0; 64 * 1024], 0);
+                // Never still for long, and yet slow.
+                for _ in 0..50 {
+                    read += stream.read(&mut piece).unwrap();
+                    thread::park_timeout(Duration::from_millis(10));
+                }
+                while let Ok(count @ 1..) = stream.read(&mut piece) {
+                    read += count;
+                }
+                assert!(read < ALL_BYTES, "it was let read to the end");
             },
         );
     }

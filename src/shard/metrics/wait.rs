@@ -36,7 +36,8 @@ impl Wait {
     /// Says that what this thread waits for from here on is this, until the mark is dropped.
     #[must_use = "the mark holds until it is dropped"]
     pub fn mark(self) -> Mark {
-        Mark(CURRENT.replace(Some(self)))
+        change(self, |marks| marks.saturating_add(1));
+        Mark(self)
     }
 
     /// Says that the poll that goes on now ends in waiting for this, whatever is marked.
@@ -45,20 +46,40 @@ impl Wait {
     }
 }
 
+/// How many marks of each wait hold. An operation may ask several shards at a time, and their answers, which
+/// end the marks, come in any order.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks([u16; Wait::ALL.len()]);
+
+impl Marks {
+    /// What is waited for, as far as marks say: of several the one with the greatest number.
+    fn wait(self) -> Option<Wait> {
+        Wait::ALL.into_iter().rev().find(|wait| self.0[*wait as usize] > 0)
+    }
+}
+
 thread_local! {
     /// What is marked.
-    static CURRENT: Cell<Option<Wait>> = const { Cell::new(None) };
+    static CURRENT: Cell<Marks> = const { Cell::new(Marks([0; Wait::ALL.len()])) };
     /// What the poll that goes on ends in.
     static ENDING: Cell<Option<Wait>> = const { Cell::new(None) };
 }
 
-/// A wait that was said; dropping it brings back what was said before.
+fn change(wait: Wait, by: impl FnOnce(u16) -> u16) {
+    let mut marks = CURRENT.get();
+    let count = &mut marks.0[wait as usize];
+    *count = by(*count);
+    CURRENT.set(marks);
+}
+
+/// A wait that was said; dropping it takes that back.
 #[derive(Debug)]
-pub struct Mark(Option<Wait>);
+pub struct Mark(Wait);
 
 impl Drop for Mark {
     fn drop(&mut self) {
-        CURRENT.set(self.0);
+        // An operation that is given up is dropped outside of its polls, where its marks are not.
+        change(self.0, |marks| marks.saturating_sub(1));
     }
 }
 
@@ -68,8 +89,8 @@ impl Drop for Mark {
 pub struct Waits {
     /// Milliseconds, by [`Wait`]'s number.
     ms: [u32; Wait::ALL.len()],
-    /// The mark at the end of the last poll.
-    mark: Option<Wait>,
+    /// The marks at the end of the last poll.
+    marks: Marks,
     /// What the last poll left it waiting for.
     reason: Option<Wait>,
     since_ms: u64,
@@ -83,14 +104,14 @@ impl Waits {
             let sum = &mut self.ms[reason as usize];
             *sum = sum.saturating_add(u32::try_from(waited).unwrap_or(u32::MAX));
         }
-        CURRENT.set(self.mark);
+        CURRENT.set(self.marks);
         ENDING.set(None);
     }
 
     /// To be called after a poll that came to no end. `unmarked` is what it waits for if nobody said.
     pub fn suspend(&mut self, now_ms: u64, unmarked: Wait) {
-        self.mark = CURRENT.take();
-        self.reason = Some(ENDING.take().or(self.mark).unwrap_or(unmarked));
+        self.marks = CURRENT.take();
+        self.reason = Some(ENDING.take().or_else(|| self.marks.wait()).unwrap_or(unmarked));
         self.since_ms = now_ms;
     }
 
@@ -105,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_wait_is_counted_for_what_was_said_last() {
+    fn each_wait_is_counted_for_what_was_said() {
         let mut waits = Waits::default();
         waits.resume(|| unreachable!("it has not waited"));
         let mark = Wait::OtherShard.mark();
@@ -125,5 +146,29 @@ mod tests {
         waits.resume(|| 101);
         assert_eq!(waits.ms(), [1, 60, 17, 7, 0]);
         assert!(Wait::ALL.iter().enumerate().all(|(place, wait)| *wait as usize == place));
+    }
+
+    #[test]
+    fn marks_that_end_in_any_order_leave_none_behind() {
+        let mut waits = Waits::default();
+        waits.resume(|| unreachable!("it has not waited"));
+        // Two shards are asked at the same time, and the first one answers first.
+        let (first, second) = (Wait::OtherShard.mark(), Wait::OtherShard.mark());
+        waits.suspend(0, Wait::Turn);
+        waits.resume(|| 5);
+        drop(first);
+        waits.suspend(5, Wait::Store);
+        waits.resume(|| 12);
+        drop(second);
+        waits.suspend(12, Wait::Store);
+        waits.resume(|| 112);
+        assert_eq!(waits.ms(), [0, 100, 12, 0, 0]);
+        // One that is dropped where it was not said takes nothing away from others.
+        let elsewhere = Wait::Password.mark();
+        waits.resume(|| unreachable!("it has not waited"));
+        drop(elsewhere);
+        waits.suspend(200, Wait::Turn);
+        waits.resume(|| 201);
+        assert_eq!(waits.ms(), [1, 100, 12, 0, 0]);
     }
 }

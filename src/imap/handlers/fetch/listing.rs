@@ -6,18 +6,27 @@ use base::Out;
 
 use super::Job;
 use crate::command::fetch::Item;
-use crate::handlers::ahead::batches;
+use crate::handlers::ahead::{batches, batches_of};
 use crate::reply::Failure;
 use crate::response::fetch::{write_end, write_property, write_start};
 use crate::summary::Summary;
 
 impl Job<'_> {
-    /// Tells of messages of which no more than envelopes and structures are needed.
+    /// Tells of messages of which no more than envelopes and structures are needed. What was read for it is
+    /// held while a peer takes its time, so it is bounded: most often it is all of a chunk.
     pub(super) async fn list(
         &mut self,
         numbered: &[(u32, &Message)],
         out: &mut Out<'_>,
     ) -> Result<(), Failure> {
+        let cost = |(_, message): &(u32, &Message)| message.body.summary_bytes();
+        for batch in batches_of(numbered.len(), numbered, cost) {
+            self.list_batch(batch, out).await?;
+        }
+        Ok(())
+    }
+
+    async fn list_batch(&mut self, numbered: &[(u32, &Message)], out: &mut Out<'_>) -> Result<(), Failure> {
         let bodies = numbered.iter().map(|(_, message)| message.body);
         let mut summaries = core::mem::take(&mut self.summaries);
         self.account.summaries(bodies, &mut summaries).await;
