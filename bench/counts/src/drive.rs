@@ -172,7 +172,9 @@ fn finish<F: Future>(future: F) -> F::Output {
 
 /// A world whose INBOX holds so many copies of a message.
 pub(crate) fn world(message: &[u8], copies: usize) -> World {
-    let world = World::with_segment_bytes(64 << 20);
+    let mut world = World::with_segment_bytes(64 << 20);
+    // As the server stores them.
+    world.summarize = imap::summarize;
     (0..copies).for_each(|_| {
         world.append("ann", "INBOX", message);
     });
