@@ -8,6 +8,7 @@ use std::io;
 use io_uring::{IoUring, Probe, opcode};
 
 use crate::limits::MEMLOCK_BYTES_MIN;
+use crate::net::Ring;
 
 /// One thing that is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +60,11 @@ impl std::error::Error for Unready {}
 pub fn preflight(descriptors: u64) -> Vec<Unready> {
     let mut missing = Vec::new();
     match IoUring::new(8) {
-        Ok(ring) => missing.extend(missing_operations(&ring)),
+        Ok(ring) => {
+            missing.extend(missing_operations(&ring));
+            // A shard's own asks for more: completions made by the thread that waits for them (6.1).
+            missing.extend(Ring::new().err().map(|error| Unready::NoIoUring(error.kind())));
+        }
         Err(error) => missing.push(Unready::NoIoUring(error.kind())),
     }
     let locked = raise(libc::RLIMIT_MEMLOCK);
@@ -107,6 +112,7 @@ fn missing_operations(ring: &IoUring) -> Vec<Unready> {
         ("POLL_ADD", opcode::PollAdd::CODE),
         ("ACCEPT", opcode::Accept::CODE),
         ("TIMEOUT", opcode::Timeout::CODE),
+        ("ASYNC_CANCEL", opcode::AsyncCancel::CODE),
     ];
     let missing = needed.into_iter().filter(|(_, code)| !probe.is_supported(*code));
     missing.map(|(name, _)| Unready::NoOperation(name)).collect()

@@ -127,6 +127,9 @@ impl Local {
 
     /// Runs what ends the shard when it ends; nothing of the shard is left afterwards.
     pub(crate) async fn run(self, root: impl Future<Output = ()> + 'static) {
+        let pulse = Arc::clone(&self.0.pulse);
+        // Also when the root panics, or the executor ends before the pump's last poll.
+        let _forgets = Forgets(pulse);
         Task::new(&self, Box::pin(root), Kind::Root).await;
         self.0.is_over.set(true);
         let pump = self.0.pump.take();
@@ -266,6 +269,15 @@ impl Local {
 
     fn spawn_task(&self, queue: Queue, task: Task) {
         spawn_into(self.0.queues[queue as usize], task);
+    }
+}
+
+/// Takes the pump's waker back from the watchdog, on the shard's thread, while there is an executor.
+struct Forgets(Arc<Pulse>);
+
+impl Drop for Forgets {
+    fn drop(&mut self) {
+        self.0.forget_waker();
     }
 }
 

@@ -51,10 +51,10 @@ impl Pump {
     }
 
     fn take_in(&mut self) {
-        // The bell says only that there is somebody in the list, which is looked at in any case. To wait
-        // for it anew sets its watch.
-        while self.bell.poll_event(&mut Context::from_waker(Waker::noop())).is_ready() {}
         self.shard.ring.collect(&mut self.wakers);
+        // The bell says only that there is somebody in the list, which is looked at in any case. To wait
+        // for it anew sets its watch, which what was just collected may have ended.
+        while self.bell.poll_event(&mut Context::from_waker(Waker::noop())).is_ready() {}
         self.wakers.drain(..).for_each(Waker::wake);
         while let Some(place) = self.shard.bell.next() {
             self.shard.wake(place);
@@ -101,7 +101,6 @@ impl Future for Pump {
     fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let shard = Rc::clone(&self.shard);
         if shard.is_over.get() {
-            shard.pulse.forget_waker();
             return Poll::Ready(());
         }
         if shard.pump.borrow().is_none() {
@@ -136,5 +135,40 @@ impl Shared {
     /// Whether the tasks have run for as long as they may before the ring is looked at.
     pub(super) fn is_time_up(&self) -> bool {
         clock::instant() - self.turn_began.get() > PREEMPT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use base::ShardId;
+
+    use super::*;
+    use crate::limits::RING_COMPLETIONS;
+    use crate::local::Local;
+    use crate::{Shards, ShardsConfig, block_on_for};
+
+    #[test]
+    fn a_bell_whose_watch_ended_is_heard_all_the_same() {
+        let make = |_| std::future::ready(Ok::<_, Infallible>(Rc::new(())));
+        let shards = Shards::start(&ShardsConfig::new(1), make).unwrap();
+        let patience = Duration::from_secs(20);
+        // Nobody takes the completions in meanwhile: the queue is full, which ends watches.
+        let rings = |_: Rc<()>| async {
+            let Some(local) = Local::current() else { return };
+            for _ in 0..RING_COMPLETIONS + 10 {
+                local.0.bell.tell();
+                local.0.ring.turn();
+            }
+        };
+        let router = shards.router();
+        assert_eq!(block_on_for(router.on(ShardId(0), rings), patience), Some(Ok(())));
+        for _ in 0..10 {
+            std::thread::park_timeout(Duration::from_millis(10));
+            assert_eq!(block_on_for(router.on(ShardId(0), |_| async { 7 }), patience), Some(Ok(7)));
+        }
+        shards.stop(Duration::ZERO);
     }
 }

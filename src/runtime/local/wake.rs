@@ -40,9 +40,14 @@ impl Bell {
         // Pairs with the fence in `lie_down`: the shard sees the task, or we see that it sleeps.
         fence(Ordering::SeqCst);
         if self.is_asleep.load(Ordering::Relaxed) && self.is_asleep.swap(false, Ordering::AcqRel) {
-            // It fails only when the count is full, and then the shard has been told.
-            let _told = (&self.event).write(&1u64.to_ne_bytes());
+            self.tell();
         }
+    }
+
+    /// Ends the shard's sleep.
+    pub(super) fn tell(&self) {
+        // It fails only when the count is full, and then the shard has been told.
+        let _told = (&self.event).write(&1u64.to_ne_bytes());
     }
 
     /// Says that the shard sleeps from now on; false when it may not, because somebody was woken.

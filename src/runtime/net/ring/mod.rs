@@ -53,7 +53,7 @@ struct Slot {
     input: Watch,
     output: Watch,
     /// The peer has closed, or the socket is broken: there will be no more news, so a short read does not
-    /// mean that the next one has to wait.
+    /// mean that the next one has to wait. Nor does it once there was an urgent byte, at which a read ends.
     has_ended: bool,
 }
 
@@ -70,10 +70,10 @@ enum Side {
     Output,
 }
 
-const INPUT: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
+const INPUT: u32 = (libc::POLLIN | libc::POLLPRI | libc::POLLRDHUP) as u32;
 const OUTPUT: u32 = libc::POLLOUT as u32;
-/// After these nothing more comes.
-const ENDED: i32 = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) as i32;
+/// After these nothing more comes, or a read ends before the bytes do.
+const ENDED: i32 = (libc::POLLPRI | libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) as i32;
 
 impl Ring {
     /// A ring for the calling thread.
@@ -279,6 +279,7 @@ impl Drop for Alarm<'_> {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::net::TcpStream;
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
     use std::pin::pin;
@@ -288,7 +289,7 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
-    use crate::limits::RING_ENTRIES;
+    use crate::limits::{RING_COMPLETIONS, RING_ENTRIES};
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -346,6 +347,72 @@ mod tests {
         sleep(&ring);
         assert_eq!(read(&source, &ours, cx), Poll::Ready(b"three".to_vec()));
         assert_eq!(read(&source, &ours, cx), Poll::Ready(Vec::new()));
+    }
+
+    #[test]
+    fn what_stands_behind_an_urgent_byte_is_read_without_further_news() {
+        let ring = Rc::new(Ring::new().unwrap());
+        let cx = &mut Context::from_waker(Waker::noop());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let theirs = socket2::Socket::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let (ours, _) = listener.accept().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let source = Source::new(&ring, ours.as_raw_fd());
+        let read = |cx: &mut Context<'_>| {
+            let mut buffer = [0; 100];
+            let poll = source.poll_read(cx, buffer.len(), || (&ours).read(&mut buffer));
+            poll.map(|count| buffer[..count.unwrap()].to_vec())
+        };
+        assert!(read(cx).is_pending());
+        assert_eq!(theirs.send_out_of_band(b"before!").unwrap(), 7);
+        theirs.send(b"behind").unwrap();
+        // On loopback both have come when they are sent.
+        sleep(&ring);
+        assert_eq!(read(cx), Poll::Ready(b"before".to_vec()));
+        assert_eq!(read(cx), Poll::Ready(b"behind".to_vec()));
+        assert!(read(cx).is_pending());
+    }
+
+    #[test]
+    fn a_watch_that_ended_for_want_of_room_is_set_anew() {
+        let ring = Rc::new(Ring::new().unwrap());
+        let cx = &mut Context::from_waker(Waker::noop());
+        let (source, ours, mut theirs) = pair(&ring);
+        assert!(read(&source, &ours, cx).is_pending());
+        for _ in 0..RING_COMPLETIONS + 10 {
+            theirs.write_all(b"1").unwrap();
+            ring.turn();
+            // The socket's room is for few writes.
+            (&ours).read_exact(&mut [0]).unwrap();
+        }
+        for _ in 0..3 {
+            ring.turn();
+            ring.collect(&mut Vec::new());
+        }
+        assert!(!ring.state.borrow().slots[source.place].input.is_set);
+        assert!(read(&source, &ours, cx).is_pending());
+        theirs.write_all(b"more").unwrap();
+        sleep(&ring);
+        assert_eq!(read(&source, &ours, cx), Poll::Ready(b"more".to_vec()));
+    }
+
+    #[test]
+    fn places_are_few_however_many_descriptors_come_and_go() {
+        let ring = Rc::new(Ring::new().unwrap());
+        let cx = &mut Context::from_waker(Waker::noop());
+        for round in 0..5000 {
+            let (source, ours, mut theirs) = pair(&ring);
+            assert!(read(&source, &ours, cx).is_pending());
+            if round % 2 == 0 {
+                ring.turn();
+                theirs.write_all(b"on its way").unwrap();
+            }
+            drop((source, ours));
+            ring.turn();
+            ring.collect(&mut Vec::new());
+        }
+        let count = ring.state.borrow().slots.len();
+        assert!(count < 10, "{count} places");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{Ring, Side};
 /// first, and tries again when it was wrong: the kernel says that something has changed, not what.
 pub(crate) struct Source {
     ring: Rc<Ring>,
-    place: usize,
+    pub(super) place: usize,
     fd: RawFd,
 }
 
