@@ -366,8 +366,7 @@ impl Sending {
                 };
                 let utf8 = if mail.is_smtputf8 { " SMTPUTF8" } else { "" };
                 let sender = mail.sender.as_deref().unwrap_or("");
-                let size =
-                    if self.says_size { format!(" SIZE={}", mail.data.len()) } else { String::new() };
+                let size = if self.says_size { format!(" SIZE={}", mail.data.len()) } else { String::new() };
                 format!("MAIL FROM:<{sender}>{size}{body}{utf8}\r\n")
             }
             Some(at) => match mail.recipients.get(at) {
