@@ -28,6 +28,15 @@ stop() {
 }
 trap 'stop; rm -rf "$folder"' EXIT
 
+# The figures of a run, a line each.
+show() {
+    python3 -c '
+import json, sys
+for line in sys.stdin:
+    for key, value in json.loads(line)["figures"].items():
+        print(f"    {key:<32} {value}")'
+}
+
 # measure NAME SCENARIO [OPTION...]
 measure() {
     local name="$1"
@@ -40,12 +49,8 @@ measure() {
         sleep 0.1
     done
     printf '%s: %s\n' "$name" "$*"
-    "$bench" --demo "$folder/demo.json" --label "$commit $name shards=$shards" --json "$@" | tee -a "$results" |
-        python3 -c '
-import json, sys
-for line in sys.stdin:
-    for key, value in json.loads(line)["figures"].items():
-        print(f"    {key:<32} {value}")'
+    "$bench" --demo "$folder/demo.json" --data-folder "$folder" --label "$commit $name shards=$shards" --json "$@" |
+        tee -a "$results" | show
     stop
     : >"$folder/demo.json"
 }
@@ -53,14 +58,36 @@ for line in sys.stdin:
 measure idle-10000-plain idle-connections --connections 10000
 measure idle-10000-tls idle-connections --connections 10000 --tls
 measure list-flags-100000 imap-list --messages 100000 --items flags --count 10
-measure list-envelope-100000 imap-list --messages 100000 --items envelope --count 5
+measure list-envelope-100000 imap-list --messages 100000 --items envelope --count 10
+measure search-rare-100000 imap-search --messages 100000 --key rare --count 5
+measure append-4k-1-into-100000 imap-append --messages 100000 --duration "$seconds"
+measure append-4k-1 imap-append --duration "$seconds"
 measure raw-write-4k raw-write --duration "$seconds" --folder "$folder"
 measure smtp-4k-1 smtp-deliver --duration "$seconds" --connections 1
-measure smtp-4k-32 smtp-deliver --duration "$seconds" --connections 32
-measure smtp-64k-32 smtp-deliver --duration "$seconds" --connections 32 --size 64K
+measure smtp-4k-32 smtp-deliver --duration "$seconds" --connections 32 --until-held
+measure smtp-4k-256 smtp-deliver --duration "$seconds" --connections 256 --until-held
+measure smtp-4k-32-starttls smtp-deliver --duration "$seconds" --connections 32 --starttls
+measure smtp-4k-20-recipients smtp-deliver --duration "$seconds" --connections 32 --recipients 20
+measure smtp-64k-32 smtp-deliver --duration "$seconds" --connections 32 --size 64K --until-held
 measure lmtp-4k-32 lmtp-deliver --duration "$seconds" --connections 32
 measure append-4k-32 imap-append --duration "$seconds" --connections 32
 measure store-32 imap-store --duration "$seconds" --connections 32
+measure body-4k-8 imap-body --duration "$seconds" --connections 8 --messages 500
+measure body-64k-8 imap-body --duration "$seconds" --connections 8 --size 64K --messages 100
 measure login-8 login --duration "$seconds" --connections 8
 measure idle-notify idle-notify --duration "$seconds" --connections 8
 measure pop3-4k-8 pop3-retr --duration "$seconds" --connections 8
+measure pop3-64k-8 pop3-retr --duration "$seconds" --connections 8 --size 64K
+
+# The server's own starts: with a million messages, and after kill -9 under load.
+started() {
+    local name="$1"
+    shift
+    printf '%s: %s\n' "$name" "$*"
+    "$bench" --label "$commit $name shards=$shards" --json \
+        --serve-command "exec $angarium demo --data $folder/data --shards $shards --accounts 64 --password benchmark" "$@" |
+        tee -a "$results" | show
+    rm -rf "$folder/data"
+}
+started start-up-1000000 start-up --runs 5 --messages 1000000 --size 512
+started recovery-1000000 recovery --runs 3 --connections 32 --duration 1.5 --messages 1000000 --size 512
