@@ -16,13 +16,6 @@ bench="${BENCH:-$release/angarium-bench}"
 ulimit -n "$(ulimit -Hn)"
 commit="$(git describe --always --dirty)"
 folder="$(mktemp -d)"
-# Shards on the first cores, the load on the last one, if one is left over for it.
-server_cpus=(--shards "$shards")
-generator_cpus=()
-if (($(nproc) > shards)); then
-    server_cpus+=(--cpus "0-$((shards - 1))")
-    generator_cpus=(--cpus "$(($(nproc) - 1))")
-fi
 server=""
 
 stop() {
@@ -48,7 +41,7 @@ for line in sys.stdin:
 measure() {
     local name="$1"
     shift
-    "$angarium" demo --json --data "$folder/data" "${server_cpus[@]}" --accounts 64 --password benchmark \
+    "$angarium" demo --json --data "$folder/data" --shards "$shards" --accounts 64 --password benchmark \
         >"$folder/demo.json" 2>"$folder/demo.log" &
     server=$!
     for _ in $(seq 300); do
@@ -56,7 +49,7 @@ measure() {
         sleep 0.1
     done
     printf '%s: %s\n' "$name" "$*"
-    "$bench" --demo "$folder/demo.json" --data-folder "$folder" --label "$commit $name shards=$shards" --json "${generator_cpus[@]}" "$@" |
+    "$bench" --demo "$folder/demo.json" --data-folder "$folder" --label "$commit $name shards=$shards" --json "$@" |
         tee -a "$results" | show
     stop
     : >"$folder/demo.json"
@@ -91,8 +84,8 @@ started() {
     local name="$1"
     shift
     printf '%s: %s\n' "$name" "$*"
-    "$bench" "$@" "${generator_cpus[@]}" --label "$commit $name shards=$shards" --json \
-        --serve-command "exec $angarium demo --data $folder/data ${server_cpus[*]} --accounts 64 --password benchmark" |
+    "$bench" "$@" --label "$commit $name shards=$shards" --json \
+        --serve-command "exec $angarium demo --data $folder/data --shards $shards --accounts 64 --password benchmark" |
         tee -a "$results" | show
     rm -rf "$folder/data"
 }
