@@ -59,6 +59,10 @@ impl Launched {
     /// Waits until the server serves: greetings by two protocols at the same time, then a login as the first
     /// user and SELECT.
     pub(super) fn wait(&mut self, options: &Options, mailbox: &str) -> Result<Served, Wrong> {
+        self.wait_as(options, 0, mailbox)
+    }
+
+    fn wait_as(&mut self, options: &Options, user: usize, mailbox: &str) -> Result<Served, Wrong> {
         let began = self.began;
         let other = [options.smtp, options.lmtp].map(|target| target.address);
         let other = other.into_iter().find(|address| address.port() != 0);
@@ -75,18 +79,18 @@ impl Launched {
         });
         let (mut stream, said, imap) = imap.map_err(|wrong| self.explain(wrong))?;
         let smtp = smtp.map_err(|wrong| self.explain(wrong))?.map(|(_, _, at)| at);
-        let steps = [log_in(options, 0), format!("SELECT {}", quoted(mailbox)).into()];
+        let steps = [log_in(options, user), format!("SELECT {}", quoted(mailbox)).into()];
         let exists = converse(&mut stream, &said, steps)?;
         let selected = clock::now().saturating_duration_since(began);
         Ok(Served { imap, smtp, selected, exists })
     }
 
     /// As [`Launched::wait`], for a first start that is not timed: logins may be refused for a while, as long as a
-    /// server is still making its accounts.
+    /// server is still making its accounts, of which the last user's is the last.
     pub(super) fn wait_for_accounts(&mut self, options: &Options) -> Result<(), Wrong> {
         let end = clock::now() + FIRST_LOGIN;
         loop {
-            let Err(wrong) = self.wait(options, "INBOX") else { return Ok(()) };
+            let Err(wrong) = self.wait_as(options, options.users - 1, "INBOX") else { return Ok(()) };
             if clock::now() > end || matches!(self.child.try_wait(), Ok(Some(_))) {
                 return Err(wrong);
             }
