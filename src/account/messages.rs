@@ -139,6 +139,12 @@ impl Account {
         Ok(self.engine.body(&body.0).await?)
     }
 
+    /// Appends a message's bytes to `out`, all of them, their checksum verified, if they are in memory: nothing is waited
+    /// for. False, and `out` is as it was, when they are not: see [`Account::body`].
+    pub fn append_body(&self, body: &Body, out: &mut Vec<u8>) -> bool {
+        self.engine.append_body(&body.0, out)
+    }
+
     /// The summaries of messages, into `summaries`. Cheapest when messages were stored one after the other.
     pub async fn summaries(&self, bodies: impl Iterator<Item = Body>, summaries: &mut Summaries) {
         summaries.bodies.clear();

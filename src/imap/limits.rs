@@ -108,3 +108,5 @@ pub(crate) const SUMMARY_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(crate) const READ_AHEAD_MAX: usize = 16;
 /// Bytes of the messages that are read at the same time, unless one alone has more.
 pub(crate) const READ_AHEAD_BYTES: u32 = 512 * 1024;
+/// Room that the answer about a message needs beside the message's bytes, most often, with what ends the command.
+pub(crate) const ANSWER_ROOM_BYTES: usize = 192;

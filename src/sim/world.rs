@@ -67,7 +67,8 @@ impl World {
     }
 
     fn open(disk: Simulated, segment_bytes: u32) -> Self {
-        let options = Options { partitions: 2, segment_bytes, ..Options::default() };
+        // What is told is read from the log, which tests may change.
+        let options = Options { partitions: 2, segment_bytes, recent_bytes_max: 0, ..Options::default() };
         storage_engine::prepare(&Disk::simulated(&disk), &options, 1)
             .expect("the simulated disk is in order");
         let opened = Engine::open(&Disk::simulated(&disk), &options, 0, 1);

@@ -15,6 +15,7 @@ use crate::index::Partition;
 use crate::limits::{IN_FLIGHT_MAX, REPLAY_BYTES_MAX};
 use crate::log::{Log, LogOptions, LogStart, Planned, Segments, frame_bytes, journal_folder, ops_bytes};
 use crate::options::Options;
+use crate::recent::Recent;
 use crate::recover::{recover, remove_leftovers};
 use crate::row::{Change, Row};
 use crate::state::State;
@@ -114,6 +115,7 @@ impl Engine {
         };
         let segments = Segments::new(disk, shard, store.segment_bytes);
         let log = Log::new(log_options, recovered.start, segments);
+        let recent = Recent::new(options.recent_bytes_max);
         Ok(Engine(Rc::new(Inner {
             disk: disk.clone(),
             store,
@@ -121,7 +123,7 @@ impl Engine {
             fresh_bytes_max: options.fresh_bytes_max,
             is_instant: disk.is_instant(),
             unnoted: Cell::new(unnoted),
-            state: RefCell::new(State::new(&store, recovered, log, port)),
+            state: RefCell::new(State::new(&store, recovered, log, port, recent)),
         })))
     }
 

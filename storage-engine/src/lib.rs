@@ -24,6 +24,7 @@ mod log;
 mod metas;
 mod options;
 mod prepare;
+mod recent;
 mod recover;
 mod row;
 mod state;

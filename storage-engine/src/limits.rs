@@ -62,6 +62,14 @@ pub(crate) const SPAN_BYTES_MAX: usize = 512 << 10;
 pub(crate) const SPANS_MAX: usize = 64;
 /// See [`SPANS_MAX`].
 pub(crate) const SPANS_BYTES_MAX: usize = 4 << 20;
+/// One read of a file that is read forward, bytes.
+pub(crate) const AHEAD_BYTES: usize = 512 << 10;
+/// Such reads under way at a time: 4 MiB.
+pub(crate) const AHEAD_READS: usize = 8;
+/// Meta blocks kept in memory lie in so many pieces, of which the oldest goes as a whole.
+pub(crate) const RECENT_CHUNKS: usize = 40;
+/// What finding one of them takes, bytes.
+pub(crate) const RECENT_PLACE_BYTES: usize = 16;
 /// Most segment files kept open for reading in one shard.
 pub(crate) const READ_FILES_MAX: usize = 128;
 /// A checkpoint is due when a replay would read more of the journal than this, bytes.

@@ -1,5 +1,5 @@
-//! Reading the meta blocks of many bodies at a time: what is in memory is copied from there, and of what is not,
-//! neighbours are read together.
+//! Reading the meta blocks of many bodies at a time: what was stored last or is in the page cache is copied from there, and
+//! of what is not, neighbours are read together.
 
 use std::future::poll_fn;
 use std::ops::Range;
@@ -8,8 +8,10 @@ use std::rc::Rc;
 use crate::disk::ReadPart;
 use crate::engine::Engine;
 use crate::limits::{SPAN_BYTES_MAX, SPAN_GAP_BYTES_MAX, SPANS_BYTES_MAX, SPANS_MAX};
+use crate::log::Position;
+use crate::recent::Near;
 use crate::row::BodyRef;
-use crate::state::ReadAnswer;
+use crate::state::{ReadAnswer, State};
 
 /// Meta blocks that were asked for together, each under the place its body had in the question.
 #[derive(Debug, Default)]
@@ -61,10 +63,11 @@ impl Engine {
         let has_meta = |index: &usize| bodies[*index].meta_length > 0 && self.is_within(&bodies[*index]);
         let wanted: Vec<usize> = (0..bodies.len()).filter(has_meta).collect();
         let missing = self.with_state(|state| {
+            let older = not_recent(state, &wanted, bodies, metas);
             // A row that is only proposed names what may be being written: not to be looked at in place.
             let is_durable = |index: &usize| state.log.is_durable(&part_of(&bodies[*index]));
             let (durable, mut missing): (Vec<usize>, Vec<usize>) =
-                wanted.iter().partition(|index| is_durable(index));
+                older.iter().partition(|index| is_durable(index));
             let parts: Vec<ReadPart> = durable.iter().map(|index| part_of(&bodies[*index])).collect();
             state.port.look(&parts, &mut |at, bytes| match bytes {
                 Some(bytes) => metas.put(durable[at], bytes),
@@ -119,6 +122,20 @@ impl Engine {
             }
         }
     }
+}
+
+/// Puts those of the wanted blocks that were stored last into `metas`; gives the others.
+fn not_recent(state: &State, wanted: &[usize], bodies: &[BodyRef], metas: &mut Metas) -> Vec<usize> {
+    let (journal, mut near) = (state.log.journal(), Near::default());
+    let mut is_recent = |body: &BodyRef, index: usize| {
+        if body.journal != journal {
+            return false;
+        }
+        let block = state.recent.find(Position::new(body.segment, body.offset), &mut near);
+        let block = block.filter(|block| block.len() == body.meta_length as usize);
+        block.map(|block| metas.put(index, block)).is_some()
+    };
+    wanted.iter().copied().filter(|&index| !is_recent(&bodies[index], index)).collect()
 }
 
 fn part_of(body: &BodyRef) -> ReadPart {

@@ -19,6 +19,8 @@ pub struct Options {
     pub in_flight_max: usize,
     /// A batch is closed above these bytes.
     pub batch_bytes_max: usize,
+    /// Meta blocks of the bodies stored last are kept in memory, up to these bytes.
+    pub recent_bytes_max: usize,
 }
 
 impl Default for Options {
@@ -29,6 +31,7 @@ impl Default for Options {
             fresh_bytes_max: 16 << 20,
             in_flight_max: 4,
             batch_bytes_max: 1 << 20,
+            recent_bytes_max: 40 << 20,
         }
     }
 }

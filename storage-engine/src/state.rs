@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::index::{Partition, Run};
 use crate::limits::TURN_ROUNDS_MAX;
 use crate::log::{LOG_TOKENS, Log, LogStart, Planned, Position};
+use crate::recent::Recent;
 use crate::recover::Recovered;
 use crate::stats::Stats;
 use crate::store::Store;
@@ -28,6 +29,7 @@ pub(crate) struct State {
     pub(crate) partitions: Vec<Partition>,
     pub(crate) log: Log,
     pub(crate) port: Port,
+    pub(crate) recent: Recent,
     pub(crate) watchers: Watchers,
     pub(crate) failed: Option<Error>,
     pub(crate) is_checkpointing: bool,
@@ -45,7 +47,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(store: &Store, recovered: Recovered, log: Log, port: Port) -> Self {
+    pub(crate) fn new(store: &Store, recovered: Recovered, log: Log, port: Port, recent: Recent) -> Self {
         Self {
             shards: store.shards,
             segment_bytes: store.segment_bytes,
@@ -54,6 +56,7 @@ impl State {
             frozen_at: recovered.replayed_from,
             log,
             port,
+            recent,
             watchers: Watchers::default(),
             failed: None,
             is_checkpointing: false,
@@ -160,6 +163,9 @@ impl State {
 
     fn apply(&mut self, planned: Planned) {
         self.counters.body_bytes += planned.body_bytes();
+        for (at, block) in planned.meta_blocks() {
+            self.recent.put(at, block);
+        }
         let Planned { partition: number, sequence, number: frame, position, ops, slot, followers, .. } =
             planned;
         let mut account = None;
@@ -188,12 +194,15 @@ impl State {
         }
     }
 
-    /// The bytes of a part that is in memory: a copy, and no trip through the ring.
-    pub(crate) fn read_at_hand(&mut self, part: &ReadPart) -> Option<Vec<u8>> {
-        let found = self.port.read_at_hand(part);
-        self.counters.reads += u64::from(found.is_some());
-        self.counters.bytes_read += found.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        found
+    /// Appends the bytes of a part that is in memory: a copy, and no trip through the ring. False, and `out` is as it
+    /// was, when it is not.
+    pub(crate) fn read_at_hand(&mut self, part: &ReadPart, out: &mut Vec<u8>) -> bool {
+        let is_there = self.port.read_at_hand(part, out);
+        if is_there {
+            self.counters.reads += 1;
+            self.counters.bytes_read += part.length as u64;
+        }
+        is_there
     }
 
     /// Gives a read to the disk.

@@ -11,6 +11,7 @@ fn options() -> Options {
         fresh_bytes_max: 10_000,
         in_flight_max: 3,
         batch_bytes_max: 8 << 10,
+        recent_bytes_max: 16 << 10,
     }
 }
 

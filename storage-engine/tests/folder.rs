@@ -172,7 +172,8 @@ fn jobs_and_disks_may_change_threads() {
 fn meta_blocks_are_read_from_memory_and_from_the_disk_alike() {
     let folder = Folder::new("metas");
     let disk = Disk::folder(&folder.0);
-    let options = Options { segment_bytes: 1 << 20, ..Options::default() };
+    // Those of the last messages alone are kept.
+    let options = Options { segment_bytes: 1 << 20, recent_bytes_max: 64 << 10, ..Options::default() };
     let _store = prepare(&disk, &options, 1).expect("prepared");
     let engine = Engine::open(&disk, &options, 0, 1).expect("opened");
     let mut random = Random::new(3);

@@ -151,3 +151,52 @@ fn durable_commits() {
         std::fs::remove_dir_all(folder).expect("removed");
     }
 }
+
+/// Bytes of bodies behind the last checkpoint: as many as a replay may have to read.
+const TAIL_BYTES: usize = 120 << 20;
+/// Commits on their way at a time while the tail is made.
+const TAIL_WAITING: usize = 64;
+const OPENINGS: usize = 7;
+
+#[test]
+#[ignore = "a measurement, of an optimised build on a quiet machine"]
+#[allow(clippy::disallowed_methods, reason = "a measurement")]
+fn openings_after_a_kill() {
+    let temporary = Folder::new("openings");
+    let parent = std::env::var_os(FOLDER).map_or_else(|| temporary.0.clone(), PathBuf::from);
+    let options = Options { partitions: 64, ..Options::default() };
+    for bytes in [512, 4 << 10, 64 << 10] {
+        let folder: &Path = &parent.join(format!("openings-{}", std::process::id()));
+        let disk = Disk::folder(folder);
+        let store = prepare(&disk, &options, 1).expect("prepared");
+        let engine = Engine::open(&disk, &options, 0, 1).expect("opened");
+        let body: Arc<Vec<u8>> = Arc::new((0..bytes).map(|index| (index * 7) as u8).collect());
+        let count = (TAIL_BYTES / bytes).min(100_000);
+        for number in 0..count {
+            let mut transaction = engine.transaction(number as u16 % options.partitions);
+            let body = transaction.add_body(Vec::new(), body.clone());
+            transaction.put_row(1, 1, number as u32 + 1, RowBody::New(body), [0; 40]);
+            drop(transaction.commit());
+            if number % TAIL_WAITING == 0 {
+                settle(&engine);
+            }
+        }
+        settle(&engine);
+        drop((engine, store));
+        let mut times: Vec<Duration> = (0..OPENINGS)
+            .map(|_| {
+                let store = prepare(&disk, &options, 1).expect("prepared");
+                let start = Instant::now();
+                let engine = Engine::open(&disk, &options, 0, 1).expect("opened");
+                let took = start.elapsed();
+                assert_eq!(engine.highest_change(0, 1), count.div_ceil(64) as u64);
+                drop((engine, store));
+                took
+            })
+            .collect();
+        times.sort_unstable();
+        let (median, most) = (times[OPENINGS / 2], times[OPENINGS - 1]);
+        println!("{count:>6} commits of {bytes:>6} B: opened in {median:.1?}, at most {most:.1?}");
+        std::fs::remove_dir_all(folder).expect("removed");
+    }
+}

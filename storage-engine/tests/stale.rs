@@ -13,7 +13,8 @@ use crate::support::{settle, wait};
 const SEGMENT: &str = "journal-00/00000001.log";
 
 fn open(simulated: &Simulated) -> (StoreInfo, Engine) {
-    let options = Options { partitions: 1, segment_bytes: 1 << 20, ..Options::default() };
+    let options =
+        Options { partitions: 1, segment_bytes: 1 << 20, recent_bytes_max: 0, ..Options::default() };
     let disk = Disk::simulated(simulated);
     let store = prepare(&disk, &options, 1).expect("prepared");
     (store, Engine::open(&disk, &options, 0, 1).expect("opened"))
@@ -44,6 +45,11 @@ fn what_is_not_right_in_memory_is_read_from_the_disk() {
             (1..=3).map(|item| engine.row(0, 1, 1, item).expect("there").body).collect();
         let stale = || assert!(simulated.make_stale(SEGMENT, range(&bodies[1])));
         stale();
+        let mut out = b"before".to_vec();
+        assert!(!engine.append_body(&bodies[1], &mut out), "it is not right in memory");
+        assert_eq!(out, b"before");
+        assert_eq!(engine.append_body(&bodies[2], &mut out), instant);
+        assert_eq!(out.len(), if instant { 9006 } else { 6 });
         assert_eq!(wait(&engine, engine.body(&bodies[1])).expect("read"), vec![2; 9000]);
         stale();
         assert_eq!(wait(&engine, engine.meta(&bodies[1])).expect("read"), b"meta 2");

@@ -12,6 +12,7 @@ mod model;
 mod order;
 mod pace;
 mod paging;
+mod recent;
 mod rot;
 mod shards;
 mod speed;

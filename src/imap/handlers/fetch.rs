@@ -1,6 +1,7 @@
 //! FETCH and UID FETCH (RFC 9051 §6.4.5): rows in chunks, a message's bytes only when an item needs
 //! them, each message read once for all of its items, everything streamed.
 
+mod at_hand;
 mod content;
 mod listing;
 mod sections;
@@ -37,9 +38,10 @@ pub(super) async fn fetch(
     if request.wants_vanished {
         tell_vanished(&request, view, context)?;
     }
-    let names = context.account.keywords();
     let need = Need::of(&request.items);
     let has_flags = request.items.contains(&Item::Property(Property::Flags));
+    // Flags alone name keywords.
+    let names = if has_flags { context.account.keywords() } else { Vec::new() };
     if has_flags {
         sync::tell_new_keywords(view, &names, context);
     }
@@ -49,7 +51,8 @@ pub(super) async fn fetch(
         account: context.account,
         names,
         need,
-        is_listing: request.items.iter().all(Item::is_in_summary),
+        way: Way::of(&request.items),
+        tells_names: has_flags,
         tells_flags: has_flags && has_mod_seq,
         seen_change: view.seen_change,
         seen: Ranges::new(),
@@ -108,6 +111,26 @@ fn plain(ranges: &[(SequenceNumber, SequenceNumber)], greatest: u32) -> Ranges {
     out
 }
 
+/// How messages are told of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Rows and summaries tell all that is asked for.
+    Listing,
+    /// Of a message's bytes all are asked for, once and as they are.
+    Whole,
+    /// Any other bytes.
+    Pieces,
+}
+
+impl Way {
+    fn of(items: &[Item]) -> Self {
+        if items.iter().all(Item::is_in_summary) {
+            return Self::Listing;
+        }
+        if at_hand::is_whole(items) { Self::Whole } else { Self::Pieces }
+    }
+}
+
 /// One FETCH under way.
 struct Job<'a> {
     request: &'a Fetch,
@@ -115,8 +138,9 @@ struct Job<'a> {
     /// The account's keywords.
     names: Vec<String>,
     need: Need,
-    /// Whether rows and summaries tell all that is asked for.
-    is_listing: bool,
+    way: Way,
+    /// Whether keywords are named.
+    tells_names: bool,
     /// Whether what is told of a message is all that an update of its flags would tell.
     tells_flags: bool,
     /// Up to where the client has been told of changes.
@@ -149,7 +173,7 @@ impl Job<'_> {
             if need.any() {
                 let number = |message| Some((self.number(message, &mut numbering)?, message));
                 let numbered: Vec<(u32, &Message)> = chunk.iter().filter_map(number).collect();
-                if self.is_listing {
+                if self.way == Way::Listing {
                     self.list(&numbered, out).await?;
                     continue;
                 }
@@ -184,6 +208,11 @@ impl Job<'_> {
     /// Messages of which bytes are needed. Whatever can fail is read before the first byte of an
     /// answer is written.
     async fn batch(&mut self, numbered: &[(u32, &Message)], out: &mut Out<'_>) -> Result<(), Failure> {
+        let told = if self.way == Way::Whole { self.tell_at_hand(numbered, out).await? } else { 0 };
+        let numbered = numbered.get(told..).unwrap_or_default();
+        if numbered.is_empty() {
+            return Ok(());
+        }
         let (account, need) = (self.account, self.need);
         let reads = numbered.iter().map(|&(_, message)| Content::load(account, message, need));
         for ((number, message), content) in numbered.iter().zip(join_all(reads).await) {
@@ -230,10 +259,15 @@ impl Job<'_> {
             write_property(&mut out.buffer, Property::Uid, message, &self.names);
         }
         write_end(&mut out.buffer);
+        self.sent(message);
+        Ok(())
+    }
+
+    /// A message's bytes have been sent.
+    fn sent(&mut self, message: &Message) {
         if !message.flags.has(Flags::SEEN) {
             self.seen.insert(message.uid.0);
         }
-        Ok(())
     }
 
     fn properties(&self, message: &Message, buffer: &mut Vec<u8>) {
@@ -297,7 +331,7 @@ impl Job<'_> {
 
     /// Another session may name a new keyword while we are at it.
     fn learn_keywords(&mut self, message: &Message) {
-        if self.names.len() < 64 && message.keywords.0 >> self.names.len() != 0 {
+        if self.tells_names && self.names.len() < 64 && message.keywords.0 >> self.names.len() != 0 {
             self.names = self.account.keywords();
         }
     }

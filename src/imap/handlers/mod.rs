@@ -153,7 +153,11 @@ pub async fn handle(act: Box<Act>, account: &Account, now: Timestamp, out: &mut 
     }
     let mut outcome = run(action, &mut selected, &mut context).await;
     // No EXPUNGE then: the client must not take its messages for removed one by one (RFC 2180 §3).
-    let is_gone = |view: &Selected| account.status(view.mailbox) == Err(account::Error::NotFound);
+    // A deletion is a change, so without one there is nothing to look for.
+    let is_gone = |view: &Selected| {
+        account.highest_change() > view.seen_change
+            && account.status(view.mailbox) == Err(account::Error::NotFound)
+    };
     let is_deleted = selected.take_if(|view| is_gone(view)).is_some();
     if let (Some(view), false) = (selected.as_deref_mut(), outcome == Err(Failure::Closed))
         && let Err(failure) = sync::sync(view, telling, &mut context).await

@@ -102,11 +102,6 @@ pub(super) fn read_from(root: &Path, name: &str, offset: u64) -> Result<Option<V
     Ok(Some(bytes))
 }
 
-/// Has the page cache filled from the disk, without waiting for it.
-pub(super) fn expect_read(root: &Path, name: &str, offset: u64) {
-    advise(root, name, offset, 0, libc::POSIX_FADV_WILLNEED);
-}
-
 /// Takes whole pages of a file out of the page cache, but for what is still to be written; 0 bytes for all from `offset` on.
 pub(super) fn forget(root: &Path, name: &str, offset: u64, bytes: u64) {
     advise(root, name, offset, bytes, libc::POSIX_FADV_DONTNEED);

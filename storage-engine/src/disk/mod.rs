@@ -3,6 +3,7 @@
 //! File operations here block; they serve opening, checkpoints and checks. What a running shard does goes
 //! through a [`Port`]: operations are given, submitted together, and their completions reaped.
 
+mod ahead;
 mod buffer;
 mod files;
 mod map;
@@ -20,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::error::Error;
 
+pub(crate) use ahead::Ahead;
 pub(crate) use buffer::Buffer;
 pub(crate) use files::FileWriter;
 pub(crate) use map::Map;
@@ -136,11 +138,12 @@ impl Disk {
         }
     }
 
-    /// Says that a file will be read from `offset` on, so that the disk is busy while what was read before is worked on.
-    /// Advice: nothing fails.
-    pub(crate) fn expect_read(&self, name: &str, offset: u64) {
-        if let Kind::Folder(root) = &self.0 {
-            files::expect_read(&root.path, name, offset);
+    /// Begins to read a file forward from the start of a block on, past the system's memory; none when there is no such
+    /// file.
+    pub(crate) fn read_ahead(&self, name: &str, offset: u64) -> Result<Option<Ahead>, Error> {
+        match &self.0 {
+            Kind::Folder(root) => Ahead::folder(&root.path, name, offset),
+            Kind::Simulated(simulated) => Ok(Ahead::simulated(simulated, name, offset)),
         }
     }
 

@@ -174,11 +174,12 @@ impl Port {
         }
     }
 
-    /// A part that is in memory; none when it would have to be waited for, and always when simulated.
-    pub(crate) fn read_at_hand(&mut self, part: &ReadPart) -> Option<Vec<u8>> {
+    /// Appends a part that is in memory to `out`. False, and `out` is as it was, when it would have to be waited for,
+    /// and always when simulated, unless nothing there is ever waited for.
+    pub(crate) fn read_at_hand(&mut self, part: &ReadPart, out: &mut Vec<u8>) -> bool {
         match &mut self.kind {
-            Kind::Uring(uring) => uring.read_at_hand(part),
-            Kind::Simulated(_) => None,
+            Kind::Uring(uring) => uring.read_at_hand(part, out),
+            Kind::Simulated(port) => port.read_at_hand(part, out),
         }
     }
 

@@ -38,6 +38,17 @@ pub(crate) struct Planned {
 }
 
 impl Planned {
+    /// The bodies' meta blocks and where each stands.
+    pub(crate) fn meta_blocks(&self) -> impl Iterator<Item = (Position, &[u8])> {
+        let bodies = frame_bytes(self.op_bytes as usize, 0) as u32;
+        let mut offset = self.position.offset() + bodies;
+        self.bodies.iter().map(move |(meta, body)| {
+            let at = Position::new(self.position.segment(), offset);
+            offset += (meta.len() + body.len()) as u32;
+            (at, &meta[..])
+        })
+    }
+
     /// Bytes of bodies and their meta blocks.
     pub(crate) const fn body_bytes(&self) -> u64 {
         self.length as u64 - frame_bytes(self.op_bytes as usize, 0) as u64
@@ -295,6 +306,11 @@ impl Log {
 
     pub(crate) fn is_idle(&self) -> bool {
         self.gathering.is_empty() && self.flying.is_empty()
+    }
+
+    /// Which journal it is.
+    pub(crate) const fn journal(&self) -> u16 {
+        self.segments.journal()
     }
 
     /// Whether nothing is written any more where the part is: it is of another journal, or was acknowledged.

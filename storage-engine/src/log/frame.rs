@@ -97,23 +97,43 @@ pub(crate) fn encode(planned: &Planned, context: &FrameContext, out: &mut [u8]) 
     frame[4..8].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// The frame at `position`, when a whole one with a right checksum stands there. `bytes` is the segment, whose
-/// first byte here is the segment's byte `base`.
-pub(crate) fn parse(bytes: &[u8], base: u32, position: Position, seed: u32) -> Option<Frame<'_>> {
+/// The header at `position`, when one of a frame that says it is here stands there. `bytes` is the segment, whose first
+/// byte here is the segment's byte `base`.
+pub(super) fn parse_header(bytes: &[u8], base: u32, position: Position) -> Option<FrameHeader> {
     let start = position.offset().checked_sub(base)? as usize;
     let (header, _) = FrameHeader::read_from_prefix(bytes.get(start..)?).ok()?;
     let is_here = header.segment == position.segment() && header.offset == position.offset();
     let is_known = header.magic == MAGIC && header.version == VERSION && header.kind == KIND_TRANSACTION;
-    if !is_here || !is_known {
+    (is_here && is_known).then_some(header)
+}
+
+/// The frame of a header that was found in `bytes`, when it is whole there and has a right checksum.
+pub(super) fn parse(bytes: &[u8], base: u32, header: FrameHeader, seed: u32) -> Option<Frame<'_>> {
+    let start = header.offset.checked_sub(base)? as usize;
+    let frame = bytes.get(start..start.checked_add(header.length())?)?;
+    let crc = crc32c::crc32c_append(seed, frame.get(CRC_FROM..)?);
+    if crc != header.crc {
         return None;
     }
-    let frame = bytes.get(start..start.checked_add(header.length as usize)?)?;
-    let ops = frame.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES.checked_add(header.op_bytes as usize)?)?;
-    let crc = crc32c::crc32c_append(seed, &frame[CRC_FROM..]);
-    (crc == header.crc).then_some(Frame { header, ops })
+    Frame::again(bytes, base, header)
+}
+
+impl<'a> Frame<'a> {
+    /// A frame that was found whole before, in the same bytes.
+    pub(super) fn again(bytes: &'a [u8], base: u32, header: FrameHeader) -> Option<Self> {
+        let start = header.offset.checked_sub(base)? as usize;
+        let frame = bytes.get(start..start.checked_add(header.length())?)?;
+        let ops = frame.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES.checked_add(header.op_bytes as usize)?)?;
+        Some(Self { header, ops })
+    }
 }
 
 impl FrameHeader {
+    /// Bytes of the frame, without the padding to 8.
+    pub(super) const fn length(&self) -> usize {
+        self.length as usize
+    }
+
     pub(crate) const fn partition(&self) -> u16 {
         self.partition
     }
@@ -149,7 +169,7 @@ impl FrameHeader {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::commit::Slot;
     use crate::log::{Op, OpKind, ops_bytes, parse_ops};
@@ -169,24 +189,34 @@ mod tests {
 
     fn frame() -> (Vec<u8>, Position) {
         let position = Position::new(7, 4096);
+        (frame_at(position, b"body".to_vec()), position)
+    }
+
+    /// A frame as it is written, with a body, under a seed of 1.
+    pub(in crate::log) fn frame_at(position: Position, body: Vec<u8>) -> Vec<u8> {
         let op_bytes = ops_bytes(&ops());
         let planned = Planned {
             partition: 5,
             sequence: 11,
             number: 12,
             position,
-            length: frame_bytes(op_bytes, 8) as u32,
+            length: frame_bytes(op_bytes, 4 + body.len()) as u32,
             op_bytes: op_bytes as u32,
             previous: Position::new(6, 64),
             ops: ops(),
-            bodies: vec![(b"meta".to_vec(), std::sync::Arc::new(b"body".to_vec()))],
+            bodies: vec![(b"meta".to_vec(), std::sync::Arc::new(body))],
             slot: Slot::new(),
             followers: Vec::new(),
         };
-        let context = FrameContext { seed: 1, segment: 7, generation: 2, watermark: Position::START };
+        let segment = position.segment();
+        let context = FrameContext { seed: 1, segment, generation: 2, watermark: Position::START };
         let mut bytes = vec![0; planned.length as usize];
         encode(&planned, &context, &mut bytes);
-        (bytes, position)
+        bytes
+    }
+
+    fn parse(bytes: &[u8], base: u32, position: Position, seed: u32) -> Option<Frame<'_>> {
+        super::parse(bytes, base, parse_header(bytes, base, position)?, seed)
     }
 
     #[test]

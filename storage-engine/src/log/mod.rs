@@ -7,6 +7,7 @@ mod pace;
 mod scan;
 mod segment;
 mod ways;
+mod window;
 
 use std::fmt;
 

@@ -125,6 +125,9 @@ impl<'a> Content<'a> {
         if need.tree {
             content.tree = Some(mime::scan(&content.held));
         }
+        if need.header {
+            content.header_end = header_end(&content.held) as u32;
+        }
         content.settle();
         Ok(content)
     }
@@ -135,6 +138,7 @@ impl<'a> Content<'a> {
         if !self.has_header {
             self.has_header =
                 read_header(self.account, self.message, &mut self.held, HEADER_BYTES_MAX).await?;
+            self.header_end = header_end(&self.held) as u32;
             self.settle();
         }
         Ok(())
@@ -144,8 +148,8 @@ impl<'a> Content<'a> {
         self.message.size <= WHOLE_BODY_BYTES_MAX
     }
 
+    /// Of a large message no more than the header is kept, if that is needed.
     fn settle(&mut self) {
-        self.header_end = header_end(&self.held) as u32;
         if self.has_header && !self.is_small() {
             self.held.truncate(self.header_end as usize);
             self.held.shrink_to_fit();

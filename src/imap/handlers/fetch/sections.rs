@@ -202,6 +202,17 @@ fn write_piece(section: &Section, piece: &[u8], buffer: &mut Vec<u8>) {
     }
 }
 
+/// Puts into bytes that stand in an answer what can stand there, as [`write_piece`] does.
+pub(super) fn stand_in_for_nul(mut bytes: &mut [u8]) {
+    while let Some(at) = memchr::memchr(0, bytes) {
+        let (before, after) = bytes.split_at_mut(at + 1);
+        if let Some(byte) = before.last_mut() {
+            *byte = NUL_STAND_IN;
+        }
+        bytes = after;
+    }
+}
+
 /// What is sent for NUL where NUL cannot be.
 const NUL_STAND_IN: u8 = 0x80;
 

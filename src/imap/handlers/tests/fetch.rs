@@ -287,6 +287,37 @@ fn nul_is_sent_in_literal8_alone() {
 }
 
 #[test]
+fn whole_messages_come_in_their_order_whatever_their_size() {
+    let sizes = [0, 1, 4096, BODY_PIECE_BYTES, 70_000, 5, WHOLE_BODY_BYTES_MAX, 300_000, 65_000, 12];
+    let mut random = base::Random::new(9);
+    let messages = sizes.map(|size| (0..size).map(|_| random.next_u64() as u8 & 63).collect::<Vec<u8>>());
+    let mut ann = Fixture::new(&messages.each_ref().map(Vec::as_slice));
+    ann.add_flags(&[3], Flags::FLAGGED);
+    for name in ["BODY[]", "RFC822"] {
+        let mut want = Vec::new();
+        for (message, number) in messages.iter().zip(1..) {
+            let flags = if number == 3 { "\\Flagged" } else { "" };
+            let size = message.len();
+            let start = alloc::format!("* {number} FETCH (UID {number} {name} {{{size}}}\r\n");
+            want.extend_from_slice(start.as_bytes());
+            // What a literal cannot hold has its stand-in.
+            want.extend(message.iter().map(|&byte| if byte == 0 { 0x80 } else { byte }));
+            want.extend_from_slice(alloc::format!(" FLAGS ({flags}))\r\n").as_bytes());
+        }
+        let mut sink = Sink::default();
+        let mut out = Out::new(Vec::new(), &mut sink);
+        let asked = name.replace("BODY[", "BODY.PEEK[");
+        ann.say("EXAMINE INBOX");
+        ann.say_to(&alloc::format!("FETCH 1:* (UID {asked} FLAGS)"), &mut out);
+        ready(out.flush()).unwrap();
+        let most = Out::HIGH_BYTES + BODY_PIECE_BYTES as usize + 100;
+        assert!(sink.most <= most, "{name}: {}", sink.most);
+        want.extend_from_slice(b"t OK fetched\r\n");
+        assert!(sink.bytes == want, "{name}");
+    }
+}
+
+#[test]
 fn a_header_without_end_is_read_to_its_bound() {
     let line = b"X-Filler: 0123456789012345678901234567890123456789\r\n";
     let mut message = b"Subject: x\r\n".to_vec();

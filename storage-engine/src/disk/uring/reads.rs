@@ -84,10 +84,10 @@ impl Uring {
         }
     }
 
-    /// The part, if it is in memory and its file can be opened.
-    pub(in crate::disk) fn read_at_hand(&mut self, part: &ReadPart) -> Option<Vec<u8>> {
-        let file = self.read_file(part.journal, part.segment).ok()?;
-        read_at_hand(&file.file, part.offset, part.length)
+    /// Appends the part, if it is in memory and its file can be opened.
+    pub(in crate::disk) fn read_at_hand(&mut self, part: &ReadPart, out: &mut Vec<u8>) -> bool {
+        let file = self.read_file(part.journal, part.segment);
+        file.is_ok_and(|file| read_at_hand(&file.file, part.offset, part.length, out))
     }
 
     /// A segment opened for reading, kept open for the reads to come.
@@ -111,23 +111,24 @@ impl Uring {
     }
 }
 
-/// `length` bytes from `offset` on, if all of them are in the page cache; else none, and nothing was waited for. None too
-/// where the file system cannot tell.
-fn read_at_hand(file: &File, offset: u32, length: usize) -> Option<Vec<u8>> {
-    let mut bytes: Vec<u8> = Vec::with_capacity(length);
-    let vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: length };
+/// Appends `length` bytes from `offset` on, if all of them are in the page cache; else false, `out` is as it was, and
+/// nothing was waited for. False too where the file system cannot tell.
+fn read_at_hand(file: &File, offset: u32, length: usize, out: &mut Vec<u8>) -> bool {
+    out.reserve(length);
+    let room = &mut out.spare_capacity_mut()[..length];
+    let vector = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: length };
     #[allow(unsafe_code)]
-    // SAFETY: the vector is of memory that `bytes` owns and that nobody else uses; the kernel writes at most `length`
+    // SAFETY: the vector is of memory that `out` owns and that nobody else uses; the kernel writes at most `length`
     // bytes there before the call returns.
     let read =
         unsafe { libc::preadv2(file.as_raw_fd(), &raw const vector, 1, offset.into(), libc::RWF_NOWAIT) };
     if usize::try_from(read) != Ok(length) {
-        return None;
+        return false;
     }
     #[allow(unsafe_code)]
-    // SAFETY: the kernel has written `length` bytes, which is the capacity asked for.
+    // SAFETY: the kernel has written all `length` bytes behind those that were there, and room for them was reserved.
     unsafe {
-        bytes.set_len(length);
+        out.set_len(out.len() + length);
     }
-    Some(bytes)
+    true
 }
