@@ -13,20 +13,9 @@ seconds="${SECONDS_EACH:-2}"
 release="${CARGO_TARGET_DIR:-target}/release"
 angarium="$release/angarium"
 bench="$release/angarium-bench"
-folder="$(mktemp -d)"
+source perf-scripts/one-server.sh
 results="$folder/results.jsonl"
-server=""
 ulimit -n "$(ulimit -Hn)"
-
-stop() {
-    if [[ -n $server ]] && kill -0 "$server" 2>/dev/null; then
-        kill -TERM "$server"
-        wait "$server" || true
-    fi
-    server=""
-    rm -rf "$folder/data"
-}
-trap 'stop; rm -rf "$folder"' EXIT
 
 # A configuration with one setting that differs: TABLE NAME VALUE. The base is the demo's, on one shard.
 configure() {

@@ -15,18 +15,7 @@ angarium="${ANGARIUM:-$release/angarium}"
 bench="${BENCH:-$release/angarium-bench}"
 ulimit -n "$(ulimit -Hn)"
 commit="$(git describe --always --dirty)"
-folder="$(mktemp -d)"
-server=""
-
-stop() {
-    if [[ -n $server ]] && kill -0 "$server" 2>/dev/null; then
-        kill -TERM "$server"
-        wait "$server" || true
-    fi
-    server=""
-    rm -rf "$folder/data"
-}
-trap 'stop; rm -rf "$folder"' EXIT
+source perf-scripts/one-server.sh
 
 # The figures of a run, a line each.
 show() {

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a purpose needs and that are not there yet, and says which.
 #   packages.sh build   what `cargo build` needs beside the Rust toolchain
-#   packages.sh test    the real mail programs that the black-box tests run, and valgrind, which counts instructions
+#   packages.sh test    the real mail programs that the black-box tests run, prometheus for its promtool, and valgrind,
+#                       which counts instructions
 #   packages.sh peers   what compare.sh runs: fio, and the other mail servers, which go into layers of their own
 #                       (peers/layers.sh) and not onto the machine
 set -euo pipefail
 
 declare -A lists=(
     [build]="gcc g++ make perl git ca-certificates"
-    [test]="swaks curl isync fetchmail offlineimap3 interimap postfix python3 python3-pip python3-venv nodejs npm strace openssl procps valgrind"
+    [test]="swaks curl isync fetchmail offlineimap3 interimap postfix python3 python3-pip python3-venv nodejs npm strace openssl procps prometheus valgrind nsd ldnsutils unbound opendkim rspamd clamav-daemon clamav-milter python3-milter"
     [peers]="fio iproute2 procps python3 util-linux"
 )
 

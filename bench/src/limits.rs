@@ -30,8 +30,16 @@ pub(crate) const HELD: Duration = Duration::from_mins(1);
 /// The pause between two counts of the mailboxes.
 pub(crate) const HELD_POLL: Duration = Duration::from_millis(20);
 
-/// How long idle connections are left alone before the server's memory is read.
-pub(crate) const SETTLE: Duration = Duration::from_secs(2);
+/// A server is at rest when so many looks at its memory, one each [`REST_STEP`], agree: three seconds.
+pub(crate) const REST_LOOKS: usize = 7;
+/// See [`REST_LOOKS`].
+pub(crate) const REST_STEP: Duration = Duration::from_millis(500);
+
+/// The server is waited for no longer than so many looks: half a minute.
+pub(crate) const REST_LOOKS_MAX: usize = 60;
+
+/// Two readings of a server's memory that differ by no more than this, in KiB, are the same.
+pub(crate) const MEMORY_NOISE_KIB: u64 = 128;
 
 /// Submission queue entries of a ring.
 pub(crate) const RING_ENTRIES: u32 = 4096;
@@ -76,6 +84,14 @@ pub(crate) const BACKLOG: i32 = 4096;
 
 /// Longest command line that the sink takes, in bytes.
 pub(crate) const SINK_LINE_BYTES_MAX: usize = 4096;
+
+/// Of so many relayed messages one is compared byte for byte.
+pub(crate) const RELAY_SAMPLE: u64 = 16;
+
+/// How often relayed messages are looked for, and how long after the last one further copies are.
+pub(crate) const RELAY_POLL: Duration = Duration::from_millis(1);
+/// See [`RELAY_POLL`].
+pub(crate) const RELAY_REST: Duration = Duration::from_millis(300);
 
 /// The pause before a server that is starting is asked again.
 pub(crate) const CONNECT_AGAIN: Duration = Duration::from_micros(200);

@@ -16,6 +16,7 @@ mod list;
 mod login;
 mod mixed;
 mod raw_write;
+mod relay;
 mod retr;
 mod search;
 mod session;
@@ -46,6 +47,7 @@ pub(crate) fn run(options: &Options, command: &Command) -> Result<Report, Wrong>
         Command::LmtpDeliver(args) => deliver::run(options, *args, Via::Lmtp),
         Command::ImapAppend(args) => append::run(options, *args),
         Command::ImapList(args) => list::run(options, *args),
+        Command::SmtpRelay(args) => relay::run(options, *args),
         Command::SmtpSink(args) => sink::run(options, *args),
         Command::ImapSession(args) => session::run(options, *args),
         Command::MixedDay(args) => mixed::run(options, *args),

@@ -2,6 +2,7 @@
 
 mod device;
 mod processes;
+mod rest;
 
 use std::fs;
 use std::io;
@@ -11,6 +12,7 @@ use crate::wrong::Wrong;
 use device::Device;
 pub(crate) use device::Written;
 pub(crate) use processes::{own_cpu_ns, thread_cpu_ns, tree};
+pub(crate) use rest::Rest;
 
 /// A reading, summed over the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,7 +108,7 @@ fn field(text: &str, name: &str) -> u64 {
     rest.and_then(|rest| rest.split_whitespace().next()).and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
-/// Kernel memory in slabs, in KiB: sockets of both sides are in it.
+/// Kernel memory in slabs of the whole machine, in KiB: sockets of both sides are in it.
 pub(crate) fn kernel_slab_kib() -> u64 {
     field(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "Slab:")
 }

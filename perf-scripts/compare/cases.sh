@@ -56,7 +56,8 @@ cost() { # CASE
     [[ $mode == quick ]] || more=3
     case "$1" in
         start-up) echo 5 ;;
-        idle-1000* | mixed-day) echo 8 ;;
+        idle-1000*) echo 12 ;;
+        mixed-day) echo 8 ;;
         list-flags | search-* | append-into-large) echo "$((4 + (more - 1) * 8))" ;;
         smtp-*) echo "$((3 + more))" ;;
         *) echo "$((1 + more))" ;;

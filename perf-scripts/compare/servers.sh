@@ -281,7 +281,7 @@ if figures is None:
     print("FAILED:", line.get("wrong", "?")[:140])
     sys.exit()
 names = (("held_per_second", "{:,.0f}/s held"), ("rate_per_s", "{:,.1f}/s"), ("server_cpu_us_each", "{:,.0f} us CPU each"),
-         ("pss_kib_each", "{:,.1f} KiB each"))
+         ("pss_kib_each", "{:,.1f} KiB more for each"), ("whole_pss_kib_each", "{:,.1f} KiB in all for each"))
 parts = [form.format(figures[name]) for name, form in names if figures.get(name) is not None]
 latency = figures.get("latency_us") or {}
 if "p50" in latency:

@@ -11,6 +11,14 @@ pub(crate) enum Command {
     SmtpDeliver(DeliverArgs),
     /// Deliver messages by LMTP; done when every mailbox holds what it was sent.
     LmtpDeliver(DeliverArgs),
+    /// Send messages through the server to a sink of this tool's own: in, durable queue, out.
+    ///
+    /// The server must relay mail for any domain from here to the address of `--sink`, as `angarium demo --smarthost
+    /// 127.0.0.1:2600` does. The run goes on until the last message has arrived. Every recipient of every message
+    /// acknowledged must arrive once; every 16th message is compared byte for byte. `arrived_per_second` counts until
+    /// the last arrival; `queued_*` is from the 250 to the arrival, 0 where that came first; `through_*` is from the
+    /// intended start to the arrival.
+    SmtpRelay(RelayArgs),
     /// Be a server that takes every message and keeps none: the other end of relay tests.
     SmtpSink(SinkArgs),
     /// Log in, select, fetch what is new, idle, store, log out, with pauses to think.
@@ -86,6 +94,25 @@ pub(crate) struct Counting {
 }
 
 #[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct RelayArgs {
+    /// Where the sink listens: what the server's smarthost is.
+    #[arg(long, default_value = "127.0.0.1:2600", value_name = "ADDRESS")]
+    pub(crate) sink: SocketAddr,
+    /// Threads of the sink, each with a ring of its own.
+    #[arg(long, default_value_t = 1, value_name = "COUNT")]
+    pub(crate) sink_threads: usize,
+    /// The sink does not offer CHUNKING (BDAT).
+    #[arg(long)]
+    pub(crate) no_chunking: bool,
+    /// Recipients of each message.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) recipients: usize,
+    /// Domains that they are in by turns.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) domains: usize,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct SinkArgs {
     /// Where to listen; port 0 is the machine's choice. The address taken is the first line printed.
     #[arg(long, default_value = "127.0.0.1:2600")]
@@ -96,6 +123,9 @@ pub(crate) struct SinkArgs {
     /// Threads, each with a ring of its own.
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
+    /// Offer CHUNKING and take BDAT.
+    #[arg(long)]
+    pub(crate) chunking: bool,
     /// Hold back the reply to every Nth message.
     #[arg(long, value_name = "N", requires = "delay")]
     pub(crate) delay_every: Option<u64>,

@@ -3,7 +3,7 @@
 use super::results::Run;
 use super::sheet::{NONE, Sheet, number, spread, times};
 use super::study::{
-    CPU, Case, FIGURES, Group, Metric, P50, P99, RATE, RATIOS, Study, TOLD, better_by_name, ratio,
+    CPU, Case, FIGURES, Group, Metric, P50, P99, RATE, RATIOS, Study, TOLD, WHOLE, better_by_name, ratio,
 };
 
 /// All tables, the most wanted first.
@@ -28,7 +28,9 @@ pub(crate) fn glance(study: &Study) -> Sheet {
     for case in study.cases.iter().filter(|_| study.peers.len() > 1) {
         let Some(ours) = case.group(&study.baseline) else { continue };
         let Some(headline) = case.headline() else { continue };
-        for metric in [Some(headline), Some(CPU).filter(|cpu| has(case, cpu))].into_iter().flatten() {
+        let others =
+            [WHOLE, CPU].into_iter().filter(|metric| metric.name != headline.name && has(case, metric));
+        for metric in std::iter::once(headline).chain(others) {
             let mut row = vec![case.name.clone(), metric.name.to_owned()];
             row.extend(case.groups.iter().map(|theirs| match theirs.runs.is_empty() {
                 true => theirs.note(),

@@ -69,8 +69,10 @@ pub(crate) struct Metric {
     pub(crate) better: Better,
 }
 
-/// Operations a second; where mailboxes were counted, until they held everything.
-pub(crate) const RATE: Metric = metric("rate/s", &["held_per_second", "rate_per_s"], Better::More);
+/// Operations a second; where mailboxes were counted, until they held everything, and of relayed mail until all had
+/// arrived.
+pub(crate) const RATE: Metric =
+    metric("rate/s", &["held_per_second", "arrived_per_second", "rate_per_s"], Better::More);
 /// Processor time of the server for an operation.
 pub(crate) const CPU: Metric = metric("CPU µs each", &["server_cpu_us_each"], Better::Less);
 /// See [`RATIOS`].
@@ -82,14 +84,18 @@ pub(crate) const WRITTEN: Metric =
     metric("written per byte", &["device_written_per_byte", "written_per_byte"], Better::Less);
 
 /// See [`Case::headline`].
-const HEADLINES: [Metric; 6] = [
+const HEADLINES: [Metric; 7] = [
     metric("since_mail_p50_us", &["since_mail_p50_us"], Better::Less),
     metric("pss_kib_each", &["pss_kib_each"], Better::Less),
     metric("rss_kib_each", &["rss_kib_each"], Better::Less),
+    WHOLE,
     metric("imap_greeting_p50_us", &["imap_greeting_p50_us"], Better::Less),
     RATE,
     P50,
 ];
+
+/// All that a server with many idle connections holds: what it held before they came is reused by them.
+pub(crate) const WHOLE: Metric = metric("whole_pss_kib_each", &["whole_pss_kib_each"], Better::Less);
 
 /// What the table of ratios shows. A notification may come before the `250`: there its latencies count from MAIL.
 pub(crate) const RATIOS: [Metric; 5] = [
@@ -101,7 +107,8 @@ pub(crate) const RATIOS: [Metric; 5] = [
 ];
 
 /// Figures of single scenarios that are neither good nor bad, and that have to be known beside the others.
-pub(crate) const TOLD: [&str; 2] = ["exists_before_250", "exists_only_after_renewed_idle"];
+pub(crate) const TOLD: [&str; 3] =
+    ["exists_before_250", "exists_only_after_renewed_idle", "queue_depth_max"];
 
 /// What the table of figures shows.
 pub(crate) const FIGURES: [Metric; 8] = [

@@ -84,3 +84,16 @@ fn a_run_comes_back_from_its_line() {
     assert!((whole_steps - 999.0).abs() < 0.01, "{whole_steps}");
     assert!(run.value("machine")["kernel"].is_string() && run.text("command").is_some());
 }
+
+#[test]
+fn memory_that_cannot_be_told_is_no_figure_and_the_whole_stands_beside_it() {
+    let text = r#"
+        {"scenario":"idle-connections","peer":"angarium","round":1,"figures":{"pss_kib_each":null,
+            "pss_not_measurable":"less than before","whole_pss_kib_each":30.0}}
+        {"scenario":"idle-connections","peer":"other","round":1,"figures":{"pss_kib_each":300.0,"whole_pss_kib_each":330.0}}"#
+        .replace(",\n            ", ",");
+    let study = Study::of(parse(&text).expect("lines"), None).expect("there is an angarium");
+    let glance = sheets::all(&study).swap_remove(0);
+    let rows: Vec<_> = glance.rows.iter().map(|row| row[1..].join(" ")).collect();
+    assert_eq!(rows, ["pss_kib_each - -", "whole_pss_kib_each 30.0 11.0×"]);
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base::Secret;
-use smtp::{BodyKind, Client, ClientConfig, ClientNext, Mail, Sent};
+use smtp::{BodyKind, Client, ClientConfig, ClientNext, Mail, Sent, StartTls};
 
 use crate::cli::Via;
 use crate::wrong::Wrong;
@@ -42,7 +42,9 @@ impl Courier {
         let mut client = Client::new(ClientConfig {
             hostname: "load.example.org".into(),
             is_lmtp: manner.via == Via::Lmtp,
-            wants_tls: manner.wants_tls,
+            tls: if manner.wants_tls { StartTls::Required } else { StartTls::Never },
+            // Every server is sent to in the same way.
+            may_chunk: false,
             login: login.map(|(name, password)| (name, Secret::new(password))),
         });
         if manner.has_tls {
@@ -66,20 +68,26 @@ impl Courier {
     ) {
         self.client.send(Mail {
             sender: Some(sender.unwrap_or_else(|| "load@example.org".into())),
-            recipients,
-            data: Arc::from(message),
+            recipients: recipients.into_iter().map(Into::into).collect(),
+            data: Arc::new(message.to_vec()),
             body: BodyKind::SevenBit,
             is_smtputf8: false,
+            requires_tls: false,
+            ret: None,
+            envid: None,
         });
         output.append(self.client.output());
     }
 
     pub(super) fn input(&mut self, bytes: &[u8], output: &mut Vec<u8>) -> Result<Option<News>, Wrong> {
         self.client.input(bytes);
-        let next = self.client.step();
+        let mut next = self.client.step();
+        while matches!(next, ClientNext::Write) {
+            next = self.client.step();
+        }
         output.append(self.client.output());
         match next {
-            ClientNext::Read => Ok(None),
+            ClientNext::Read | ClientNext::Write => Ok(None),
             ClientNext::Closed => Ok(Some(News::Closed)),
             ClientNext::Ready if self.is_ready => Ok(None),
             ClientNext::Ready => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::relay::Arrivals;
 use crate::cli::{Options, SinkArgs};
 use crate::clock;
 use crate::limits::SINK_LINE_BYTES_MAX;
@@ -73,21 +74,39 @@ pub(super) struct Sink {
     serial: Arc<AtomicU64>,
     lines: Vec<Line>,
     pub(super) counted: Counted,
+    /// Looks at what arrives, for a scenario that has sent it.
+    pub(super) arrivals: Option<Arrivals>,
 }
 
 #[derive(Default)]
 struct Line {
     /// A command without its end so far; within the content, its last bytes.
     partial: Vec<u8>,
-    is_content: bool,
+    expects: Expects,
     recipients: u64,
+}
+
+/// What the next bytes of a client are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Expects {
+    #[default]
+    Command,
+    /// Content up to its dot.
+    Content,
+    /// A chunk of it (RFC 3030 §2), so much of which is still to come.
+    Chunk { left: u64, is_last: bool },
 }
 
 const CONTENT_END: &[u8] = b"\r\n.\r\n";
 
 impl Sink {
     pub(super) fn new(args: SinkArgs, serial: Arc<AtomicU64>) -> Self {
-        Self { args, serial, lines: Vec::new(), counted: Counted::default() }
+        Self { args, serial, lines: Vec::new(), counted: Counted::default(), arrivals: None }
+    }
+
+    /// As [`Sink::new`], and `arrivals` looks at every message.
+    pub(super) fn watched(args: SinkArgs, serial: Arc<AtomicU64>, arrivals: Arrivals) -> Self {
+        Self { arrivals: Some(arrivals), ..Self::new(args, serial) }
     }
 
     /// Answers a command, and says whether the connection ends.
@@ -97,20 +116,32 @@ impl Sink {
         let hello: &[u8] = if self.args.is_lmtp { b"LHLO" } else { b"EHLO" };
         let reply: &[u8] = match verb.as_slice() {
             verb if verb == hello => {
-                b"250-sink.example.org\r\n250-PIPELINING\r\n250-SIZE\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"
+                output.extend_from_slice(b"250-sink.example.org\r\n250-PIPELINING\r\n250-SIZE\r\n");
+                if self.args.chunking {
+                    output.extend_from_slice(b"250-CHUNKING\r\n");
+                }
+                b"250-8BITMIME\r\n250 SMTPUTF8\r\n"
             }
             b"HELO" if !self.args.is_lmtp => b"250 sink.example.org\r\n",
             b"MAIL" | b"RSET" => {
                 line.recipients = 0;
+                self.arrivals.iter_mut().for_each(|arrivals| arrivals.forget(id));
                 b"250 ok\r\n"
             }
             b"RCPT" => {
                 line.recipients += 1;
+                self.arrivals.iter_mut().for_each(|arrivals| arrivals.recipient(id, command));
                 b"250 ok\r\n"
             }
             b"NOOP" => b"250 ok\r\n",
+            b"BDAT" if self.args.chunking => {
+                let Some(chunk) = chunk(command) else { return true };
+                line.expects = chunk;
+                // It is answered when it is there.
+                b""
+            }
             b"DATA" if line.recipients > 0 => {
-                line.is_content = true;
+                line.expects = Expects::Content;
                 // A dot may be the first thing that comes.
                 line.partial.extend_from_slice(b"\r\n");
                 b"354 go on\r\n"
@@ -135,7 +166,9 @@ impl Sink {
             Some(at) => Some(at + CONTENT_END.len() - seam),
             None => memchr::memmem::find(bytes, CONTENT_END).map(|at| at + CONTENT_END.len()),
         };
-        self.counted.bytes += end.unwrap_or(bytes.len()) as u64;
+        let own = &bytes[..end.unwrap_or(bytes.len())];
+        self.counted.bytes += own.len() as u64;
+        self.arrivals.iter_mut().for_each(|arrivals| arrivals.content(id, own));
         if end.is_none() {
             if bytes.len() >= CONTENT_END.len() {
                 line.partial.clear();
@@ -146,9 +179,31 @@ impl Sink {
             }
         } else {
             line.partial.clear();
-            line.is_content = false;
+            line.expects = Expects::Command;
+            self.arrivals.iter_mut().for_each(|arrivals| arrivals.cut_dot(id));
         }
         end
+    }
+
+    /// Takes some of a chunk, or its end where nothing is left of it; how many bytes of `bytes` belong to it, and
+    /// what follows if that was its end.
+    fn chunk(&mut self, id: usize, bytes: &[u8], output: &mut Vec<u8>) -> (usize, Option<Then>) {
+        let line = &mut self.lines[id];
+        let Expects::Chunk { left, is_last } = line.expects else { return (0, None) };
+        let count = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let left = left - count as u64;
+        self.counted.bytes += count as u64;
+        self.arrivals.iter_mut().for_each(|arrivals| arrivals.content(id, &bytes[..count]));
+        if left > 0 {
+            line.expects = Expects::Chunk { left, is_last };
+            return (count, None);
+        }
+        line.expects = Expects::Command;
+        if is_last && line.recipients > 0 {
+            return (count, Some(self.received(id, output)));
+        }
+        output.extend_from_slice(if is_last { b"503 to whom?\r\n" } else { b"250 ok\r\n" });
+        (count, Some(Then::Answer))
     }
 
     /// Answers the content.
@@ -165,6 +220,7 @@ impl Sink {
         } else {
             self.counted.messages += 1;
             self.counted.recipients += recipients;
+            self.arrivals.iter_mut().for_each(|arrivals| arrivals.taken(id));
         }
         match self.args.delay {
             Some(delay) if is_each(self.args.delay_every) => Then::Hold(Duration::from_millis(delay)),
@@ -185,8 +241,21 @@ impl Service for Sink {
 
     fn input(&mut self, id: usize, mut bytes: &[u8], output: &mut Vec<u8>) -> Then {
         let mut then = Then::Answer;
-        while !bytes.is_empty() {
-            if self.lines[id].is_content {
+        loop {
+            if let Expects::Chunk { .. } = self.lines[id].expects {
+                let (count, end) = self.chunk(id, bytes, output);
+                bytes = &bytes[count..];
+                match end {
+                    None => break,
+                    Some(Then::Answer) => {}
+                    Some(other) => then = other,
+                }
+                continue;
+            }
+            if bytes.is_empty() {
+                break;
+            }
+            if self.lines[id].expects == Expects::Content {
                 let Some(end) = self.content(id, bytes) else { break };
                 bytes = &bytes[end..];
                 match self.received(id, output) {
@@ -213,6 +282,15 @@ impl Service for Sink {
         }
         then
     }
+}
+
+/// `BDAT chunk-size [LAST]`; `None` where it is something else, after which nobody knows what the bytes mean.
+fn chunk(command: &[u8]) -> Option<Expects> {
+    let text = std::str::from_utf8(command).ok()?;
+    let mut words = text.split_ascii_whitespace().skip(1);
+    let left = words.next()?.parse().ok()?;
+    let is_last = words.next().is_some_and(|word| word.eq_ignore_ascii_case("LAST"));
+    Some(Expects::Chunk { left, is_last })
 }
 
 #[cfg(test)]

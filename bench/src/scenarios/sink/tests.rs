@@ -13,6 +13,7 @@ fn args() -> SinkArgs {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         is_lmtp: false,
         threads: 1,
+        chunking: false,
         delay_every: None,
         delay: None,
         reject_every: None,
@@ -33,6 +34,24 @@ fn content_ends_at_its_dot_however_the_bytes_come() {
         let text = String::from_utf8(output).expect("ASCII");
         assert_eq!(text.matches("250 taken\r\n").count(), 2, "{text}");
         assert!(text.contains("503 to whom?\r\n221 bye\r\n"), "{text}");
+    }
+}
+
+#[test]
+fn content_in_chunks_is_as_long_as_it_says() {
+    let said: &[u8] = b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<b@c>\r\nBDAT 5\r\n\r\n.\r\nBDAT 3 LAST\r\nabc\
+                        MAIL FROM:<>\r\nRCPT TO:<b@c>\r\nBDAT 4 LAST\r\nQUITBDAT 0 LAST\r\nMAIL FROM:<>\r\n\
+                        RCPT TO:<b@c>\r\nBDAT 1\r\nxBDAT 0 LAST\r\nNOOP\r\nBDAT x\r\n";
+    for step in [1, 2, 3, 4, 5, 7, 1000] {
+        let mut sink = Sink::new(SinkArgs { chunking: true, ..args() }, Arc::default());
+        let mut output = Vec::new();
+        sink.opened(0, &mut output);
+        let thens: Vec<Then> = said.chunks(step).map(|part| sink.input(0, part, &mut output)).collect();
+        assert!(thens.contains(&Then::Close));
+        assert_eq!((sink.counted.messages, sink.counted.bytes), (3, 13), "in steps of {step}");
+        let text = String::from_utf8(output).expect("ASCII");
+        assert_eq!(text.matches("250 taken\r\n").count(), 3, "{text}");
+        assert!(text.contains("250-CHUNKING\r\n") && text.contains("503 to whom?\r\n250 ok\r\n"), "{text}");
     }
 }
 
