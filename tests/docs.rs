@@ -41,9 +41,12 @@ fn report(what: &str, missing: &BTreeSet<String>) {
     assert!(missing.is_empty(), "\n{what}: {missing:?}\n");
 }
 
-/// The fields that serde reads in `config.rs`, without those it skips.
+/// The fields that serde reads in `config.rs` and below it, without those it skips.
 fn settings() -> BTreeSet<String> {
-    let text = read("src/admin/config.rs");
+    let mut text = read("src/admin/config.rs");
+    for path in files("src/admin/config", ".rs") {
+        text += &fs::read_to_string(&path).expect("listed a moment ago");
+    }
     let mut settings = BTreeSet::new();
     let (mut is_read, mut is_skipped) = (false, false);
     for line in text.lines() {

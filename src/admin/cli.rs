@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::Password;
-use crate::config::parse_cpus;
+use crate::config::{parse_cpus, parse_host};
 use crate::limits::{TOP_INTERVAL_S_MAX, TOP_INTERVAL_S_MIN};
+use crate::mailqueue::{QueueArgs, TraceArgs};
 use crate::tune::TuneArgs;
 
 /// A mail, calendar and collaboration server: fast, and never losing a letter.
@@ -54,6 +55,13 @@ pub(crate) enum Command {
     Top(TopArgs),
     /// The last operations of a running server that were slow, and where their time went.
     Slow(SlowArgs),
+    /// Mail that waits for other systems: list, hold, release, retry, bounce, remove.
+    Queue(QueueArgs),
+    /// What became of a message, hop by hop.
+    Trace(TraceArgs),
+    /// Mail-flow rules: try them on a message.
+    #[command(subcommand)]
+    Rules(RulesCommand),
     /// Look at this machine and say what to set on it, and why.
     Tune(TuneArgs),
 }
@@ -72,6 +80,9 @@ pub(crate) struct DemoArgs {
     /// Add accounts u000, u001, ... for load tools.
     #[arg(long, value_name = "N", requires = "password")]
     pub(crate) accounts: Option<u32>,
+    /// Send all mail for other domains there; without it such mail is refused.
+    #[arg(long, value_name = "HOST:PORT", value_parser = smarthost)]
+    pub(crate) smarthost: Option<String>,
     /// The password of the added accounts, also of those that an earlier start has added.
     #[arg(long, value_name = "PASSWORD")]
     pub(crate) password: Option<Password>,
@@ -282,6 +293,45 @@ pub(crate) struct SlowArgs {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// Say for each rule whether it holds for a message, and what would be done. Changes nothing.
+    Test(RulesTestArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulesTestArgs {
+    /// The message, a file as other programs save it (.eml).
+    pub(crate) message: PathBuf,
+    /// The file with the rules; default: the configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Option<PathBuf>,
+    /// The sender; default: the first address of From. Empty for none.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) from: Option<String>,
+    /// A recipient, as often as there are any; default: those of To and Cc.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) to: Vec<String>,
+    /// The sender has logged in as this account.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) account: Option<String>,
+    /// A domain of the organisation, where the rules do not name them.
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) inside: Vec<String>,
+    /// Who belongs to a group: ann@example.org=board. Nobody else does.
+    #[arg(long, value_name = "ADDRESS=GROUP", value_parser = member)]
+    pub(crate) member: Vec<(String, String)>,
+    /// The junk score that the message has so far.
+    #[arg(long, value_name = "SCORE", default_value_t = 0, allow_negative_numbers = true)]
+    pub(crate) junk_score: i32,
+    /// The moment, such as 2026-12-01T08:00:00Z; default: now.
+    #[arg(long, value_name = "MOMENT", value_parser = moment)]
+    pub(crate) at: Option<base::Timestamp>,
+    /// Write the message as it would go on into this new file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Check the file without doing anything.
     Check,
@@ -290,6 +340,26 @@ pub(crate) enum ConfigCommand {
 /// A list of cores, checked where it is given.
 fn cpus(list: &str) -> Result<String, String> {
     parse_cpus(list).map(|_| list.to_owned())
+}
+
+/// A host with its port, checked where it is given.
+fn smarthost(text: &str) -> Result<String, String> {
+    match parse_host(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err("HOST:PORT, such as 127.0.0.1:2525".to_owned()),
+    }
+}
+
+/// An address and its group.
+pub(crate) fn member(text: &str) -> Result<(String, String), String> {
+    let (address, group) = text.split_once('=').ok_or("ADDRESS=GROUP")?;
+    Ok((address.to_lowercase(), group.to_owned()))
+}
+
+/// A moment with its zone.
+pub(crate) fn moment(text: &str) -> Result<base::Timestamp, String> {
+    policy::parse_moment(text)
+        .ok_or_else(|| "a moment with its zone, such as 2026-12-01T08:00:00Z".to_owned())
 }
 
 /// Seconds, checked where they are given.

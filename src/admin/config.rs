@@ -2,6 +2,8 @@
 //! Every error names the line and the way out. `docs/operate/configure.md` lists the settings.
 
 mod check;
+mod dns;
+mod outbound;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,6 +17,7 @@ use toml::Spanned;
 
 pub(crate) use self::check::parse_cpus;
 use self::check::{parse_address, parse_mode};
+pub(crate) use self::outbound::parse_host;
 use crate::Exit;
 use crate::limits::{CONTENT_BYTES_DEFAULT, FRAME_ROOM_BYTES};
 
@@ -32,6 +35,10 @@ pub struct Config {
     pub limits: Limits,
     /// Logins.
     pub auth: Auth,
+    /// Name resolution.
+    pub dns: self::dns::Dns,
+    /// Mail that goes elsewhere.
+    pub outbound: self::outbound::Outbound,
     /// The store's own settings.
     pub store: Store,
     /// What an operator can look at.
@@ -199,6 +206,8 @@ pub struct Store {
     pub segment_bytes: Spanned<u32>,
     /// Bytes of changes a shard keeps in memory before it writes an index run.
     pub fresh_bytes_max: usize,
+    /// Bytes of summaries of the latest messages that a shard keeps in memory; 0 is none.
+    pub recent_bytes_max: usize,
 }
 
 impl Default for Store {
@@ -208,6 +217,7 @@ impl Default for Store {
             partitions: Spanned::new(0..0, options.partitions),
             segment_bytes: Spanned::new(0..0, options.segment_bytes),
             fresh_bytes_max: options.fresh_bytes_max,
+            recent_bytes_max: options.recent_bytes_max,
         }
     }
 }
@@ -362,6 +372,7 @@ impl Config {
                 "limits.connections_per_source_max",
                 limits.connections_per_source_max != new.limits.connections_per_source_max,
             ),
+            ("dns", !self.dns.is_same(&new.dns)),
             ("store", store != new.store_options()),
             ("metrics.listen", self.metrics_address() != new.metrics_address()),
         ];
@@ -413,6 +424,7 @@ impl Config {
             partitions: *self.store.partitions.get_ref(),
             segment_bytes: *self.store.segment_bytes.get_ref(),
             fresh_bytes_max: self.store.fresh_bytes_max,
+            recent_bytes_max: self.store.recent_bytes_max,
             ..storage_engine::Options::default()
         }
     }
@@ -447,6 +459,7 @@ impl Config {
                 slow_ms: self.metrics.slow_ms,
                 operations_max: *self.metrics.slow_operations_max.get_ref(),
             },
+            outbound: self.outbound.settings(self),
             mx: smtp(smtp::Mode::Mx),
             submission: smtp(smtp::Mode::Submission),
             lmtp: smtp(smtp::Mode::Lmtp),

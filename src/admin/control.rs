@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::mailqueue::QueueRequest;
 use crate::{Exit, Password};
 
 /// What can be asked.
@@ -108,6 +109,11 @@ pub enum Request {
     Slow {
         /// Of this shard alone.
         shard: Option<u16>,
+    },
+    /// About mail that waits for other systems.
+    Queue {
+        /// What.
+        ask: QueueRequest,
     },
     /// Where an import under this name has got to.
     ImportPosition {

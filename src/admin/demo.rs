@@ -150,6 +150,12 @@ impl Demo {
             pop3s: on(ports.pop3s),
             ..Listeners::default()
         };
+        // It is for this machine alone: mail for others goes where it was told to, or is refused.
+        config.outbound.enabled = self.args.smarthost.is_some();
+        if let Some(smarthost) = &self.args.smarthost {
+            config.outbound.smarthost = Spanned::new(0..0, smarthost.clone());
+            config.outbound.relay_from = vec![Spanned::new(0..0, "127.0.0.0/8".to_owned())];
+        }
         config
     }
 

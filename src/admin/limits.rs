@@ -63,3 +63,6 @@ pub(crate) const TOP_INTERVAL_S_MIN: f64 = 0.1;
 pub(crate) const TOP_INTERVAL_S_MAX: f64 = 3600.0;
 /// Lines of the terminal that `top` keeps for details; the table of shards gets the rest.
 pub(crate) const TOP_DETAIL_LINES: u16 = 13;
+
+/// Messages of the queue, or stories of messages, in one answer.
+pub(crate) const QUEUE_LIST_MAX: usize = 10_000;

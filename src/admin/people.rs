@@ -79,6 +79,7 @@ async fn answer(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
         Request::Ping
         | Request::Metrics
         | Request::Slow { .. }
+        | Request::Queue { .. }
         | Request::AccountShow { .. }
         | Request::ImportPosition { .. }
         | Request::ImportBatch { .. }

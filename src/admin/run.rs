@@ -11,6 +11,8 @@ use crate::cli::{
     AccountCommand, AliasCommand, CheckArgs, Cli, Command, ConfigCommand, DomainCommand, InitArgs,
     PasswordArgs, ServeArgs,
 };
+use crate::mailqueue::{queue, trace};
+use crate::rules::rules;
 use crate::slow::slow;
 use crate::top::top;
 use crate::tune::tune;
@@ -56,6 +58,9 @@ fn execute(cli: Cli, host: &dyn Host) -> Result<Exit, Failure> {
         Command::Serve(args) => serve(args, Config::read(&cli.config)?, host),
         Command::Top(args) => top(&args, &cli.config, host, cli.json),
         Command::Slow(args) => slow(&args, &cli.config, host, cli.json),
+        Command::Queue(args) => queue(args, &cli.config, host, cli.json),
+        Command::Trace(args) => trace(args, &cli.config, host, cli.json),
+        Command::Rules(command) => rules(&command, &cli.config, host, cli.json),
         Command::Check(args) => check(&args, &cli.config, host, cli.json),
         Command::Config(ConfigCommand::Check) => {
             host.check_certificates(&Config::read(&cli.config)?)?;

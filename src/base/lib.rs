@@ -1,5 +1,5 @@
 //! The values everything else is made of: ids, moments, change numbers, number sets, secrets, lines,
-//! and the contract between a line protocol's session and whoever drives it.
+//! what the domain name system is asked (`dns`), and the contract between a line protocol's session and whoever drives it.
 //!
 //! Layer L0: no I/O, no clock, no threads; `no_std` keeps it so.
 
@@ -8,10 +8,12 @@
 extern crate alloc;
 
 mod budget;
+pub mod dns;
 mod give_way;
 mod ids;
 mod line;
 mod out;
+mod proxy;
 mod random;
 mod ranges;
 mod secret;
@@ -24,6 +26,7 @@ pub use give_way::give_way;
 pub use ids::{AccountId, ChangeNumber, MailboxId, MessageId, PartitionId, ShardId, Uid, UidValidity};
 pub use line::{Line, LineError, take_line};
 pub use out::{Closed, Drain, Out};
+pub use proxy::{PROXY_HEADER_BYTES_MAX, Proxied, ProxyError, parse_proxy};
 pub use random::Random;
 pub use ranges::Ranges;
 pub use secret::Secret;

@@ -14,7 +14,7 @@ use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 use router::{Inbox, Router};
 
 use crate::blocking::block_on;
-use crate::limits::{FAILED, INBOX_BATCH, IO_MEMORY_BYTES, TICK, UPKEEP, WATCHDOG};
+use crate::limits::{FAILED, INBOX_BATCH, IO_MEMORY_BYTES, START_UPKEEP, TICK, UPKEEP, WATCHDOG};
 use crate::local::{Local, Manner, Queue, yield_if_needed};
 use crate::watchdog::{Pulse, Watchdog};
 
@@ -209,7 +209,8 @@ fn executor(id: ShardId, config: &ShardsConfig) -> Result<LocalExecutor, String>
         config.cpus.get(usize::from(id.0)).map_or(Placement::Unbound, |cpu| Placement::Fixed(*cpu));
     LocalExecutorBuilder::new(placement)
         .io_memory(IO_MEMORY_BYTES)
-        .preempt_timer(config.upkeep)
+        // Before its first task has been polled nobody could wake it. From then on it is each queue's.
+        .preempt_timer(START_UPKEEP)
         // One thread that is not bound to the shard's core. Nothing of ours is given to it.
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
         .make()
@@ -223,7 +224,10 @@ where
     F: Future<Output = Result<Rc<C>, E>> + 'static,
     E: fmt::Display + 'static,
 {
-    let manner = Manner { tick: start.config.tick, spin: start.config.spin };
+    // Until the last line, also when the shard panics.
+    let _watched = Arc::clone(&start.pulse).watched().await;
+    let ShardsConfig { tick, spin, upkeep, .. } = start.config;
+    let manner = Manner { tick, spin, upkeep };
     match Local::start(start.id, manner, Arc::clone(&start.pulse)) {
         Ok(local) => local.clone().run(live(start, make, local)).await,
         Err(error) => {
@@ -271,5 +275,27 @@ async fn take_jobs<C: 'static>(inbox: Rc<Inbox<C>>, context: Rc<C>, local: Local
             local.spawn_boxed(Queue::Interactive, job.run(Rc::clone(&context)));
         }
         yield_if_needed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_that_has_not_come_to_its_pump_yet_is_woken() {
+        let make = |setup: ShardSetup<()>| {
+            // The thread is kept here: neither its pump nor any other task has been polled.
+            let patience = crate::clock::instant() + Duration::from_secs(20);
+            while setup.local.watchdog_wakes() == 0 && crate::clock::instant() < patience {
+                thread::park_timeout(Duration::from_millis(1));
+            }
+            let is_woken = setup.local.watchdog_wakes() > 0;
+            std::future::ready(if is_woken { Ok(Rc::new(())) } else { Err("nobody would have woken it") })
+        };
+        let shards = Shards::start(&ShardsConfig::new(1), make).unwrap();
+        let answer = block_on(shards.router().on(ShardId(0), |_| async { 7 }));
+        assert_eq!(answer, Ok(7));
+        shards.stop(Duration::ZERO);
     }
 }

@@ -15,7 +15,9 @@
 //! shows it. What a shard waits for is on its own ring (`net/ring`).
 
 mod blocking;
+mod carrier;
 mod clock;
+mod dns;
 mod drive;
 mod executor;
 mod limits;
@@ -28,13 +30,17 @@ mod server;
 mod sidecar;
 mod signals;
 mod store_pump;
+mod sts;
 mod timers;
 mod tls;
 mod vitals;
+#[cfg(test)]
+mod wakes;
 mod watchdog;
 
 pub use blocking::{Blocking, NotRun, block_on, block_on_for};
 pub use clock::{instant, now};
+pub use dns::{Asker, DnsError, DnsSettings, Resolver};
 pub use drive::{DriveContext, End, drive, drive_metered, secure};
 pub use executor::{ShardSetup, Shards, ShardsConfig, StartError};
 pub use limits::{ConnectionLimits, INTERACTIVE_SHARES};
@@ -51,4 +57,4 @@ pub use sidecar::Sidecar;
 pub use signals::{Signal, Signals};
 pub use store_pump::start_store;
 pub use timers::{Deadline, Timers};
-pub use tls::{Certificate, Certificates, TlsAcceptor, TlsError};
+pub use tls::{Authorities, Certificate, Certificates, TlsAcceptor, TlsConnector, TlsError};

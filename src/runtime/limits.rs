@@ -32,6 +32,45 @@ pub(crate) const LINGER: Duration = Duration::from_secs(2);
 /// How long a peer may take for a TLS handshake.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(30);
 
+/// Questions that a shard asks name servers at once.
+pub(crate) const DNS_FLIGHTS_MAX: usize = 256;
+
+/// Questions that wait for that; more are answered "later".
+pub(crate) const DNS_WAITING_MAX: usize = 8192;
+
+/// Aliases that are followed from a name.
+pub(crate) const DNS_ALIASES_MAX: usize = 8;
+
+/// How long after name servers have passed no signatures on they are looked at again.
+pub(crate) const DNS_UNSIGNED: Duration = Duration::from_hours(1);
+
+/// Answers that a shard remembers.
+pub(crate) const DNS_CACHE_ENTRIES_MAX: usize = 16_384;
+
+/// Bytes of the answers that a shard remembers, about.
+pub(crate) const DNS_CACHE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The least time for which an answer is remembered: those who ask at once ask once.
+pub(crate) const DNS_KEPT_MIN: Duration = Duration::from_secs(5);
+
+/// The longest time for which records are remembered.
+pub(crate) const DNS_ANSWER_MAX: Duration = Duration::from_hours(24);
+
+/// The longest time for which it is remembered that there are none (RFC 2308 §5).
+pub(crate) const DNS_ABSENCE_MAX: Duration = Duration::from_hours(1);
+
+/// For how long it is remembered that nobody answered usably (RFC 2308 §7).
+pub(crate) const DNS_FAILURE: Duration = Duration::from_secs(10);
+
+/// How long an MTA-STS policy may take to come (RFC 8461 §3.3).
+pub(crate) const STS_FETCH: Duration = Duration::from_mins(1);
+
+/// How long its server may take to be connected to, and for the handshake.
+pub(crate) const STS_CONNECT: Duration = Duration::from_secs(15);
+
+/// TLS sessions with other servers that a shard remembers; rustls keeps up to 8 for each name.
+pub(crate) const CLIENT_SESSIONS_MAX: usize = 1024;
+
 /// How long a peer may leave our output unread before the connection is given up.
 pub(crate) const WRITE_STALL: Duration = Duration::from_mins(2);
 
@@ -79,6 +118,10 @@ pub(crate) const PREEMPT: Duration = Duration::from_millis(1);
 /// How often the executor looks after itself while its tasks are busy. Nothing waits for it; a shard that
 /// is kept from its core for this long at a wrong moment needs the watchdog.
 pub(crate) const UPKEEP: Duration = Duration::from_secs(1);
+
+/// As [`UPKEEP`], until a shard's first task has been polled: what sleeps before that sleeps for ever. No
+/// thread is kept from its core for so long.
+pub(crate) const START_UPKEEP: Duration = Duration::from_hours(1);
 
 /// Entries that a shard's ring takes at once; more wait for the next turn.
 pub(crate) const RING_ENTRIES: u32 = 256;
@@ -150,3 +193,21 @@ impl Default for ConnectionLimits {
         Self { connections_max: 100_000, per_source_max: 200 }
     }
 }
+
+/// How long a connection to another mail system may take to come about.
+pub(crate) const CLIENT_CONNECT: Duration = Duration::from_secs(30);
+
+/// How long it may take to say its first word (RFC 5321 §4.5.3.2.1).
+pub(crate) const CLIENT_GREETING: Duration = Duration::from_secs(5 * 60);
+
+/// How long it may take to answer a command (RFC 5321 §4.5.3.2.2 to §4.5.3.2.4).
+pub(crate) const CLIENT_COMMAND: Duration = Duration::from_secs(5 * 60);
+
+/// How long it may take to answer a whole message (RFC 5321 §4.5.3.2.6).
+pub(crate) const CLIENT_ACCEPTANCE: Duration = Duration::from_secs(10 * 60);
+
+/// How long it may take to close a connection after our last word.
+pub(crate) const CLIENT_FAREWELL: Duration = Duration::from_secs(5);
+
+/// What is read at once of another system's replies, in bytes.
+pub(crate) const CLIENT_READ_BYTES_MAX: usize = 16 * 1024;

@@ -28,7 +28,7 @@ impl fmt::Debug for Sidecar {
 impl Sidecar {
     /// Starts the thread.
     pub fn start() -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (sender, receiver) = mpsc::channel(SIDECAR_JOBS_MAX);
         thread::Builder::new().name("sidecar".to_owned()).spawn(move || runtime.block_on(serve(receiver)))?;
         Ok(Self(sender))

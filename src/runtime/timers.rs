@@ -196,26 +196,13 @@ impl Drop for Deadline {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
-
     use super::*;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use crate::wakes::Wakes;
 
     #[test]
     fn a_deadline_moved_later_keeps_one_entry_and_is_set_anew_when_that_fires() {
         let timers = Timers::new(Duration::from_secs(1));
-        let wakes = Arc::new(Count::default());
-        let waker = Waker::from(Arc::clone(&wakes));
+        let (wakes, waker) = Wakes::counted();
         let cx = &mut Context::from_waker(&waker);
         let mut deadline = timers.deadline();
         let soon = clock::now() + Duration::from_mins(1);
@@ -224,7 +211,7 @@ mod tests {
         assert!(deadline.poll(cx, soon + Duration::from_mins(30)).is_pending());
         assert_eq!(deadline.entry, first);
         timers.fire(62);
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert_eq!(wakes.count(), 1);
         assert!(deadline.poll(cx, soon + Duration::from_mins(30)).is_pending());
         assert_ne!(deadline.entry, first);
         // Earlier than what is set: it must be set anew.
@@ -237,13 +224,12 @@ mod tests {
     #[test]
     fn draining_wakes_even_those_without_a_deadline() {
         let timers = Timers::new(Duration::from_secs(1));
-        let wakes = Arc::new(Count::default());
-        let waker = Waker::from(Arc::clone(&wakes));
+        let (wakes, waker) = Wakes::counted();
         let mut deadline = timers.deadline();
         assert!(deadline.poll(&mut Context::from_waker(&waker), Timestamp::NEVER).is_pending());
         timers.drain();
         assert!(timers.is_draining());
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert_eq!(wakes.count(), 1);
         let past = clock::now();
         assert!(deadline.poll(&mut Context::from_waker(&waker), past).is_ready());
     }

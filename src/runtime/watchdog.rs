@@ -5,9 +5,10 @@
 //! A shard that sleeps in its own ring says so, and is woken by what it waits for. Any other shard that has
 //! not turned since the last look is woken; if it was only busy, that is one poll more of its pump.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub(crate) struct Pulse {
     panics: AtomicU64,
     /// Times the watchdog has woken the shard.
     wakes: AtomicU64,
-    /// The executor's waker of its pump.
+    /// The executor's waker of its first task, and of its pump once that has been polled.
     waker: Mutex<Option<Waker>>,
 }
 
@@ -51,9 +52,15 @@ impl Pulse {
         *self.waker() = Some(waker);
     }
 
-    /// To be called on the shard's thread: a waker of its executor must not be dropped after that.
-    pub(crate) fn forget_waker(&self) {
-        *self.waker() = None;
+    /// Has the watchdog wake the task that awaits this, which is to be the executor's first, before it
+    /// does anything: the executor may fall asleep ahead of the pump's first poll too.
+    pub(crate) async fn watched(self: Arc<Self>) -> Watched {
+        poll_fn(|cx| {
+            self.set_waker(cx.waker().clone());
+            Poll::Ready(())
+        })
+        .await;
+        Watched(self)
     }
 
     fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
@@ -65,6 +72,17 @@ impl Pulse {
             self.wakes.fetch_add(1, Ordering::Relaxed);
             waker.wake_by_ref();
         }
+    }
+}
+
+/// A shard that the watchdog can wake. It is dropped on the shard's thread, while there is an executor, and
+/// takes the waker back: one of an executor that has ended must not be dropped.
+#[derive(Debug)]
+pub(crate) struct Watched(Arc<Pulse>);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        *self.0.waker() = None;
     }
 }
 

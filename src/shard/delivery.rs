@@ -1,5 +1,5 @@
-//! One message in: from a session's envelope to the INBOX of every recipient, durable before the
-//! answer. Recipients are grouped by partition; each partition gets one transaction with one copy
+//! One message in: from a session's envelope to the INBOX of every recipient, or to the outbound queue, durable
+//! before the answer. Recipients are grouped by partition; each partition gets one transaction with one copy
 //! of the bytes, all partitions at the same time, those of one shard by one call.
 //!
 //! Whoever is told to try again sends the whole message again. So all that can be known before is asked
@@ -16,43 +16,68 @@ use smtp::{Envelope, Message, Mode, Outcome, return_path_header};
 
 use crate::join::join_all;
 use crate::limits::{MESSAGE_TARGETS_MAX, TARGETS_PER_TURN};
+use crate::relay::accept;
 use crate::room::{Room, Wanted, rooms};
 use crate::{Shard, Wait};
 
 /// Where a message is to go.
+#[derive(Default)]
 struct Plan {
     /// For each recipient of the envelope, its address's place in `outcomes`.
     addresses: Vec<usize>,
     /// What becomes of the message for each distinct address.
     outcomes: Vec<Outcome>,
+    /// Places in `outcomes` of addresses elsewhere, which the sender may send to.
+    elsewhere: Vec<usize>,
     wanted: Vec<Wanted>,
     /// For each of `wanted`, the addresses that led to it, as places in `outcomes`.
     led_by: Vec<Vec<usize>>,
 }
 
 /// Delivers `message`; one outcome for each of the envelope's recipients, in order. Outcomes that
-/// say `Stored` are durable. Where one reply stands for all recipients (SMTP, not LMTP), nothing is stored when it
+/// say `Stored` are durable. Who `may_relay` may send to recipients elsewhere: for those the message is queued. Where one reply stands for all recipients (SMTP, not LMTP), nothing is stored when it
 /// is known before that it would have to say "try again".
-pub async fn deliver(shard: &Rc<Shard>, message: Message, now: Timestamp) -> Vec<Outcome> {
+pub async fn deliver(shard: &Rc<Shard>, message: Message, may_relay: bool, now: Timestamp) -> Vec<Outcome> {
     let Message { envelope, data } = message;
-    let Some(mut plan) = resolve(shard, &envelope).await else {
+    let Some(mut plan) = resolve(shard, &envelope, may_relay).await else {
         return vec![Outcome::TooManyRecipients; envelope.recipients.len()];
     };
-    let data = with_return_path(&envelope, data);
-    let content = Content { summary: imap::summarize(&data), data: Arc::new(data) };
-    let rooms = rooms(shard, &plan.wanted, content.data.len() as u64).await;
+    let rooms = rooms(shard, &plan.wanted, data.len() as u64).await;
     plan.refuse_full(&rooms);
     if envelope.mode != Mode::Lmtp {
         plan.refuse_all_if_one_may_pass();
     }
-    plan.store(shard, &content, now).await;
+    let (queued, data) = queued(&plan, &envelope, data);
+    if let Some((for_others, content)) = queued {
+        let queued = accept(shard, for_others, content, now).await;
+        plan.set(queued);
+    }
+    if let Some(data) = data {
+        let data = with_return_path(&envelope, data);
+        let content = Content { summary: imap::summarize(&data), data: Arc::new(data) };
+        plan.store(shard, &content, now).await;
+    }
     plan.addresses.iter().map(|address| plan.outcomes[*address]).collect()
 }
 
+/// What goes into the queue, if anybody elsewhere is among the recipients, and what is left for those who are here. The
+/// bytes are copied only where both want them.
+fn queued(
+    plan: &Plan,
+    envelope: &Envelope,
+    data: Vec<u8>,
+) -> (Option<(queue::Envelope, Arc<Vec<u8>>)>, Option<Vec<u8>>) {
+    let for_others = plan.queue_envelope(envelope, &data);
+    match (for_others, plan.wanted.is_empty()) {
+        (None, _) => (None, Some(data)),
+        (Some(for_others), true) => (Some((for_others, Arc::new(data))), None),
+        (Some(for_others), false) => (Some((for_others, Arc::new(data.clone()))), Some(data)),
+    }
+}
+
 /// None when the message would go to more than [`MESSAGE_TARGETS_MAX`] accounts.
-async fn resolve(shard: &Rc<Shard>, envelope: &Envelope) -> Option<Plan> {
-    let mut plan =
-        Plan { addresses: Vec::new(), outcomes: Vec::new(), wanted: Vec::new(), led_by: Vec::new() };
+async fn resolve(shard: &Rc<Shard>, envelope: &Envelope, may_relay: bool) -> Option<Plan> {
+    let mut plan = Plan::default();
     let mut known = HashMap::<String, usize>::new();
     let mut accounts = HashMap::<AccountId, usize>::new();
     let (mut count, mut turn) = (0, 0);
@@ -72,6 +97,10 @@ async fn resolve(shard: &Rc<Shard>, envelope: &Envelope) -> Option<Plan> {
         };
         plan.outcomes.push(match &resolution {
             Ok(Resolution::Local(_)) => Outcome::Stored,
+            Ok(Resolution::NotLocal) if may_relay => {
+                plan.elsewhere.push(place);
+                Outcome::Stored
+            }
             Ok(Resolution::Disabled | Resolution::UnknownUser | Resolution::NotLocal) => Outcome::Disabled,
             Ok(Resolution::AliasLoop) | Err(_) => Outcome::Unavailable,
         });
@@ -100,6 +129,30 @@ impl Plan {
                 self.led_by.len() - 1
             });
             self.led_by[at].push(place);
+        }
+    }
+
+    /// The envelope for those elsewhere that are not refused; `None` when there is nobody.
+    fn queue_envelope(&self, envelope: &Envelope, data: &[u8]) -> Option<queue::Envelope> {
+        let is_queued =
+            |place: &usize| self.elsewhere.contains(place) && self.outcomes[*place] == Outcome::Stored;
+        let all = envelope.recipients.iter().zip(&self.addresses);
+        let mut recipients = Vec::<queue::Recipient>::new();
+        for (recipient, _) in all.filter(|(_, place)| is_queued(place)) {
+            // The same address twice gets one copy.
+            if !recipients.iter().any(|known| known.address == recipient.address) {
+                recipients.push(queue_recipient(recipient));
+            }
+        }
+        (!recipients.is_empty()).then(|| queue_envelope(envelope, recipients, data))
+    }
+
+    /// Notes what became of those elsewhere.
+    fn set(&mut self, queued: Outcome) {
+        for place in &self.elsewhere {
+            if self.outcomes[*place] == Outcome::Stored {
+                self.outcomes[*place] = queued;
+            }
         }
     }
 
@@ -226,6 +279,48 @@ fn outcome_of(error: &account::Error) -> Outcome {
         | account::Error::InvalidName(_)
         | account::Error::Unavailable
         | account::Error::Corrupt => Outcome::Unavailable,
+    }
+}
+
+fn queue_recipient(recipient: &smtp::Recipient) -> queue::Recipient {
+    queue::Recipient {
+        address: recipient.address.clone(),
+        orcpt: recipient.orcpt.clone(),
+        notify: recipient.notify.map(|notify| {
+            let smtp::Notify { on_success, on_failure, on_delay } = notify;
+            queue::Notify { on_success, on_failure, on_delay }
+        }),
+        // Set where it is queued.
+        group: queue::Destination(0),
+    }
+}
+
+fn queue_envelope(envelope: &Envelope, recipients: Vec<queue::Recipient>, data: &[u8]) -> queue::Envelope {
+    let header = data.get(..mime::end_of_headers(data)).unwrap_or(data);
+    let message_id = mime::field(header, "Message-ID").map(|field| mime::unfold(field.value).into_owned());
+    queue::Envelope {
+        id: envelope.id.0,
+        sender: envelope.sender.as_ref().map(|path| path.as_str().to_owned()),
+        recipients,
+        body: match envelope.body {
+            smtp::BodyKind::SevenBit => queue::Body::SevenBit,
+            smtp::BodyKind::EightBitMime => queue::Body::EightBitMime,
+            smtp::BodyKind::BinaryMime => queue::Body::BinaryMime,
+        },
+        is_smtputf8: envelope.is_smtputf8,
+        ret: envelope.ret.map(|ret| match ret {
+            smtp::Return::Full => queue::Return::Full,
+            smtp::Return::Headers => queue::Return::Headers,
+        }),
+        envid: envelope.envid.clone(),
+        requires_tls: false,
+        received: envelope.received,
+        origin: queue::Origin {
+            peer: envelope.peer.address.clone(),
+            helo: envelope.helo.to_string(),
+            account: envelope.identity.as_ref().map(|identity| identity.account.0),
+            message_id: message_id.map(|id| String::from_utf8_lossy(&id).trim().to_owned()),
+        },
     }
 }
 

@@ -20,10 +20,12 @@ mod login;
 pub mod metrics;
 mod people;
 mod pop3_service;
+pub mod relay;
 mod room;
 mod settings;
 mod shard;
 mod smtp_service;
+mod submission;
 mod world;
 
 pub use delivery::deliver;
@@ -36,7 +38,8 @@ pub use metrics::{
 };
 pub use people::People;
 pub use pop3_service::Pop3Service;
+pub use relay::{Outbound, Relay, Smarthost, SmarthostTls};
 pub use settings::Settings;
 pub use shard::Shard;
 pub use smtp_service::SmtpService;
-pub use world::{LocalFuture, Overloaded, Process, Vitals, World};
+pub use world::{Carried, Carrier, Hop, LocalFuture, Overloaded, Process, Unopened, Vitals, World};

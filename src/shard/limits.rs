@@ -1,5 +1,7 @@
 //! Bounds and fixed choices of the composition.
 
+use std::time::Duration;
+
 use base::PartitionId;
 
 /// The directory is account 0 of this partition.
@@ -31,3 +33,22 @@ pub(crate) const PASSWORD_MS_ALLOWED: u32 = 200;
 
 /// The time that a peer may take to read an answer before that makes it a slow operation, in milliseconds.
 pub(crate) const NETWORK_MS_ALLOWED: u32 = 1000;
+
+/// Entries that are given out in one go, before others on the shard get a turn.
+pub(crate) const ATTEMPTS_PER_TURN: usize = 32;
+
+/// Addresses that one attempt connects to, all hosts together.
+pub(crate) const CONNECT_ATTEMPTS_MAX: usize = 16;
+
+/// Recipients of one message that a host is given at once when it does not say how many it takes (RFC 5321
+/// §4.5.3.1.8 asks for 100).
+pub(crate) const RECIPIENTS_AT_ONCE_MAX: usize = 100;
+
+/// The longest pause between two looks at whether a destination is back.
+pub(crate) const DESTINATION_PAUSE_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// The pause before the store is tried again that would not take what became of a message.
+pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Destinations whose names a shard remembers for people to read.
+pub(crate) const DESTINATION_NAMES_MAX: usize = 100_000;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::SlowSettings;
+use crate::{Outbound, SlowSettings};
 
 /// The settings that all shards share, unchanged until a reload makes new ones.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct Settings {
     pub content_bytes_max: usize,
     /// What the flight recorder takes down.
     pub slow: SlowSettings,
+    /// Mail that goes elsewhere.
+    pub outbound: Arc<Outbound>,
     /// MX listeners.
     pub mx: Arc<smtp::Config>,
     /// Submission listeners.

@@ -13,6 +13,7 @@ use storage_engine::Engine;
 use crate::login::Login;
 use crate::metrics::Metrics;
 use crate::people::People;
+use crate::relay::Relay;
 use crate::{Overloaded, Settings, World};
 
 /// The context of one core: everything on it is reached from here, and nothing here is shared
@@ -30,7 +31,9 @@ pub struct Shard {
     pub login: Login,
     /// The memory for messages that come in, for all connections that begin here.
     pub content: Arc<Budget>,
-    /// Time, chance and the blocking pool.
+    /// Mail that goes elsewhere.
+    pub relay: Relay,
+    /// Time, chance, the network and the blocking pool.
     pub world: Rc<dyn World>,
     /// What is counted here.
     pub metrics: Rc<Metrics>,
@@ -54,6 +57,7 @@ impl Shard {
         world: Rc<dyn World>,
         process_key: [u8; 32],
     ) -> Rc<Self> {
+        let relay = Relay::new(engine.clone(), &settings.outbound);
         let people = People::new(&engine, settings.default_domain.clone());
         Rc::new(Self {
             id,
@@ -61,6 +65,7 @@ impl Shard {
             router,
             people,
             login: Login::new(process_key),
+            relay,
             content: Budget::new(settings.content_bytes_max),
             world,
             metrics: Rc::new(Metrics::new(settings.slow)),

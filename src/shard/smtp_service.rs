@@ -9,6 +9,7 @@ use smtp::{Message, Mode, Outcome, RecipientCheck, Reply, Request, Smtp, Verdict
 use crate::entrance::{Barred, entry};
 use crate::login::ScramTry;
 use crate::room::{Room, Wanted, rooms};
+use crate::submission::mend;
 use crate::{Protocol, Shard, deliver};
 
 /// The handlers of one connection.
@@ -38,6 +39,7 @@ impl SmtpService {
         match resolution {
             Resolution::Local(targets) => self.room(&targets, check.size_bytes).await,
             Resolution::UnknownUser => Verdict::UnknownUser,
+            Resolution::NotLocal if self.may_relay(check.mode) => Verdict::Accept,
             Resolution::NotLocal => Verdict::NotLocal,
             Resolution::Disabled => Verdict::Disabled,
             Resolution::AliasLoop => Verdict::AliasLoop,
@@ -76,9 +78,25 @@ impl SmtpService {
         if rooms.contains(&Room::Full) { Verdict::OverQuota } else { Verdict::Accept }
     }
 
-    /// Submitted mail is accepted for our own accounts; the outbound queue will take the rest.
-    async fn deliver(&self, message: Message) -> Vec<Outcome> {
-        deliver(&self.shard, message, self.shard.world.now()).await
+    /// Who logged in may send to anybody; so may the networks that an operator trusts with that.
+    fn may_relay(&self, mode: Mode) -> bool {
+        let settings = self.shard.settings();
+        let is_trusted = match mode {
+            Mode::Submission => true,
+            Mode::Mx => self.source.parse().is_ok_and(|peer| settings.outbound.may_relay(peer)),
+            Mode::Lmtp => false,
+        };
+        is_trusted && settings.outbound.is_enabled
+    }
+
+    /// For our own accounts into their mailboxes, for others into the queue.
+    async fn deliver(&self, mut message: Message) -> Vec<Outcome> {
+        let (mode, now) = (message.envelope.mode, self.shard.world.now());
+        if mode == Mode::Submission {
+            let (own_bytes, id) = (message.envelope.received_field_bytes, message.envelope.id.0);
+            message.data = mend(message.data, own_bytes, &self.shard.settings().hostname, id, now);
+        }
+        deliver(&self.shard, message, self.may_relay(mode), now).await
     }
 }
 

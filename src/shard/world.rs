@@ -1,10 +1,15 @@
 //! What the composition needs of the world, handed in by `runtime` (or by a test).
 
 use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use base::Timestamp;
+use base::dns::{Answer, Failure, Query};
+use smtp::{ClientConfig, Extensions, Mail, Sent, ServerReply};
+use transport::sts::Policy;
+use transport::{Demand, Fault};
 
 /// A future that stays on its shard.
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
@@ -47,7 +52,69 @@ pub struct Process {
     pub pool_waiting: u64,
 }
 
-/// Time, chance and helpers off the shard.
+/// One address of another mail system, and how to talk to it.
+#[derive(Debug)]
+pub struct Hop {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Our own address; `None` leaves it to the machine.
+    pub source: Option<IpAddr>,
+    /// How we introduce ourselves.
+    pub client: ClientConfig,
+    /// TLS begins with the connection (RFC 8314 §3).
+    pub is_implicit_tls: bool,
+    /// What TLS has to prove, where it is used.
+    pub demand: Demand,
+}
+
+/// A connection over which messages are sent, one after the other.
+pub trait Carrier {
+    /// What the other system offers.
+    fn extensions(&self) -> &Extensions;
+
+    /// What protects the connection, for people to read; empty for nothing.
+    fn tls(&self) -> &str;
+
+    /// Sends a message. The carrier comes back where another may follow.
+    fn send(self: Box<Self>, mail: Mail) -> LocalFuture<Carried>;
+
+    /// Says goodbye.
+    fn quit(self: Box<Self>);
+}
+
+/// What became of a message on a connection.
+pub enum Carried {
+    /// It has its answers.
+    Answered(Sent, Option<Box<dyn Carrier>>),
+    /// The connection ended. When it is in doubt, the other system had all of the message and may have taken it.
+    Lost {
+        /// Why.
+        why: Unopened,
+        /// Whether it may have been taken.
+        is_in_doubt: bool,
+    },
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unopened {
+    /// No connection came about, or it ended; why, for people to read.
+    Network(String),
+    /// The other system said no.
+    Refused(ServerReply),
+    /// What it said is not SMTP.
+    Protocol,
+    /// It does not offer TLS, and there is nothing without.
+    NoTls,
+    /// TLS failed; why, for people to read, and in the words of reports.
+    Tls(String, Fault),
+    /// It takes no login, or not the one we know.
+    NoAuth,
+    /// It took too long.
+    TimedOut,
+}
+
+/// Time, chance, the network and helpers off the shard.
 pub trait World {
     /// The time now.
     fn now(&self) -> Timestamp;
@@ -57,6 +124,35 @@ pub trait World {
 
     /// Runs slow work on the blocking pool; resolves when it has run.
     fn off_shard(&self, work: Box<dyn FnOnce() + Send>) -> LocalFuture<Result<(), Overloaded>>;
+
+    /// Asks the domain name system, or what this shard remembers of it. Where there is no name
+    /// server to ask, nothing is known.
+    fn lookup(&self, query: Query) -> LocalFuture<Result<Answer, Failure>> {
+        drop(query);
+        Box::pin(std::future::ready(Err(Failure::Temporary)))
+    }
+
+    /// Fetches a domain's MTA-STS policy. Where there is no network, there is none to be had.
+    fn fetch_policy(&self, domain: &str) -> LocalFuture<Result<Policy, Fault>> {
+        let _ = domain;
+        Box::pin(std::future::ready(Err(Fault::StsPolicyFetchError)))
+    }
+
+    /// Runs a task beside the others of this shard, at the share of deliveries. A server that is stopped waits for it,
+    /// as it does for connections.
+    fn spawn(&self, task: LocalFuture<()>);
+
+    /// As [`World::spawn`], for a task that is dropped when the server stops.
+    fn spawn_aside(&self, task: LocalFuture<()>);
+
+    /// Whether the server is being stopped, so that nothing long should begin.
+    fn is_stopping(&self) -> bool;
+
+    /// Resolves at a moment.
+    fn sleep_until(&self, moment: Timestamp) -> LocalFuture<()>;
+
+    /// Connects to another mail system and introduces us, within the bounds of RFC 5321 §4.5.3.2.
+    fn open(&self, hop: Hop) -> LocalFuture<Result<Box<dyn Carrier>, Unopened>>;
 
     /// How this shard's thread and executor do; `None` where there is no executor to ask.
     fn vitals(&self) -> Option<Vitals> {

@@ -1,6 +1,8 @@
-//! The client's side of SMTP and LMTP, as a plain value like the server's: bytes in, bytes out. Load
-//! generators and tests use it.
+//! The client's side of SMTP and LMTP, as a plain value like the server's: bytes in, bytes out. The outbound
+//! queue, load generators and tests use it.
 
+mod extensions;
+mod sending;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -15,7 +17,9 @@ use base::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::envelope::BodyKind;
+use crate::envelope::{BodyKind, Notify, Return};
+pub use extensions::Extensions;
+use sending::Sending;
 pub use wire::ServerReply;
 #[cfg(test)]
 pub(crate) use wire::stuff;
@@ -28,10 +32,23 @@ pub struct ClientConfig {
     pub hostname: String,
     /// LMTP instead of SMTP.
     pub is_lmtp: bool,
-    /// Whether to insist on STARTTLS.
-    pub wants_tls: bool,
+    /// Whether to ask for TLS.
+    pub tls: StartTls,
+    /// Whether to send small messages by BDAT where CHUNKING is offered: one round trip a message instead of two.
+    pub may_chunk: bool,
     /// Name and password for AUTH PLAIN.
     pub login: Option<(String, Secret<String>)>,
+}
+
+/// Whether to say STARTTLS (RFC 3207). Of no meaning on a connection that is under TLS from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartTls {
+    /// Never.
+    Never,
+    /// When it is offered and not refused.
+    IfOffered,
+    /// Always: without it nothing is sent.
+    Required,
 }
 
 /// A message to send.
@@ -39,14 +56,38 @@ pub struct ClientConfig {
 pub struct Mail {
     /// `local@domain`, or `None` for `<>`.
     pub sender: Option<String>,
-    /// `local@domain` each.
-    pub recipients: Vec<String>,
+    /// To whom; one at least.
+    pub recipients: Vec<MailTo>,
     /// The content, its lines ended by CRLF.
-    pub data: Arc<[u8]>,
-    /// The BODY parameter; [`BodyKind::SevenBit`] says nothing. BINARYMIME is not for this client.
+    pub data: Arc<Vec<u8>>,
+    /// The BODY parameter, said where 8BITMIME is offered. BINARYMIME is not for this client.
     pub body: BodyKind,
-    /// The SMTPUTF8 parameter.
+    /// The SMTPUTF8 parameter. Only for a server that offers it.
     pub is_smtputf8: bool,
+    /// The REQUIRETLS parameter (RFC 8689 §2). Only for a server that offers it.
+    pub requires_tls: bool,
+    /// The RET parameter, said where DSN is offered.
+    pub ret: Option<Return>,
+    /// The ENVID parameter, decoded; said where DSN is offered.
+    pub envid: Option<String>,
+}
+
+/// A recipient of a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MailTo {
+    /// `local@domain`.
+    pub address: String,
+    /// The NOTIFY parameter, said where DSN is offered.
+    pub notify: Option<Notify>,
+    /// The ORCPT parameter, `type;xtext`, as it is; said where DSN is offered.
+    pub orcpt: Option<String>,
+}
+
+impl From<String> for MailTo {
+    /// Without parameters.
+    fn from(address: String) -> Self {
+        Self { address, ..Self::default() }
+    }
 }
 
 /// What became of a message.
@@ -61,6 +102,8 @@ pub struct Sent {
 pub enum ClientNext {
     /// Write the output, then give it more bytes.
     Read,
+    /// Write the output, then call [`Client::step`] again: there is more of the content.
+    Write,
     /// Do the TLS handshake, then call [`Client::secured`].
     StartTls,
     /// Write the output; a message may be sent.
@@ -89,6 +132,8 @@ pub enum ClientError {
 enum Stage {
     Greeting,
     Hello,
+    /// EHLO was not understood.
+    OldHello,
     StartTls,
     Handshake,
     Login,
@@ -99,20 +144,6 @@ enum Stage {
     Over,
 }
 
-/// Replies come in the order of the commands: MAIL, RCPT for each, DATA, and the content's.
-struct Sending {
-    mail: Mail,
-    /// Whether MAIL says how large the message is: only where that is offered (RFC 1870 §4).
-    says_size: bool,
-    /// Commands answered so far.
-    answered: usize,
-    mail_failure: Option<ServerReply>,
-    /// One a recipient: RCPT's, and then the content's in place of an acceptance.
-    replies: Vec<ServerReply>,
-    /// Recipients whose content reply is due; empty before the content is sent.
-    due: Vec<usize>,
-}
-
 /// One connection's client.
 pub struct Client {
     config: ClientConfig,
@@ -120,9 +151,7 @@ pub struct Client {
     replies: Replies,
     output: Vec<u8>,
     is_secured: bool,
-    is_pipelining: bool,
-    /// The server offers SIZE (RFC 1870).
-    has_size: bool,
+    extensions: Extensions,
 }
 
 /// Without the buffers: they may hold a password.
@@ -141,8 +170,7 @@ impl Client {
             replies: Replies::default(),
             output: Vec::new(),
             is_secured: false,
-            is_pipelining: false,
-            has_size: false,
+            extensions: Extensions::default(),
         }
     }
 
@@ -154,6 +182,26 @@ impl Client {
     /// Bytes for the server; the driver takes them all.
     pub fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output
+    }
+
+    /// What the server offers, as of its last EHLO.
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    /// Whether the server has all of a message and has not answered: if the connection ends now, nobody knows whether
+    /// it took it.
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(&self.stage, Stage::Sending(sending) if sending.is_in_doubt())
+    }
+
+    /// What is waited for, for the bounds of RFC 5321 §4.5.3.2.
+    pub fn awaits(&self) -> Awaited {
+        match &self.stage {
+            Stage::Greeting => Awaited::Greeting,
+            Stage::Sending(sending) if sending.is_in_doubt() => Awaited::Acceptance,
+            _ => Awaited::Command,
+        }
     }
 
     /// The connection is under TLS now, after [`ClientNext::StartTls`] or from its start.
@@ -169,20 +217,8 @@ impl Client {
     /// Sends a message. Only after [`ClientNext::Ready`] or [`ClientNext::Sent`].
     pub fn send(&mut self, mail: Mail) {
         assert!(matches!(self.stage, Stage::Ready), "a message is sent when the client is ready");
-        let sending = Sending {
-            mail,
-            says_size: self.has_size,
-            answered: 0,
-            mail_failure: None,
-            replies: Vec::new(),
-            due: Vec::new(),
-        };
-        sending.write_command(0, &mut self.output);
-        if self.is_pipelining {
-            // RFC 2920 §3.1: DATA is the last of its group.
-            (1..=sending.last_command()).for_each(|number| sending.write_command(number, &mut self.output));
-        }
-        self.stage = Stage::Sending(sending);
+        self.stage =
+            Stage::Sending(Sending::begin(mail, &self.extensions, self.config.may_chunk, &mut self.output));
     }
 
     /// Ends the connection in order. Only where a message could be sent.
@@ -195,10 +231,15 @@ impl Client {
     /// Works on what the server has said.
     pub fn step(&mut self) -> ClientNext {
         loop {
-            match self.stage {
+            match &mut self.stage {
                 Stage::Ready => return ClientNext::Ready,
                 Stage::Handshake => return ClientNext::StartTls,
                 Stage::Over => return ClientNext::Closed,
+                Stage::Sending(sending) => {
+                    if sending.write_more(&mut self.output) {
+                        return ClientNext::Write;
+                    }
+                }
                 _ => {}
             }
             let reply = match self.replies.take() {
@@ -222,12 +263,21 @@ impl Client {
                 self.stage = Stage::Ready;
                 Some(ClientNext::Sent(sent))
             }
+            // RFC 5321 §4.1.4: whoever does not know EHLO may know HELO.
+            Stage::Hello if reply.code >= 500 && !self.config.is_lmtp => {
+                self.output.extend_from_slice(format!("HELO {}\r\n", self.config.hostname).as_bytes());
+                self.stage = Stage::OldHello;
+                None
+            }
+            Stage::StartTls if !reply.is_positive() && self.config.tls == StartTls::IfOffered => {
+                self.log_in()
+            }
             _ if !reply.is_positive() => Some(self.fail(ClientError::Refused(reply))),
             Stage::Greeting => {
                 self.say_hello();
                 None
             }
-            Stage::Hello => self.hello(&reply),
+            Stage::Hello | Stage::OldHello => self.hello(&reply),
             Stage::StartTls => {
                 self.stage = Stage::Handshake;
                 None
@@ -247,21 +297,26 @@ impl Client {
     }
 
     fn hello(&mut self, reply: &ServerReply) -> Option<ClientNext> {
-        self.is_pipelining = reply.extension("PIPELINING").is_some();
-        self.has_size = reply.extension("SIZE").is_some();
-        if self.config.wants_tls && !self.is_secured {
-            if reply.extension("STARTTLS").is_none() {
+        self.extensions = Extensions::of(reply);
+        if self.config.tls != StartTls::Never && !self.is_secured {
+            if self.extensions.starttls {
+                self.output.extend_from_slice(b"STARTTLS\r\n");
+                self.stage = Stage::StartTls;
+                return None;
+            }
+            if self.config.tls == StartTls::Required {
                 return Some(self.fail(ClientError::NoTls));
             }
-            self.output.extend_from_slice(b"STARTTLS\r\n");
-            self.stage = Stage::StartTls;
-            return None;
         }
+        self.log_in()
+    }
+
+    fn log_in(&mut self) -> Option<ClientNext> {
         let Some((name, password)) = &self.config.login else {
             self.stage = Stage::Ready;
             return None;
         };
-        if !reply.extension("AUTH").is_some_and(|names| names.split(' ').any(|name| name == "PLAIN")) {
+        if !self.extensions.auth_plain {
             return Some(self.fail(ClientError::NoAuth));
         }
         // RFC 4616 §2: authorization identity (none), name, password.
@@ -272,70 +327,22 @@ impl Client {
     }
 
     fn sending(&mut self, mut sending: Sending, reply: ServerReply) -> Option<ClientNext> {
-        let answered = sending.answered;
-        sending.answered += 1;
-        if answered > sending.last_command() {
-            return self.content_answered(sending, &reply);
-        }
-        if answered == sending.last_command() {
-            return self.data_answered(sending, &reply);
-        }
-        match answered {
-            0 if !reply.is_positive() => sending.mail_failure = Some(reply),
-            0 => {}
-            _ => sending.replies.push(reply),
-        }
-        if !self.is_pipelining {
-            let is_hopeless = sending.mail_failure.is_some()
-                || (sending.answered == sending.last_command() && sending.accepted().is_empty());
-            if is_hopeless {
-                return self.reset(sending);
+        match sending.take(reply, self.config.is_lmtp, &mut self.output) {
+            sending::Then::More => {
+                self.stage = Stage::Sending(sending);
+                None
             }
-            sending.write_command(sending.answered, &mut self.output);
-        }
-        self.stage = Stage::Sending(sending);
-        None
-    }
-
-    fn data_answered(&mut self, mut sending: Sending, reply: &ServerReply) -> Option<ClientNext> {
-        let accepted = sending.accepted();
-        if reply.code != 354 {
-            let accepted = sending.replies.iter_mut().filter(|accepted| accepted.is_positive());
-            accepted.for_each(|accepted| accepted.clone_from(reply));
-            return self.reset(sending);
-        }
-        if accepted.is_empty() {
-            // RFC 2920 §3.1: nobody wants it, and the server waits for it all the same.
-            self.output.extend_from_slice(b".\r\n");
-        } else {
-            wire::stuff(&sending.mail.data, &mut self.output);
-        }
-        sending.due = accepted;
-        self.stage = Stage::Sending(sending);
-        None
-    }
-
-    /// RFC 2033 §4.2: one reply an accepted recipient; SMTP has one for all.
-    fn content_answered(&mut self, mut sending: Sending, reply: &ServerReply) -> Option<ClientNext> {
-        let count = if self.config.is_lmtp { sending.due.len().min(1) } else { sending.due.len() };
-        for at in sending.due.drain(..count) {
-            if let Some(place) = sending.replies.get_mut(at) {
-                place.clone_from(reply);
+            sending::Then::Done => {
+                self.stage = Stage::Ready;
+                Some(ClientNext::Sent(sending.into_sent()))
+            }
+            sending::Then::Reset => {
+                // The transaction failed before its content: it has to be closed before the next.
+                self.output.extend_from_slice(b"RSET\r\n");
+                self.stage = Stage::Resetting(sending.into_sent());
+                None
             }
         }
-        if !sending.due.is_empty() {
-            self.stage = Stage::Sending(sending);
-            return None;
-        }
-        self.stage = Stage::Ready;
-        Some(ClientNext::Sent(sending.into_sent()))
-    }
-
-    /// The transaction failed before its content: it has to be closed before the next.
-    fn reset(&mut self, sending: Sending) -> Option<ClientNext> {
-        self.output.extend_from_slice(b"RSET\r\n");
-        self.stage = Stage::Resetting(sending.into_sent());
-        None
     }
 
     fn fail(&mut self, error: ClientError) -> ClientNext {
@@ -344,41 +351,13 @@ impl Client {
     }
 }
 
-impl Sending {
-    /// DATA's number, with MAIL's 0 and the recipients' from 1.
-    fn last_command(&self) -> usize {
-        self.mail.recipients.len() + 1
-    }
-
-    fn accepted(&self) -> Vec<usize> {
-        let is_accepted = |(at, reply): (usize, &ServerReply)| reply.is_positive().then_some(at);
-        self.replies.iter().enumerate().filter_map(is_accepted).collect()
-    }
-
-    fn write_command(&self, number: usize, output: &mut Vec<u8>) {
-        let mail = &self.mail;
-        let line = match number.checked_sub(1) {
-            None => {
-                let body = match mail.body {
-                    BodyKind::SevenBit => "",
-                    BodyKind::EightBitMime => " BODY=8BITMIME",
-                    BodyKind::BinaryMime => " BODY=BINARYMIME",
-                };
-                let utf8 = if mail.is_smtputf8 { " SMTPUTF8" } else { "" };
-                let sender = mail.sender.as_deref().unwrap_or("");
-                let size = if self.says_size { format!(" SIZE={}", mail.data.len()) } else { String::new() };
-                format!("MAIL FROM:<{sender}>{size}{body}{utf8}\r\n")
-            }
-            Some(at) => match mail.recipients.get(at) {
-                Some(recipient) => format!("RCPT TO:<{recipient}>\r\n"),
-                None => "DATA\r\n".into(),
-            },
-        };
-        output.extend_from_slice(line.as_bytes());
-    }
-
-    fn into_sent(self) -> Sent {
-        let Some(failure) = self.mail_failure else { return Sent { replies: self.replies } };
-        Sent { replies: alloc::vec![failure; self.mail.recipients.len()] }
-    }
+/// What a client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// The first word of the server.
+    Greeting,
+    /// The answer to a command.
+    Command,
+    /// The answer to the whole message.
+    Acceptance,
 }

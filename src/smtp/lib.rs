@@ -32,7 +32,10 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, ClientConfig, ClientError, ClientNext, Mail, Sent, ServerReply};
+pub use client::{
+    Awaited, Client, ClientConfig, ClientError, ClientNext, Extensions, Mail, MailTo, Sent, ServerReply,
+    StartTls,
+};
 pub use command::{Command, ParseError};
 pub use config::{Config, Entropy, Mode, Peer};
 pub use envelope::{BodyKind, Envelope, Message, Notify, Recipient, Return, TransactionId};

@@ -97,3 +97,9 @@ pub(crate) const REPLY_LINE_BYTES_MAX: usize = 16 * 1024;
 
 /// Lines of one reply that the client keeps.
 pub(crate) const REPLY_LINES_MAX: usize = 256;
+
+/// A message that the client sends as one chunk right behind its recipients, in bytes.
+pub(crate) const CLIENT_CHUNK_BYTES_MAX: usize = 256 * 1024;
+
+/// Content that the client writes in one piece, in bytes.
+pub(crate) const CLIENT_PIECE_BYTES: usize = 256 * 1024;

@@ -194,6 +194,19 @@ fn orcpt(text: &str) -> Option<String> {
     (is_kind && is_address && text.len() <= ORCPT_BYTES_MAX).then(|| text.into())
 }
 
+/// Encodes `xtext` (RFC 3461 §4).
+pub(crate) fn to_xtext(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if (b'!'..=b'~').contains(&byte) && byte != b'+' && byte != b'=' {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&alloc::format!("+{byte:02X}"));
+        }
+    }
+    out
+}
+
 /// Decodes `xtext`: printable ASCII where `+` begins two upper-case hex digits (RFC 3461 §4).
 fn xtext(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());

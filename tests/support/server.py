@@ -16,12 +16,14 @@ BINARY = pathlib.Path(os.environ.get("ANGARIUM", ROOT / "target" / "release" / "
 class Server:
     """A demo server on a folder that survives its ends."""
 
-    def __init__(self, folder=None, shards=2, accounts=0, password="benchmark", binary=BINARY, wrap=()):
+    def __init__(self, folder=None, shards=2, accounts=0, password="benchmark", binary=BINARY, wrap=(), smarthost=None):
         self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="angarium-test-"))
         self.is_own_folder = folder is None
         self.arguments = [*wrap, str(binary), "demo", "--json", "--data", str(self.folder), "--shards", str(shards)]
         if accounts:
             self.arguments += ["--accounts", str(accounts), "--password", password]
+        if smarthost:
+            self.arguments += ["--smarthost", smarthost]
         self.process = None
         self.info = None
 

@@ -25,7 +25,7 @@ fn place(text: &str, setting: &str) -> Option<Range<usize>> {
 }
 
 /// A fault of one setting.
-fn at(text: &str, setting: &str, remedy: &str) -> Fault {
+pub(super) fn at(text: &str, setting: &str, remedy: &str) -> Fault {
     (place(text, setting), format!("{setting} {remedy}"))
 }
 
@@ -37,6 +37,8 @@ impl Config {
             .or_else(|| self.limits_fault(text))
             .or_else(|| self.store_fault(text))
             .or_else(|| self.metrics_fault())
+            .or_else(|| self.dns_fault(text))
+            .or_else(|| self.outbound.fault().map(|(span, message)| (Some(span), message)))
     }
 
     fn addresses_fault(&self) -> Option<Fault> {

@@ -63,6 +63,7 @@ fn a_port_that_was_taken_meanwhile_is_exchanged() {
         shards: None,
         cpus: None,
         accounts: None,
+        smarthost: None,
         password: None,
     };
     let host = Busy::default();

@@ -13,7 +13,7 @@ use admin::{Exit, Failure, Request, Response, execute};
 use base::{AccountId, PartitionId, ShardId, Timestamp};
 use directory::{EmailAddress, Resolution};
 use router::{Inbox, LocalFuture as Work, Router};
-use shard::{LocalFuture, Overloaded, Settings, Shard, World};
+use shard::{Carrier, Hop, LocalFuture, Overloaded, Settings, Shard, Unopened, World};
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
 
 const NOW: Timestamp = Timestamp::from_s(1_767_225_600);
@@ -22,6 +22,26 @@ const SHARDS: u16 = 2;
 struct Still(Cell<u8>);
 
 impl World for Still {
+    fn spawn(&self, _: LocalFuture<()>) {
+        unreachable!("nothing is relayed here");
+    }
+
+    fn spawn_aside(&self, _: LocalFuture<()>) {
+        unreachable!("nothing is relayed here");
+    }
+
+    fn is_stopping(&self) -> bool {
+        false
+    }
+
+    fn sleep_until(&self, _: Timestamp) -> LocalFuture<()> {
+        unreachable!("nothing is relayed here");
+    }
+
+    fn open(&self, _: Hop) -> LocalFuture<Result<Box<dyn Carrier>, Unopened>> {
+        unreachable!("nothing is relayed here");
+    }
+
     fn now(&self) -> Timestamp {
         NOW
     }
@@ -128,6 +148,7 @@ fn settings() -> Settings {
         hostname: "mail.example.org".to_owned(),
         default_domain: Some("example.org".to_owned()),
         content_bytes_max: 1 << 20,
+        outbound: Arc::new(shard::Outbound { is_enabled: false, ..shard::Outbound::new("mail.example.org") }),
         slow: shard::SlowSettings::default(),
         mx: smtp(smtp::Mode::Mx),
         submission: smtp(smtp::Mode::Submission),

@@ -71,6 +71,8 @@ pub(crate) struct Manner {
     pub(crate) tick: Duration,
     /// How long it looks for news before it sleeps.
     pub(crate) spin: Duration,
+    /// How often its executor looks after itself while there is work.
+    pub(crate) upkeep: Duration,
 }
 
 /// This shard. Cheap to clone; it stays on its thread.
@@ -90,9 +92,9 @@ thread_local! {
 impl Local {
     /// Makes the shard of the executor that runs this thread, and starts its clockwork.
     pub(crate) fn start(id: ShardId, manner: Manner, pulse: Arc<Pulse>) -> io::Result<Self> {
-        // Deadlines of the executor's own are of no use: it would ask the kernel for them.
-        let queue =
-            |shares, name| executor().create_task_queue(Shares::Static(shares), Latency::NotImportant, name);
+        // With this "latency" the executor looks after itself as often as it is to while the queue has work.
+        let upkeep = Latency::Matters(manner.upkeep);
+        let queue = |shares, name| executor().create_task_queue(Shares::Static(shares), upkeep, name);
         let [interactive, delivery, background] = Self::QUEUES;
         let queues = [
             queue(INTERACTIVE_SHARES, interactive),
@@ -127,9 +129,6 @@ impl Local {
 
     /// Runs what ends the shard when it ends; nothing of the shard is left afterwards.
     pub(crate) async fn run(self, root: impl Future<Output = ()> + 'static) {
-        let pulse = Arc::clone(&self.0.pulse);
-        // Also when the root panics, or the executor ends before the pump's last poll.
-        let _forgets = Forgets(pulse);
         Task::new(&self, Box::pin(root), Kind::Root).await;
         self.0.is_over.set(true);
         let pump = self.0.pump.take();
@@ -269,15 +268,6 @@ impl Local {
 
     fn spawn_task(&self, queue: Queue, task: Task) {
         spawn_into(self.0.queues[queue as usize], task);
-    }
-}
-
-/// Takes the pump's waker back from the watchdog, on the shard's thread, while there is an executor.
-struct Forgets(Arc<Pulse>);
-
-impl Drop for Forgets {
-    fn drop(&mut self) {
-        self.0.forget_waker();
     }
 }
 

@@ -3,19 +3,20 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, ready};
 
 use base::TlsInfo;
 use socket2::SockAddr;
+use transport::{Demand, Fault, Proof};
 
 use super::gate::{Peer, Place};
 use super::pending::Pending;
 use super::scratch;
 use super::socket::Socket;
 use crate::limits::{FLUSH_BYTES_A_TURN, LINGER_BYTES_MAX, TLS_WAITING_BYTES_MAX};
-use crate::tls::{Tls, TlsAcceptor};
+use crate::tls::{Tls, TlsAcceptor, TlsConnector};
 
 /// Why a connection cannot go on.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,8 @@ pub enum ConnError {
     Closed,
     /// The peer took too long.
     TimedOut,
+    /// The server has not proven what was demanded of it.
+    Unproven(Fault),
 }
 
 impl fmt::Display for ConnError {
@@ -37,6 +40,7 @@ impl fmt::Display for ConnError {
             Self::Tls(error) => error.fmt(f),
             Self::Closed => f.write_str("closed by the peer"),
             Self::TimedOut => f.write_str("timed out"),
+            Self::Unproven(fault) => write!(f, "the server's certificate: {fault}"),
         }
     }
 }
@@ -129,8 +133,13 @@ impl Conn {
 
     /// Connects to an address, without a bound in time of its own beyond the kernel's.
     pub async fn connect(address: SocketAddr) -> Result<Self, ConnError> {
-        let socket = Socket::connect(address).await?;
-        Ok(Self::from_socket(socket, Peer::Tcp(address), None))
+        Self::connect_from(None, address).await
+    }
+
+    /// As [`Conn::connect`], from one of our addresses.
+    pub(super) async fn connect_from(source: Option<IpAddr>, to: SocketAddr) -> Result<Self, ConnError> {
+        let socket = Socket::connect(source, to).await?;
+        Ok(Self::from_socket(socket, Peer::Tcp(to), None))
     }
 
     /// Takes the connection off this shard. All output must have been flushed. Bytes that were read
@@ -248,6 +257,27 @@ impl Conn {
         Ok(())
     }
 
+    /// Begins TLS as a client, after the server has agreed to it where it was asked. What the session
+    /// has read before is for it to drop (RFC 3207 §4.2). [`Conn::poll_handshake`] does the rest.
+    pub fn start_client_tls(&mut self, connector: &TlsConnector, demand: Demand) -> Result<(), ConnError> {
+        let address = self.0.peer.ip().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let mut tls = Tls::client(connector, demand, address).map_err(ConnError::Tls)?;
+        tls.prepare(self.0.wire.tail()).map_err(ConnError::Tls)?;
+        self.0.tls = Some(Box::new(tls));
+        Ok(())
+    }
+
+    /// What the server has proven, when the handshake as its client is done: the error side tells what
+    /// lacks where the demand did not require it. `None` without a handshake, and for a server.
+    pub fn proof(&self) -> Option<Result<Proof, Fault>> {
+        self.0.tls.as_ref()?.proof()
+    }
+
+    /// Whether the handshake went on from an earlier session.
+    pub fn is_resumed(&self) -> bool {
+        self.0.tls.as_ref().is_some_and(|tls| tls.is_resumed())
+    }
+
     /// Ready once the TLS handshake that was begun is done.
     pub fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<TlsInfo, ConnError>> {
         while self.0.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
@@ -258,7 +288,9 @@ impl Conn {
             }
         }
         ready!(self.poll_flush(cx))?;
-        Poll::Ready(self.0.tls.as_mut().map(|tls| tls.info()).ok_or(ConnError::Closed))
+        let Some(tls) = &mut self.0.tls else { return Poll::Ready(Err(ConnError::Closed)) };
+        tls.look_at_proof().map_err(ConnError::Unproven)?;
+        Poll::Ready(Ok(tls.info()))
     }
 
     /// Ends the connection in good order: TLS's last word, our side closed, and then the peer read

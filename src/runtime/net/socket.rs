@@ -1,7 +1,7 @@
 //! A stream socket on the shard that watches it.
 
 use std::io::{self, Read};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::task::{Context, Poll};
 
@@ -24,10 +24,14 @@ impl Socket {
         Self { source: Local::watch(socket.as_raw_fd()), socket }
     }
 
-    pub(super) async fn connect(to: SocketAddr) -> io::Result<Self> {
+    /// Connects from one of our addresses, or from one that the kernel chooses.
+    pub(super) async fn connect(source: Option<IpAddr>, to: SocketAddr) -> io::Result<Self> {
         let socket = socket2::Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
+        if let Some(source) = source {
+            socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
+        }
         let this = Self::new(socket);
         match this.socket.connect(&SockAddr::from(to)) {
             Ok(()) => return Ok(this),

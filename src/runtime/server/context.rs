@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use admin::{Exit, Failure, Listen};
 use base::{ShardId, Timestamp};
@@ -13,7 +13,8 @@ use super::connections::{self, Front};
 use super::world::{Here, random};
 use crate::vitals::Watch;
 use crate::{
-    Blocking, Conn, Gate, Listener, Local, Queue, Refusal, ShardSetup, TlsAcceptor, accept, start_store,
+    Asker, Blocking, Certificates, Conn, Gate, Listener, Local, Queue, Refusal, Resolver, ShardSetup,
+    Sidecar, TlsAcceptor, TlsError, accept, start_store,
 };
 
 /// What all shards are started with.
@@ -21,11 +22,15 @@ pub(super) struct Plan {
     pub(super) disk: Disk,
     pub(super) options: Options,
     pub(super) settings: Arc<Settings>,
-    pub(super) tls: TlsAcceptor,
+    pub(super) certificates: Arc<Certificates>,
+    /// Made by whoever needs it first; see [`Plan::tls`].
+    pub(super) tls: OnceLock<Result<TlsAcceptor, TlsError>>,
     pub(super) gate: Arc<Gate>,
     /// Of the control socket alone.
     pub(super) control_gate: Arc<Gate>,
     pub(super) blocking: Blocking,
+    pub(super) sidecar: Sidecar,
+    pub(super) asker: Asker,
     /// Each shard's listeners, taken by it at its start.
     pub(super) fronts: Mutex<Vec<Vec<(Listen, Listener)>>>,
     /// The control socket, served by shard 0.
@@ -33,6 +38,17 @@ pub(super) struct Plan {
     pub(super) data: PathBuf,
     /// When the process was.
     pub(super) started: Timestamp,
+    /// It serves: mail that waits is sent. The command line opens a store for itself.
+    pub(super) serves: bool,
+}
+
+impl Plan {
+    /// What begins TLS. The first random numbers of a process take the library for it 20 ms of gathering, so this is
+    /// asked for aside while the shards read their journals.
+    pub(super) fn tls(&self) -> Result<TlsAcceptor, Failure> {
+        let made = self.tls.get_or_init(|| TlsAcceptor::new(Arc::clone(&self.certificates)));
+        made.clone().map_err(|error| Failure::new(Exit::Config, format!("TLS: {error}")))
+    }
 }
 
 /// Starts one shard on its own thread.
@@ -48,9 +64,14 @@ pub(super) fn start(plan: &Plan, setup: ShardSetup<Shard>) -> Result<Rc<Shard>, 
         local: local.clone(),
         watch: Watch::default(),
         started: plan.started,
+        connector: Rc::default(),
+        resolver: Resolver::new(local.clone(), plan.sidecar.clone(), plan.asker.clone()),
     });
     let shard = Shard::new(id, engine, router, Arc::clone(&plan.settings), world, process_key);
-    listen(plan, id, &shard, &local);
+    listen(plan, id, &shard, &local)?;
+    if plan.serves {
+        local.spawn(Queue::Delivery, shard::relay::run(Rc::clone(&shard)));
+    }
     Ok(shard)
 }
 
@@ -58,12 +79,13 @@ pub(super) fn store(plan: &Plan, error: &storage_engine::Error) -> Failure {
     Failure::new(Exit::Unavailable, format!("the store in {}: {error}", plan.data.display()))
 }
 
-fn listen(plan: &Plan, id: ShardId, shard: &Rc<Shard>, local: &Local) {
+fn listen(plan: &Plan, id: ShardId, shard: &Rc<Shard>, local: &Local) -> Result<(), Failure> {
+    let tls = plan.tls()?;
     let mut fronts = plan.fronts.lock().unwrap_or_else(PoisonError::into_inner);
     let own = fronts.get_mut(usize::from(id.0)).map(std::mem::take).unwrap_or_default();
     drop(fronts);
     for (listen, listener) in own {
-        let front = Front { listen, tls: plan.tls.clone() };
+        let front = Front { listen, tls: tls.clone() };
         spawn_accept(local, listener, &plan.gate, refusal(listen), {
             let (shard, local) = (Rc::clone(shard), local.clone());
             move |conn| {
@@ -81,6 +103,7 @@ fn listen(plan: &Plan, id: ShardId, shard: &Rc<Shard>, local: &Local) {
             }
         });
     }
+    Ok(())
 }
 
 fn spawn_accept(

@@ -125,8 +125,15 @@ fn warn_of_postmaster(running: &Running) {
 
 /// Events go to standard error; `ANGARIUM_LOG` chooses which (`info` unless told).
 fn log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("ANGARIUM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let chosen = std::env::var("ANGARIUM_LOG").unwrap_or_default();
+    let filter = tracing_subscriber::EnvFilter::try_new(&chosen).ok().filter(|_| !chosen.is_empty());
+    let mut filter = filter.unwrap_or_else(|| tracing_subscriber::EnvFilter::new("info"));
+    // The library that asks name servers tells of each answer that is not right. Whoever wants that names it.
+    if !chosen.contains("hickory")
+        && let Ok(quiet) = "hickory=off".parse()
+    {
+        filter = filter.add_directive(quiet);
+    }
     let _already_set =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }

@@ -4,7 +4,7 @@
 use std::fs::DirBuilder;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use admin::{Config, Exit, Failure};
@@ -15,7 +15,9 @@ use super::certificates;
 use super::context::{self, Plan};
 use super::doors::Doors;
 use super::exposition::{self, Endpoint};
-use crate::{Blocking, Certificates, Shards, ShardsConfig, TlsAcceptor, block_on, clock, cores};
+use crate::{
+    Asker, Blocking, Certificates, DnsSettings, Shards, ShardsConfig, Sidecar, block_on, clock, cores,
+};
 
 /// Threads of the blocking pool: password hashes and checkpoints.
 const BLOCKING_THREADS: usize = 2;
@@ -52,8 +54,6 @@ impl Running {
         };
         let store = prepare(&disk, &options, count).map_err(broken)?;
         let certificates = certificates::read(config)?;
-        let tls = TlsAcceptor::new(Arc::clone(&certificates))
-            .map_err(|error| Failure::new(Exit::Config, format!("TLS: {error}")))?;
         let blocking = Blocking::start(BLOCKING_THREADS, BLOCKING_WAITING_MAX)
             .map_err(|error| Failure::new(Exit::System, format!("threads cannot be started: {error}")))?;
         let metrics = config.metrics_address().filter(|_| doors == Doors::Open);
@@ -62,21 +62,31 @@ impl Running {
             disk,
             options,
             settings: config.settings(),
-            tls,
+            certificates: Arc::clone(&certificates),
+            tls: OnceLock::new(),
             gate: doors.gate(config, count),
             control_gate: Doors::control_gate(),
             blocking,
+            sidecar: Sidecar::start()
+                .map_err(|error| Failure::new(Exit::System, format!("threads cannot be started: {error}")))?,
+            asker: asker(config)?,
             fronts: Mutex::new(doors.fronts(config, count)?),
             control: Mutex::new(doors.control(config)?),
             data: data.clone(),
             started: clock::now(),
+            serves: doors == Doors::Open,
         });
         let mut shards_config = ShardsConfig::new(count);
         // More shards than cores: let the kernel place them all.
         shards_config.cpus = if cpus.len() >= usize::from(count) { cpus } else { Vec::new() };
-        let make = move |setup| std::future::ready(context::start(&plan, setup));
-        let shards = Shards::start(&shards_config, make)
-            .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+        let (aside, started) = (Arc::clone(&plan), Arc::clone(&plan));
+        // Where the pool takes nothing more, the first shard makes it.
+        let _ = plan.blocking.try_start(Box::new(move || drop(aside.tls())));
+        let make = move |setup| std::future::ready(context::start(&started, setup));
+        let shards = Shards::start(&shards_config, make).map_err(|error| {
+            // A shard's words for it would hide whose fault it is.
+            plan.tls().err().unwrap_or_else(|| Failure::new(Exit::Unavailable, error.to_string()))
+        })?;
         let metrics = metrics.map(|listener| Endpoint::start(listener, shards.router().clone())).transpose();
         let metrics = metrics.map_err(|error| {
             Failure::new(Exit::System, format!("the metrics thread cannot be started: {error}"))
@@ -126,6 +136,18 @@ impl Running {
         drop(self.metrics);
         self.shards.stop(GRACE);
     }
+}
+
+fn asker(config: &Config) -> Result<Asker, Failure> {
+    let dns = &config.dns;
+    let settings = DnsSettings {
+        servers: dns.addresses(),
+        validate: dns.validate,
+        trust_ad: dns.trust_ad,
+        timeout: Duration::from_secs(*dns.timeout_s.get_ref()),
+        trust_anchor: Some(dns.trust_anchor.clone()).filter(|path| !path.as_os_str().is_empty()),
+    };
+    Asker::new(&settings).map_err(|error| Failure::new(Exit::Config, format!("name resolution: {error}")))
 }
 
 /// Files that root made would keep the server out of its own store, so nobody but their owner works on a store.

@@ -1,13 +1,17 @@
 //! The world as the shards' composition sees it.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use base::Timestamp;
-use shard::{LocalFuture, Overloaded, Process, Vitals, World};
+use base::dns::{Answer, Failure, Query};
+use shard::{Carrier, Hop, LocalFuture, Overloaded, Process, Unopened, Vitals, World};
+use transport::Fault;
+use transport::sts::Policy;
 
 use crate::limits::RANDOM_BYTES;
 use crate::vitals::{Watch, process};
-use crate::{Blocking, Local, clock};
+use crate::{Authorities, Blocking, Local, Queue, Resolver, TlsConnector, carrier, clock, sts};
 
 /// Clock, generator and blocking pool of this process.
 #[derive(Debug)]
@@ -16,6 +20,24 @@ pub(super) struct Here {
     pub(super) local: Local,
     pub(super) watch: Watch,
     pub(super) started: Timestamp,
+    pub(super) connector: Rc<Connector>,
+    pub(super) resolver: Resolver,
+}
+
+/// TLS as a client, made when it is first needed: reading the system's authorities takes its time.
+#[derive(Debug, Default)]
+pub(super) struct Connector(RefCell<Option<TlsConnector>>);
+
+impl Connector {
+    async fn get(&self, blocking: &Blocking) -> Result<TlsConnector, String> {
+        if let Some(known) = &*self.0.borrow() {
+            return Ok(known.clone());
+        }
+        let made = blocking.run(|| TlsConnector::new(Authorities::of_system())).await;
+        let made = made.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        *self.0.borrow_mut() = Some(made.clone());
+        Ok(made)
+    }
 }
 
 impl World for Here {
@@ -30,6 +52,47 @@ impl World for Here {
     fn off_shard(&self, work: Box<dyn FnOnce() + Send>) -> LocalFuture<Result<(), Overloaded>> {
         let blocking = self.blocking.clone();
         Box::pin(async move { blocking.run(work).await.map_err(|_| Overloaded) })
+    }
+
+    fn lookup(&self, query: Query) -> LocalFuture<Result<Answer, Failure>> {
+        let resolver = self.resolver.clone();
+        Box::pin(async move { resolver.lookup(query).await })
+    }
+
+    fn fetch_policy(&self, domain: &str) -> LocalFuture<Result<Policy, Fault>> {
+        let (local, blocking, connector) =
+            (self.local.clone(), self.blocking.clone(), Rc::clone(&self.connector));
+        let (resolver, domain) = (self.resolver.clone(), domain.to_owned());
+        Box::pin(async move {
+            let connector = connector.get(&blocking).await.map_err(|_| Fault::StsPolicyFetchError)?;
+            sts::fetch(&local, &connector, &resolver, &domain).await
+        })
+    }
+
+    fn spawn(&self, task: LocalFuture<()>) {
+        self.local.spawn_boxed_connection(Queue::Delivery, task);
+    }
+
+    fn spawn_aside(&self, task: LocalFuture<()>) {
+        self.local.spawn_boxed(Queue::Delivery, task);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.local.timers().is_draining()
+    }
+
+    fn sleep_until(&self, moment: Timestamp) -> LocalFuture<()> {
+        let timers = self.local.timers().clone();
+        Box::pin(async move { timers.sleep_until(moment).await })
+    }
+
+    fn open(&self, hop: Hop) -> LocalFuture<Result<Box<dyn Carrier>, Unopened>> {
+        let (local, blocking, connector) =
+            (self.local.clone(), self.blocking.clone(), Rc::clone(&self.connector));
+        Box::pin(async move {
+            let connector = connector.get(&blocking).await.map_err(Unopened::Network)?;
+            carrier::open(local, connector, hop).await
+        })
     }
 
     fn vitals(&self) -> Option<Vitals> {

@@ -127,7 +127,7 @@ fn a_shard_is_pinned_to_its_core() {
 }
 
 /// The executor goes to sleep with ready tasks when its preemption timer fires before the first has
-/// run. With a timer this short that happens many times a second.
+/// run. With a timer this short that happens where the machine is busy.
 #[test]
 fn a_shard_put_to_sleep_beside_work_is_woken() {
     let mut config = ShardsConfig::new(1);
@@ -148,6 +148,12 @@ fn a_shard_put_to_sleep_beside_work_is_woken() {
     let mut last = 0;
     for look in 0..10 {
         std::thread::park_timeout(Duration::from_millis(400));
+        // It may be put to sleep again right after it was woken, many times where the machine is busy.
+        let mut patience = 2_000;
+        while turns.load(Ordering::Relaxed) == last && patience > 0 {
+            std::thread::park_timeout(Duration::from_millis(10));
+            patience -= 1;
+        }
         let now = turns.load(Ordering::Relaxed);
         assert!(now > last, "asleep at look {look} after {now} turns");
         last = now;

@@ -106,7 +106,7 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), TlsError> {
     fs::rename(&draft, path).map_err(failed)
 }
 
-fn from_pem(path: &Path, error: &PemError) -> TlsError {
+pub(super) fn from_pem(path: &Path, error: &PemError) -> TlsError {
     let problem = match error {
         PemError::Io(error) => return TlsError::File { path: path.to_owned(), kind: error.kind() },
         PemError::NoItemsFound => "holds no such section (a certificate, or an unencrypted private key)",

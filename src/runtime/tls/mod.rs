@@ -1,8 +1,9 @@
-//! TLS for servers, by rustls without buffers of its own (`stream`), with certificates by name
-//! (`certificates`) and what SCRAM needs of a connection (`bindings`).
+//! TLS by rustls without buffers of its own (`stream`): as a server, with certificates by name
+//! (`certificates`) and what SCRAM needs of a connection (`bindings`), and as a client (`client`).
 
 mod bindings;
 mod certificates;
+mod client;
 mod handshake;
 mod stream;
 
@@ -15,6 +16,7 @@ use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 
 pub use certificates::{Certificate, Certificates};
+pub use client::{Authorities, TlsConnector};
 pub(crate) use stream::Tls;
 
 /// Why TLS cannot be offered. Each says what to change.
@@ -77,6 +79,6 @@ impl TlsAcceptor {
     }
 
     pub(crate) fn begin(&self) -> Result<Tls, rustls::Error> {
-        UnbufferedServerConnection::new(Arc::clone(&self.0)).map(Tls::new)
+        UnbufferedServerConnection::new(Arc::clone(&self.0)).map(Tls::server)
     }
 }

@@ -3,20 +3,26 @@
 //! room for.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use base::{ChannelBinding, Secret, TlsInfo};
+use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
-use rustls::{Error, ProtocolVersion};
+use rustls::{CommonState, Error, HandshakeKind, ProtocolVersion};
+use transport::{Demand, Fault, Proof};
 
-use super::bindings;
 use super::handshake::{Findings, observe};
+use super::{TlsConnector, bindings};
 use crate::limits::ENCRYPT_BYTES_MAX;
 
-/// The server's side of a TLS connection.
+/// Our side of a TLS connection.
 pub(crate) struct Tls {
-    connection: UnbufferedServerConnection,
+    side: Side,
     findings: Findings,
+    /// What the other end must prove, and by whose authorities, until it was looked at.
+    demand: Option<Box<(TlsConnector, Demand)>>,
+    proof: Option<Result<Proof, Fault>>,
     /// Received and not decrypted yet.
     records: Vec<u8>,
     /// `records` may hold a whole record, left because the taker had enough.
@@ -33,6 +39,21 @@ impl fmt::Debug for Tls {
     }
 }
 
+/// Which side we are.
+enum Side {
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
+}
+
+impl Side {
+    fn common(&self) -> &CommonState {
+        match self {
+            Self::Server(connection) => connection,
+            Self::Client(connection) => connection,
+        }
+    }
+}
+
 /// What one step of the state machine came to.
 enum Step {
     Again,
@@ -42,10 +63,22 @@ enum Step {
 }
 
 impl Tls {
-    pub(super) fn new(connection: UnbufferedServerConnection) -> Self {
+    pub(super) fn server(connection: UnbufferedServerConnection) -> Self {
+        Self::new(Side::Server(connection), None)
+    }
+
+    /// As a client of the server at `address`. [`Tls::prepare`] brings the first words.
+    pub(crate) fn client(connector: &TlsConnector, demand: Demand, address: IpAddr) -> Result<Self, Error> {
+        let connection = connector.begin(&demand.server_name, address)?;
+        Ok(Self::new(Side::Client(connection), Some(Box::new((connector.clone(), demand)))))
+    }
+
+    fn new(side: Side, demand: Option<Box<(TlsConnector, Demand)>>) -> Self {
         Self {
-            connection,
+            side,
             findings: Findings::default(),
+            demand,
+            proof: None,
             records: Vec::new(),
             has_whole_record: false,
             kept: Vec::new(),
@@ -54,7 +87,7 @@ impl Tls {
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
-        self.connection.is_handshaking()
+        self.side.common().is_handshaking()
     }
 
     pub(crate) fn is_ended(&self) -> bool {
@@ -106,9 +139,9 @@ impl Tls {
                 given += now.len();
                 kept.extend_from_slice(later);
             };
-            let connection = &mut self.connection;
+            let side = &mut self.side;
             let (discard, step) =
-                observe(&mut self.findings, || step(connection, &mut input[at..], wire, &mut data))?;
+                observe(&mut self.findings, || step(side, &mut input[at..], wire, &mut data))?;
             at += discard;
             match step {
                 Step::Again => {}
@@ -142,10 +175,10 @@ impl Tls {
     /// Adds to `wire` what rustls wants sent before any data, such as an answer to a key update.
     pub(crate) fn prepare(&mut self, wire: &mut Vec<u8>) -> Result<(), Error> {
         // rustls wants to see the incomplete records again at each call.
-        let Self { connection, kept, records, is_ended, .. } = self;
+        let Self { side, kept, records, is_ended, .. } = self;
         loop {
             let mut data = |bytes: &[u8]| kept.extend_from_slice(bytes);
-            let (discard, step) = step(connection, records, wire, &mut data)?;
+            let (discard, step) = step(side, records, wire, &mut data)?;
             records.drain(..discard);
             match step {
                 Step::Again | Step::Data => {}
@@ -159,11 +192,11 @@ impl Tls {
     /// `buffer` is filled. [`Tls::prepare`] must have left nothing to send.
     pub(crate) fn encrypt(&mut self, plain: &[u8], buffer: &mut [u8]) -> Result<(usize, usize), Error> {
         let piece = plain.get(..ENCRYPT_BYTES_MAX).unwrap_or(plain);
-        let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut self.records);
-        let ConnectionState::WriteTraffic(mut traffic) = state? else {
-            return Err(Error::HandshakeNotComplete);
+        let records = &mut self.records;
+        let end = match &mut self.side {
+            Side::Server(connection) => encrypt(connection.process_tls_records(records), piece, buffer)?,
+            Side::Client(connection) => encrypt(connection.process_tls_records(records), piece, buffer)?,
         };
-        let end = traffic.encrypt(piece, buffer).map_err(|error| Error::General(error.to_string()))?;
         Ok((piece.len(), end))
     }
 
@@ -172,17 +205,36 @@ impl Tls {
         if self.is_handshaking() || self.prepare(wire).is_err() {
             return;
         }
-        let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut self.records);
-        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = state {
-            let mut alert = [0; 64];
-            let end = traffic.queue_close_notify(&mut alert).unwrap_or(0);
-            wire.extend_from_slice(alert.get(..end).unwrap_or_default());
+        let records = &mut self.records;
+        match &mut self.side {
+            Side::Server(connection) => last_word(connection.process_tls_records(records), wire),
+            Side::Client(connection) => last_word(connection.process_tls_records(records), wire),
         }
+    }
+
+    /// Looks, when the handshake is done, whether the server has proven what was demanded of it. An
+    /// error is the end; a proof that lacks and is not required is told by [`Tls::proof`] alone.
+    pub(crate) fn look_at_proof(&mut self) -> Result<(), Fault> {
+        let Some(looking) = self.demand.take() else { return Ok(()) };
+        let (connector, demand) = *looking;
+        let chain = self.side.common().peer_certificates().unwrap_or_default();
+        let proof = connector.prove(&demand, chain);
+        self.proof = Some(proof);
+        if demand.is_required { proof.map(|_| ()) } else { Ok(()) }
+    }
+
+    pub(crate) fn proof(&self) -> Option<Result<Proof, Fault>> {
+        self.proof
+    }
+
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.side.common().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// What a session may know. The channel bindings are made, and their secret dropped, here.
     pub(crate) fn info(&mut self) -> TlsInfo {
-        let suite = self.connection.negotiated_cipher_suite();
+        let common = self.side.common();
+        let suite = common.negotiated_cipher_suite();
         let findings = std::mem::take(&mut self.findings);
         let exporter = findings.exporter.zip(suite).and_then(|(secret, suite)| {
             bindings::exporter(suite, secret.reveal()).map(|data| ("tls-exporter", data))
@@ -190,7 +242,7 @@ impl Tls {
         let end_point = findings.end_point.map(|data| ("tls-server-end-point", data.to_vec()));
         let bindings = exporter.into_iter().chain(end_point);
         TlsInfo {
-            version: match self.connection.protocol_version() {
+            version: match common.protocol_version() {
                 Some(ProtocolVersion::TLSv1_3) => "TLS1.3".to_owned(),
                 Some(ProtocolVersion::TLSv1_2) => "TLS1.2".to_owned(),
                 other => format!("{other:?}"),
@@ -202,16 +254,32 @@ impl Tls {
     }
 }
 
-/// One step: how many bytes of `input` are done with, and what comes next.
+/// One step: how many bytes of `input` are done with, and what comes next. On an error the alert is in
+/// `wire`.
 fn step(
-    connection: &mut UnbufferedServerConnection,
+    side: &mut Side,
     input: &mut [u8],
     wire: &mut Vec<u8>,
     data: &mut dyn FnMut(&[u8]),
 ) -> Result<(usize, Step), Error> {
-    let UnbufferedStatus { mut discard, state } = connection.process_tls_records(input);
-    let step = match state {
-        Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+    let outcome = match side {
+        Side::Server(connection) => follow(connection.process_tls_records(input), wire, data),
+        Side::Client(connection) => follow(connection.process_tls_records(input), wire, data),
+    };
+    if outcome.is_err() {
+        collect_alert(side, wire);
+    }
+    outcome
+}
+
+fn follow<D>(
+    status: UnbufferedStatus<'_, '_, D>,
+    wire: &mut Vec<u8>,
+    data: &mut dyn FnMut(&[u8]),
+) -> Result<(usize, Step), Error> {
+    let UnbufferedStatus { mut discard, state } = status;
+    let step = match state? {
+        ConnectionState::ReadTraffic(mut traffic) => {
             while let Some(record) = traffic.next_record() {
                 let record = record?;
                 discard += record.discard;
@@ -219,39 +287,56 @@ fn step(
             }
             Step::Data
         }
-        Ok(ConnectionState::EncodeTlsData(mut encode)) => {
+        ConnectionState::EncodeTlsData(mut encode) => {
             append(wire, |buffer| encode.encode(buffer))?;
             Step::Again
         }
-        Ok(ConnectionState::TransmitTlsData(transmit)) => {
+        ConnectionState::TransmitTlsData(transmit) => {
             // `wire` goes out before anything that is encrypted later.
             transmit.done();
             Step::Again
         }
-        Ok(ConnectionState::PeerClosed) => Step::Ended,
-        Ok(
-            ConnectionState::Closed | ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_),
-        ) => Step::NeedsInput,
-        // Early data is never accepted.
-        Ok(_) => return Err(Error::General("a TLS state that was not asked for".to_owned())),
-        Err(error) => {
-            collect_alert(connection, wire);
-            return Err(error);
+        ConnectionState::PeerClosed => Step::Ended,
+        ConnectionState::Closed | ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) => {
+            Step::NeedsInput
         }
+        // Early data is never accepted.
+        _ => return Err(Error::General("a TLS state that was not asked for".to_owned())),
     };
     Ok((discard, step))
 }
 
 /// After an error rustls has the alert ready, as one more thing to encode.
-fn collect_alert(connection: &mut UnbufferedServerConnection, wire: &mut Vec<u8>) {
+fn collect_alert(side: &mut Side, wire: &mut Vec<u8>) {
     let mut nothing = [0; 0];
-    while let Ok(ConnectionState::EncodeTlsData(mut encode)) =
-        connection.process_tls_records(&mut nothing).state
-    {
-        if append(wire, |buffer| encode.encode(buffer)).is_err() {
+    loop {
+        let is_more = match side {
+            Side::Server(connection) => encode_alert(connection.process_tls_records(&mut nothing), wire),
+            Side::Client(connection) => encode_alert(connection.process_tls_records(&mut nothing), wire),
+        };
+        if !is_more {
             return;
         }
     }
+}
+
+fn encode_alert<D>(status: UnbufferedStatus<'_, '_, D>, wire: &mut Vec<u8>) -> bool {
+    let Ok(ConnectionState::EncodeTlsData(mut encode)) = status.state else { return false };
+    append(wire, |buffer| encode.encode(buffer)).is_ok()
+}
+
+fn encrypt<D>(status: UnbufferedStatus<'_, '_, D>, plain: &[u8], buffer: &mut [u8]) -> Result<usize, Error> {
+    let ConnectionState::WriteTraffic(mut traffic) = status.state? else {
+        return Err(Error::HandshakeNotComplete);
+    };
+    traffic.encrypt(plain, buffer).map_err(|error| Error::General(error.to_string()))
+}
+
+fn last_word<D>(status: UnbufferedStatus<'_, '_, D>, wire: &mut Vec<u8>) {
+    let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state else { return };
+    let mut alert = [0; 64];
+    let end = traffic.queue_close_notify(&mut alert).unwrap_or(0);
+    wire.extend_from_slice(alert.get(..end).unwrap_or_default());
 }
 
 /// Lets `encode` write to the end of `wire`, making the room that it asks for.

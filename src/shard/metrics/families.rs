@@ -102,6 +102,15 @@ families! {
     OPERATION seconds "angarium_operation_seconds" ["protocol", "operation"] "From a request to its answer, for what a session cannot answer alone";
     SLOW counter "angarium_slow_operations_total" [] "Operations that the flight recorder has taken down";
 
+    RELAY_QUEUED counter "angarium_relay_queued_total" [] "Messages that were queued for other systems";
+    RELAY_ATTEMPTS counter "angarium_relay_attempts_total" [] "Tries to send what is queued, one for each destination of a message";
+    RELAY_RECIPIENTS counter "angarium_relay_recipients_total" ["action"] "What became of recipients elsewhere at these tries: relayed, delayed, failed";
+    RELAY_IN_DOUBT counter "angarium_relay_in_doubt_total" [] "Connections that ended when the other system had all of a message and had not answered: it may get it twice";
+    RELAY_CONNECTIONS counter "angarium_relay_connections_total" [] "Connections that were made to other systems";
+    RELAY_WAITING gauge "angarium_relay_waiting" [] "Queued entries that wait for their time";
+    RELAY_OUT gauge "angarium_relay_out" [] "Queued entries that are being tried";
+    RELAY_DESTINATIONS_DOWN gauge "angarium_relay_destinations_down" [] "Destinations that could not be reached at the last try and have mail waiting";
+
     TRANSACTIONS counter "angarium_transactions_total" [] "Transactions made durable";
     COMMITS counter "angarium_commits_total" [] "Commits of the log: batches of transactions, written and flushed";
     COMMIT_TRANSACTIONS pieces "angarium_commit_transactions" [] "Transactions in one commit";

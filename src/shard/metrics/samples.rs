@@ -71,6 +71,7 @@ impl Shard {
             self.add_traffic(protocol, &mut all);
         }
         self.add_logins(&mut all);
+        self.add_relay(&mut all);
         self.add_store(&mut all);
         all.extend([
             whole(&f::CONTENT_BYTES, self.content.used() as u64),
@@ -118,6 +119,23 @@ impl Shard {
             labelled(&f::LOGINS, &["challenged"], logins.challenged.get()),
             whole(&f::DELIVERED, self.metrics.delivered.get()),
             whole(&f::SLOW, self.metrics.slow.get()),
+        ]);
+    }
+
+    fn add_relay(&self, all: &mut Vec<Sample>) {
+        let counts = self.relay.counts();
+        let (waiting, out, down) = self.relay.load();
+        all.extend([
+            whole(&f::RELAY_QUEUED, counts.queued.get()),
+            whole(&f::RELAY_ATTEMPTS, counts.attempts.get()),
+            labelled(&f::RELAY_RECIPIENTS, &["relayed"], counts.relayed.get()),
+            labelled(&f::RELAY_RECIPIENTS, &["delayed"], counts.delayed.get()),
+            labelled(&f::RELAY_RECIPIENTS, &["failed"], counts.failed.get()),
+            whole(&f::RELAY_IN_DOUBT, counts.in_doubt.get()),
+            whole(&f::RELAY_CONNECTIONS, counts.connections.get()),
+            whole(&f::RELAY_WAITING, waiting as u64),
+            whole(&f::RELAY_OUT, out as u64),
+            whole(&f::RELAY_DESTINATIONS_DOWN, down as u64),
         ]);
     }
 

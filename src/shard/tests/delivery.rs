@@ -11,7 +11,10 @@ use account::{Account, MailboxName};
 use base::{Closed, Drain, Handled, Out, Secret, Service, ShardId, Timestamp};
 use directory::{AccountEntry, AliasEntry, Directory, EmailAddress, NewAccount};
 use router::{Inbox, LocalFuture as Work, Router};
-use shard::{LocalFuture, MESSAGE_TARGETS_MAX, Overloaded, Settings, Shard, SmtpService, World, deliver};
+use shard::{
+    Carrier, Hop, LocalFuture, MESSAGE_TARGETS_MAX, Overloaded, Settings, Shard, SmtpService, Unopened,
+    World, deliver,
+};
 use smtp::{BodyKind, Entropy, Envelope, Message, Mode, Outcome, Peer, Recipient, RecipientCheck, Smtp};
 use smtp::{TransactionId, Verdict};
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
@@ -22,6 +25,26 @@ const SHARDS: u16 = 2;
 struct Still(Cell<u8>);
 
 impl World for Still {
+    fn spawn(&self, _: LocalFuture<()>) {
+        unreachable!("nothing is relayed here");
+    }
+
+    fn spawn_aside(&self, _: LocalFuture<()>) {
+        unreachable!("nothing is relayed here");
+    }
+
+    fn is_stopping(&self) -> bool {
+        false
+    }
+
+    fn sleep_until(&self, _: Timestamp) -> LocalFuture<()> {
+        unreachable!("nothing is relayed here");
+    }
+
+    fn open(&self, _: Hop) -> LocalFuture<Result<Box<dyn Carrier>, Unopened>> {
+        unreachable!("nothing is relayed here");
+    }
+
     fn now(&self) -> Timestamp {
         NOW
     }
@@ -123,7 +146,7 @@ impl Server {
 
     fn deliver(&mut self, mode: Mode, to: &[&str]) -> Vec<Outcome> {
         let shard = Rc::clone(&self.shards[0]);
-        self.wait(async move { deliver(&shard, message(mode, to), NOW).await })
+        self.wait(async move { deliver(&shard, message(mode, to), false, NOW).await })
     }
 
     /// What RCPT says.
@@ -191,6 +214,7 @@ fn settings() -> Settings {
         hostname: "mail.example.org".to_owned(),
         default_domain: Some("example.org".to_owned()),
         content_bytes_max: 1 << 20,
+        outbound: Arc::new(shard::Outbound { is_enabled: false, ..shard::Outbound::new("mail.example.org") }),
         slow: shard::SlowSettings::default(),
         mx: smtp(Mode::Mx),
         submission: smtp(Mode::Submission),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base::{Next, Secret, Session, TlsInfo};
 
 use crate::tests::{NOW, Stored, session, talk};
-use crate::{BodyKind, Client, ClientConfig, ClientError, ClientNext, Mail, Mode, Smtp};
+use crate::{BodyKind, Client, ClientConfig, ClientError, ClientNext, Mail, Mode, Smtp, StartTls};
 
 /// Runs client and server against each other until the client is ready, done or failed.
 fn meet(client: &mut Client, server: &mut Smtp, stored: &Stored) -> ClientNext {
@@ -16,7 +16,7 @@ fn meet(client: &mut Client, server: &mut Smtp, stored: &Stored) -> ClientNext {
         };
         client.input(said.as_bytes());
         match client.step() {
-            ClientNext::Read => {}
+            ClientNext::Read | ClientNext::Write => {}
             next => return next,
         }
     }
@@ -24,16 +24,25 @@ fn meet(client: &mut Client, server: &mut Smtp, stored: &Stored) -> ClientNext {
 }
 
 fn client_config(is_lmtp: bool) -> ClientConfig {
-    ClientConfig { hostname: "client.example".into(), is_lmtp, wants_tls: false, login: None }
+    ClientConfig {
+        hostname: "client.example".into(),
+        is_lmtp,
+        tls: StartTls::Never,
+        may_chunk: false,
+        login: None,
+    }
 }
 
 fn mail(recipients: &[&str]) -> Mail {
     Mail {
         sender: Some("bob@example.com".into()),
-        recipients: recipients.iter().map(|to| (*to).to_owned()).collect(),
-        data: Arc::from(&b"Subject: x\r\n\r\n.dot\r\n"[..]),
+        recipients: recipients.iter().map(|to| (*to).to_owned().into()).collect(),
+        data: Arc::new(b"Subject: x\r\n\r\n.dot\r\n".to_vec()),
         body: BodyKind::EightBitMime,
         is_smtputf8: false,
+        requires_tls: false,
+        ret: None,
+        envid: None,
     }
 }
 
@@ -78,7 +87,7 @@ fn the_client_logs_in_under_tls_only() {
     assert!(matches!(next, ClientNext::Failed(ClientError::NoAuth)), "{next:?}");
 
     let (mut client, mut server) =
-        (Client::new(ClientConfig { wants_tls: true, ..config }), session(Mode::Submission));
+        (Client::new(ClientConfig { tls: StartTls::Required, ..config }), session(Mode::Submission));
     loop {
         let next = server.next(NOW);
         client.input(&std::mem::take(server.output()));
@@ -102,7 +111,7 @@ fn the_client_logs_in_under_tls_only() {
 #[test]
 fn the_client_tells_the_size_where_that_is_offered() {
     let mut client = Client::new(client_config(false));
-    client.input(b"220 x\r\n250-x\r\n250 SIZE 1000000\r\n");
+    client.input(b"220 x\r\n250-x\r\n250-8BITMIME\r\n250 SIZE 1000000\r\n");
     assert!(matches!(client.step(), ClientNext::Ready));
     client.output().clear();
     client.send(mail(&["a@x.example"]));
@@ -114,14 +123,17 @@ fn the_client_waits_for_each_reply_of_a_server_without_pipelining() {
     let mut client = Client::new(client_config(false));
     let say = |client: &mut Client, reply: &str| {
         client.input(reply.as_bytes());
-        let next = client.step();
+        let mut next = client.step();
+        while matches!(next, ClientNext::Write) {
+            next = client.step();
+        }
         (next, String::from_utf8(std::mem::take(client.output())).unwrap())
     };
     assert_eq!(say(&mut client, "220 x\r\n").1, "EHLO client.example\r\n");
     assert!(matches!(say(&mut client, "250 x\r\n").0, ClientNext::Ready));
     client.send(mail(&["a@x.example", "b@x.example"]));
     // Nor does it tell the size to a server that has not offered to hear it: Dovecot's LMTP says 555 to that.
-    assert_eq!(std::mem::take(client.output()), b"MAIL FROM:<bob@example.com> BODY=8BITMIME\r\n");
+    assert_eq!(std::mem::take(client.output()), b"MAIL FROM:<bob@example.com>\r\n");
     assert_eq!(say(&mut client, "250 ok\r\n").1, "RCPT TO:<a@x.example>\r\n");
     assert_eq!(say(&mut client, "550 no\r\n").1, "RCPT TO:<b@x.example>\r\n");
     assert_eq!(say(&mut client, "250 ok\r\n").1, "DATA\r\n");
@@ -141,4 +153,73 @@ fn the_client_waits_for_each_reply_of_a_server_without_pipelining() {
         say(&mut client, "421 later\r\n")
     };
     assert!(matches!(next, ClientNext::Failed(ClientError::Refused(_))), "{next:?}");
+}
+
+#[test]
+fn a_small_message_goes_in_one_round_trip_where_chunks_are_taken() {
+    let config = ClientConfig { may_chunk: true, ..client_config(false) };
+    let (mut client, mut server, stored) = (Client::new(config), session(Mode::Mx), Stored::default());
+    assert!(matches!(meet(&mut client, &mut server, &stored), ClientNext::Ready));
+    client.send(mail(&["nobody@example.org", "ann@example.org"]));
+    assert!(client.is_in_doubt());
+    let said = String::from_utf8_lossy(client.output()).into_owned();
+    assert!(said.ends_with("BDAT 20 LAST\r\nSubject: x\r\n\r\n.dot\r\n"), "{said:?}");
+    let ClientNext::Sent(sent) = meet(&mut client, &mut server, &stored) else { panic!("it is sent") };
+    assert_eq!(sent.replies.iter().map(|reply| reply.code).collect::<Vec<_>>(), [550, 250]);
+    assert!(stored.borrow()[0].data.ends_with(b"Subject: x\r\n\r\n.dot\r\n"));
+
+    // A chunk that nobody wants is refused, and the next message goes.
+    client.send(mail(&["nobody@example.org"]));
+    let ClientNext::Sent(sent) = meet(&mut client, &mut server, &stored) else { panic!("it is answered") };
+    assert_eq!(sent.replies[0].code, 550);
+    client.send(mail(&["ann@example.org"]));
+    assert!(matches!(meet(&mut client, &mut server, &stored), ClientNext::Sent(_)));
+    assert_eq!(stored.borrow().len(), 2);
+}
+
+#[test]
+fn who_does_not_know_ehlo_hears_helo_and_no_parameters() {
+    let mut client = Client::new(client_config(false));
+    client.input(b"220 x\r\n502 what\r\n");
+    assert!(matches!(client.step(), ClientNext::Read));
+    assert!(client.output().ends_with(b"HELO client.example\r\n"));
+    client.input(b"250 x\r\n");
+    assert!(matches!(client.step(), ClientNext::Ready));
+    client.output().clear();
+    let mut mail = mail(&["a@x.example"]);
+    (mail.ret, mail.envid) = (Some(crate::Return::Headers), Some("a+b".into()));
+    client.send(mail);
+    assert_eq!(client.output(), b"MAIL FROM:<bob@example.com>\r\n");
+}
+
+#[test]
+fn what_a_bounce_needs_is_passed_on_where_it_is_understood() {
+    let mut client = Client::new(client_config(false));
+    client.input(b"220 x\r\n250-x\r\n250-PIPELINING\r\n250-LIMITS RCPTMAX=2 MAILMAX=9\r\n250 DSN\r\n");
+    assert!(matches!(client.step(), ClientNext::Ready));
+    assert_eq!((client.extensions().recipients_max, client.extensions().mails_max), (Some(2), Some(9)));
+    client.output().clear();
+    let mut mail = mail(&["a@x.example", "b@x.example"]);
+    (mail.ret, mail.envid) = (Some(crate::Return::Full), Some("a+b=".into()));
+    mail.recipients[0].notify = Some(crate::Notify::default());
+    mail.recipients[1].notify = Some(crate::Notify { on_failure: true, on_delay: true, on_success: false });
+    mail.recipients[1].orcpt = Some("rfc822;c+2Bd@x.example".into());
+    client.send(mail);
+    let said = String::from_utf8_lossy(client.output()).into_owned();
+    assert_eq!(
+        said,
+        "MAIL FROM:<bob@example.com> RET=FULL ENVID=a+2Bb+3D\r\nRCPT TO:<a@x.example> NOTIFY=NEVER\r\n\
+         RCPT TO:<b@x.example> NOTIFY=FAILURE,DELAY ORCPT=rfc822;c+2Bd@x.example\r\nDATA\r\n"
+    );
+}
+
+#[test]
+fn tls_that_is_refused_is_done_without_only_where_that_is_allowed() {
+    for (tls, fails) in [(StartTls::IfOffered, false), (StartTls::Required, true)] {
+        let mut client = Client::new(ClientConfig { tls, ..client_config(false) });
+        client.input(b"220 x\r\n250-x\r\n250 STARTTLS\r\n454 not now\r\n");
+        let next = client.step();
+        assert_eq!(matches!(next, ClientNext::Failed(ClientError::Refused(_))), fails, "{next:?}");
+        assert_eq!(matches!(next, ClientNext::Ready), !fails, "{next:?}");
+    }
 }

@@ -85,22 +85,41 @@ fn reply_line(line: &[u8]) -> Option<(u16, bool, String)> {
 
 /// Appends content with its dots doubled and its end marked (RFC 5321 §4.5.2). A last line without CRLF
 /// gets one.
+#[cfg(test)]
 pub(crate) fn stuff(content: &[u8], output: &mut Vec<u8>) {
-    output.reserve(content.len() + content.len() / 64 + 5);
-    if content.starts_with(b".") {
+    let rest = stuff_piece(content, 0, usize::MAX, output);
+    debug_assert!(rest.is_none(), "a piece without a bound is all there is");
+}
+
+/// Appends about `bytes` of the content from `from` on, with its dots doubled, and with its last piece the mark
+/// of its end. Where the next piece begins, if there is one.
+pub(super) fn stuff_piece(content: &[u8], from: usize, bytes: usize, output: &mut Vec<u8>) -> Option<usize> {
+    let mut to = from.saturating_add(bytes).min(content.len());
+    // No piece ends within a line's end: whether a dot begins a line is seen from what is before it.
+    while to < content.len() && content.get(..to).is_some_and(|before| before.ends_with(b"\r")) {
+        to += 1;
+    }
+    let piece = content.get(from..to).unwrap_or_default();
+    output.reserve(piece.len() + piece.len() / 64 + 6);
+    let begins_line = from == 0 || content.get(..from).is_some_and(|before| before.ends_with(b"\r\n"));
+    if begins_line && piece.starts_with(b".") {
         output.push(b'.');
     }
-    let mut from = 0;
-    for at in memchr::memmem::find_iter(content, b"\r\n.") {
-        output.extend_from_slice(content.get(from..at + 2).unwrap_or_default());
+    let mut copied = 0;
+    for at in memchr::memmem::find_iter(piece, b"\r\n.") {
+        output.extend_from_slice(piece.get(copied..at + 2).unwrap_or_default());
         output.push(b'.');
-        from = at + 2;
+        copied = at + 2;
     }
-    output.extend_from_slice(content.get(from..).unwrap_or_default());
+    output.extend_from_slice(piece.get(copied..).unwrap_or_default());
+    if to < content.len() {
+        return Some(to);
+    }
     if !content.is_empty() && !content.ends_with(b"\r\n") {
         output.extend_from_slice(b"\r\n");
     }
     output.extend_from_slice(b".\r\n");
+    None
 }
 
 #[cfg(test)]
@@ -118,6 +137,13 @@ mod tests {
             let mut output = Vec::new();
             stuff(content, &mut output);
             assert_eq!(output, stuffed, "{content:?}");
+            for bytes in 1..content.len() {
+                let (mut output, mut from) = (Vec::new(), Some(0));
+                while let Some(at) = from {
+                    from = stuff_piece(content, at, bytes, &mut output);
+                }
+                assert_eq!(output, stuffed, "{content:?} in pieces of {bytes}");
+            }
         }
     }
 

@@ -284,21 +284,10 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::pin::pin;
     use std::rc::Rc;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
 
     use super::*;
     use crate::limits::{RING_COMPLETIONS, RING_ENTRIES};
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+    use crate::wakes::Wakes;
 
     fn pair(ring: &Rc<Ring>) -> (Source, UnixStream, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
@@ -324,14 +313,13 @@ mod tests {
     #[test]
     fn bytes_and_the_end_are_told_also_when_they_came_together_or_before_the_watch() {
         let ring = Rc::new(Ring::new().unwrap());
-        let wakes = Arc::new(Count::default());
-        let waker = Waker::from(Arc::clone(&wakes));
+        let (wakes, waker) = Wakes::counted();
         let cx = &mut Context::from_waker(&waker);
         let (source, ours, mut theirs) = pair(&ring);
         assert!(read(&source, &ours, cx).is_pending());
         theirs.write_all(b"one").unwrap();
         sleep(&ring);
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert_eq!(wakes.count(), 1);
         assert_eq!(read(&source, &ours, cx), Poll::Ready(b"one".to_vec()));
         assert!(read(&source, &ours, cx).is_pending());
         // The second watch is still the first.
@@ -441,8 +429,7 @@ mod tests {
     #[test]
     fn more_watches_than_the_queue_has_room_for_are_all_set() {
         let ring = Rc::new(Ring::new().unwrap());
-        let wakes = Arc::new(Count::default());
-        let waker = Waker::from(Arc::clone(&wakes));
+        let (wakes, waker) = Wakes::counted();
         let cx = &mut Context::from_waker(&waker);
         let count = RING_ENTRIES as usize + 10;
         let mut all: Vec<_> = (0..count).map(|_| pair(&ring)).collect();
@@ -452,7 +439,7 @@ mod tests {
         for (.., theirs) in &mut all {
             theirs.write_all(b"here").unwrap();
         }
-        while wakes.0.load(Ordering::Relaxed) < count {
+        while wakes.count() < count {
             sleep(&ring);
         }
         for (source, ours, _) in &all {
@@ -463,8 +450,7 @@ mod tests {
     #[test]
     fn a_full_socket_is_waited_for_and_a_broken_one_is_told() {
         let ring = Rc::new(Ring::new().unwrap());
-        let wakes = Arc::new(Count::default());
-        let waker = Waker::from(Arc::clone(&wakes));
+        let (wakes, waker) = Wakes::counted();
         let cx = &mut Context::from_waker(&waker);
         let (source, ours, mut theirs) = pair(&ring);
         let write = |cx: &mut Context<'_>| {
@@ -478,7 +464,7 @@ mod tests {
         let mut received = vec![0; sent];
         theirs.read_exact(&mut received).unwrap();
         sleep(&ring);
-        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert_eq!(wakes.count(), 1);
         while write(cx).is_ready() {}
         drop(theirs);
         sleep(&ring);
@@ -488,8 +474,7 @@ mod tests {
     #[test]
     fn moments_come_in_their_order_and_never_early() {
         let ring = Ring::new().unwrap();
-        let wakes = Arc::new(Count::default());
-        let waker = Waker::from(Arc::clone(&wakes));
+        let (_, waker) = Wakes::counted();
         let cx = &mut Context::from_waker(&waker);
         let start = ring.now();
         let (mut late, mut soon) =

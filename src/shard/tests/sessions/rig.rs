@@ -15,7 +15,10 @@ use base::{Handled, Next, Out, Secret, Service, Session, ShardId, Timestamp};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use directory::{AccountEntry, Directory, EmailAddress, NewAccount};
 use router::{Inbox, LocalFuture as Work, Router};
-use shard::{ImapService, LocalFuture, Overloaded, Pop3Service, Settings, Shard, SmtpService, World};
+use shard::{
+    Carrier, Hop, ImapService, LocalFuture, Overloaded, Pop3Service, Settings, Shard, SmtpService, Unopened,
+    World,
+};
 use smtp::Mode;
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
 
@@ -50,6 +53,26 @@ impl Pool {
 struct Still(Rc<Pool>);
 
 impl World for Still {
+    fn spawn(&self, _: LocalFuture<()>) {
+        unreachable!("nothing is relayed here");
+    }
+
+    fn spawn_aside(&self, _: LocalFuture<()>) {
+        unreachable!("nothing is relayed here");
+    }
+
+    fn is_stopping(&self) -> bool {
+        false
+    }
+
+    fn sleep_until(&self, _: Timestamp) -> LocalFuture<()> {
+        unreachable!("nothing is relayed here");
+    }
+
+    fn open(&self, _: Hop) -> LocalFuture<Result<Box<dyn Carrier>, Unopened>> {
+        unreachable!("nothing is relayed here");
+    }
+
     fn now(&self) -> Timestamp {
         NOW
     }
@@ -325,6 +348,7 @@ pub(crate) fn settings() -> Settings {
         hostname: "mail.example.org".to_owned(),
         default_domain: Some("example.org".to_owned()),
         content_bytes_max: 64 << 20,
+        outbound: Arc::new(shard::Outbound { is_enabled: false, ..shard::Outbound::new("mail.example.org") }),
         slow: shard::SlowSettings::default(),
         mx: smtp(Mode::Mx),
         submission: smtp(Mode::Submission),

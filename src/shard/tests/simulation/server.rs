@@ -12,7 +12,7 @@ use account::Account;
 use base::{ShardId, Timestamp};
 use directory::{AccountEntry, AliasEntry, Credential, EmailAddress, NewAccount, ScramKeys};
 use router::{Inbox, Router};
-use shard::{LocalFuture, Overloaded, Settings, Shard, World};
+use shard::{Carrier, Hop, LocalFuture, Overloaded, Settings, Shard, Unopened, World};
 use sim::{Executor, Group};
 use smtp::Mode;
 use storage_engine::{Disk, Engine, Error, Options, Simulated, StoreInfo, prepare};
@@ -35,6 +35,7 @@ pub(crate) fn options(executor: &Executor) -> Options {
         batch_bytes_max: 4 << 10 << executor.below(4),
         fresh_bytes_max: 2 << 10 << executor.below(6),
         in_flight_max: 1 + executor.below(4) as usize,
+        recent_bytes_max: 4 << 10 << executor.below(6),
     }
 }
 
@@ -45,6 +46,26 @@ struct Here {
 }
 
 impl World for Here {
+    fn spawn(&self, _: LocalFuture<()>) {
+        unreachable!("nothing is relayed here");
+    }
+
+    fn spawn_aside(&self, _: LocalFuture<()>) {
+        unreachable!("nothing is relayed here");
+    }
+
+    fn is_stopping(&self) -> bool {
+        false
+    }
+
+    fn sleep_until(&self, _: Timestamp) -> LocalFuture<()> {
+        unreachable!("nothing is relayed here");
+    }
+
+    fn open(&self, _: Hop) -> LocalFuture<Result<Box<dyn Carrier>, Unopened>> {
+        unreachable!("nothing is relayed here");
+    }
+
     fn now(&self) -> Timestamp {
         self.executor.clock().now()
     }
@@ -404,6 +425,7 @@ fn settings() -> Settings {
         hostname: "mail.example.org".to_owned(),
         default_domain: Some("example.org".to_owned()),
         content_bytes_max: 64 << 20,
+        outbound: Arc::new(shard::Outbound { is_enabled: false, ..shard::Outbound::new("mail.example.org") }),
         slow: shard::SlowSettings::default(),
         mx: smtp(Mode::Mx),
         submission: smtp(Mode::Submission),

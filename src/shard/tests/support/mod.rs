@@ -16,7 +16,10 @@ use account::{Account, Flags, MailboxName, NewMessage};
 use base::{Closed, Drain, Handled, Next, Out, Secret, Service, Session, ShardId, Timestamp};
 use directory::{AccountEntry, Credential, Directory, EmailAddress, NewAccount, ScramKeys};
 use router::{Inbox, Router};
-use shard::{ImapService, LocalFuture, Overloaded, Pop3Service, Settings, Shard, SmtpService, World};
+use shard::{
+    Carrier, Hop, ImapService, LocalFuture, Overloaded, Pop3Service, Settings, Shard, SmtpService, Unopened,
+    World,
+};
 use smtp::Mode;
 use storage_engine::{Disk, Engine, Event, Options, Simulated, StoreInfo, prepare};
 
@@ -39,6 +42,26 @@ fn options() -> Options {
 struct Still(Cell<u8>);
 
 impl World for Still {
+    fn spawn(&self, _: LocalFuture<()>) {
+        unreachable!("nothing is relayed here");
+    }
+
+    fn spawn_aside(&self, _: LocalFuture<()>) {
+        unreachable!("nothing is relayed here");
+    }
+
+    fn is_stopping(&self) -> bool {
+        false
+    }
+
+    fn sleep_until(&self, _: Timestamp) -> LocalFuture<()> {
+        unreachable!("nothing is relayed here");
+    }
+
+    fn open(&self, _: Hop) -> LocalFuture<Result<Box<dyn Carrier>, Unopened>> {
+        unreachable!("nothing is relayed here");
+    }
+
     fn now(&self) -> Timestamp {
         NOW
     }
@@ -405,6 +428,7 @@ fn settings() -> Settings {
         hostname: "mail.example.org".to_owned(),
         default_domain: Some("example.org".to_owned()),
         content_bytes_max: 64 << 20,
+        outbound: Arc::new(shard::Outbound { is_enabled: false, ..shard::Outbound::new("mail.example.org") }),
         slow: shard::SlowSettings::default(),
         mx: smtp(Mode::Mx),
         submission: smtp(Mode::Submission),

@@ -1,0 +1,317 @@
+//! `[outbound]`: mail that goes elsewhere.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::Secret;
+use dsn::Templates;
+use serde::Deserialize;
+use shard::{Smarthost, SmarthostTls};
+use toml::Spanned;
+use transport::{AddressOrder, Destination, Ourselves};
+
+use super::{Config, ListenAddress};
+
+/// `[outbound]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Outbound {
+    /// Whether mail for other domains is taken at all.
+    pub enabled: bool,
+    /// Where all mail for other domains goes, `HOST:PORT`; empty asks for each domain's mail hosts.
+    pub smarthost: Spanned<String>,
+    /// `never`, `if-offered`, `required` (STARTTLS with a valid certificate) or `implicit` (TLS from the start).
+    pub smarthost_tls: Tls,
+    /// The name to log in with; empty is none.
+    pub smarthost_user: String,
+    /// The file with its password.
+    pub smarthost_password_file: Spanned<PathBuf>,
+    /// Networks that may send to anybody without a login, such as `192.0.2.0/24`.
+    pub relay_from: Vec<Spanned<String>>,
+    /// Minutes to wait after the first, second, .. failed attempt; the last one repeats.
+    pub retry_minutes: Spanned<Vec<u64>>,
+    /// Hours after which a message is given up.
+    pub expire_hours: Spanned<u64>,
+    /// Hours after which the sender is told that it is late; 0 is never.
+    pub late_hours: u64,
+    /// Connections to one destination.
+    pub connections_max: Spanned<usize>,
+    /// Messages on one connection.
+    pub messages_per_connection_max: Spanned<u32>,
+    /// Seconds that a connection is kept after a message.
+    pub idle_s: u64,
+    /// Messages that one shard sends at the same time.
+    pub attempts_max: Spanned<usize>,
+    /// Entries that one shard's queue takes: one for each destination of a message.
+    pub entries_max: usize,
+    /// `both`, `ipv4` or `ipv6`.
+    pub addresses: Addresses,
+    /// A file with the texts of bounces and other notices; empty has our own.
+    pub notices_file: Spanned<PathBuf>,
+    /// The port of other mail systems. Another than 25 is for tests.
+    pub port: u16,
+}
+
+/// Which kinds of address are connected to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Addresses {
+    /// IPv6 and IPv4.
+    #[default]
+    Both,
+    /// IPv4 only.
+    Ipv4,
+    /// IPv6 only.
+    Ipv6,
+}
+
+/// How the connection to the smarthost is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tls {
+    /// Not at all.
+    Never,
+    /// Where it is offered.
+    #[default]
+    IfOffered,
+    /// STARTTLS, with a valid certificate.
+    Required,
+    /// From the start, with a valid certificate.
+    Implicit,
+}
+
+impl Default for Outbound {
+    fn default() -> Self {
+        let usual = shard::Outbound::new("");
+        let unnamed = |text: &str| Spanned::new(0..0, text.to_owned());
+        Self {
+            enabled: usual.is_enabled,
+            smarthost: unnamed(""),
+            smarthost_tls: Tls::default(),
+            smarthost_user: String::new(),
+            smarthost_password_file: Spanned::new(0..0, PathBuf::new()),
+            relay_from: Vec::new(),
+            retry_minutes: Spanned::new(
+                0..0,
+                usual.retry.waits.iter().map(|wait| wait.as_secs() / 60).collect(),
+            ),
+            expire_hours: Spanned::new(0..0, usual.retry.expires_after.as_secs() / 3600),
+            late_hours: usual.retry.late_after.map_or(0, |late| late.as_secs() / 3600),
+            connections_max: Spanned::new(0..0, usual.connections_max),
+            messages_per_connection_max: Spanned::new(0..0, usual.messages_per_connection_max),
+            idle_s: usual.idle.as_secs(),
+            attempts_max: Spanned::new(0..0, usual.attempts_max),
+            entries_max: usual.entries_max,
+            addresses: Addresses::default(),
+            notices_file: Spanned::new(0..0, PathBuf::new()),
+            port: usual.port,
+        }
+    }
+}
+
+impl Outbound {
+    /// The first thing that is wrong, and where.
+    pub(super) fn fault(&self) -> Option<(Range<usize>, String)> {
+        let numbers = [
+            ("outbound.expire_hours", self.expire_hours.span(), *self.expire_hours.get_ref()),
+            ("outbound.connections_max", self.connections_max.span(), *self.connections_max.get_ref() as u64),
+            (
+                "outbound.messages_per_connection_max",
+                self.messages_per_connection_max.span(),
+                u64::from(*self.messages_per_connection_max.get_ref()),
+            ),
+            ("outbound.attempts_max", self.attempts_max.span(), *self.attempts_max.get_ref() as u64),
+        ];
+        if let Some((setting, span, _)) = numbers.into_iter().find(|(.., value)| *value == 0) {
+            return Some((span, format!("{setting} must be at least 1")));
+        }
+        let waits = self.retry_minutes.get_ref();
+        if waits.is_empty() || waits.contains(&0) {
+            let message =
+                "outbound.retry_minutes must be a list of minutes, each at least 1, such as [5, 30, 120]";
+            return Some((self.retry_minutes.span(), message.to_owned()));
+        }
+        if !self.smarthost.get_ref().is_empty() && parse_host(self.smarthost.get_ref()).is_none() {
+            let message =
+                "outbound.smarthost must be HOST:PORT, such as \"mail.example.org:587\" or \"[::1]:25\"";
+            return Some((self.smarthost.span(), message.to_owned()));
+        }
+        for network in &self.relay_from {
+            if let Err(message) = parse_network(network.get_ref()) {
+                return Some((network.span(), message));
+            }
+        }
+        self.files_fault()
+    }
+
+    fn files_fault(&self) -> Option<(Range<usize>, String)> {
+        if !self.smarthost_user.is_empty()
+            && let Err(message) = read(self.smarthost_password_file.get_ref())
+        {
+            return Some((
+                self.smarthost_password_file.span(),
+                format!("outbound.smarthost_password_file: {message}"),
+            ));
+        }
+        let file = self.notices_file.get_ref();
+        if !file.as_os_str().is_empty()
+            && let Err(message) = templates(file)
+        {
+            return Some((self.notices_file.span(), format!("outbound.notices_file: {message}")));
+        }
+        None
+    }
+
+    /// In the form the services need. What is wrong has been found before.
+    pub(super) fn settings(&self, config: &Config) -> Arc<shard::Outbound> {
+        let mut outbound = shard::Outbound::new(&config.server.hostname);
+        outbound.is_enabled = self.enabled;
+        outbound.smarthost = self.smarthost();
+        outbound.relay_from =
+            self.relay_from.iter().filter_map(|network| parse_network(network.get_ref()).ok()).collect();
+        outbound.retry.waits =
+            self.retry_minutes.get_ref().iter().map(|minutes| Duration::from_secs(minutes * 60)).collect();
+        outbound.retry.expires_after = Duration::from_secs(self.expire_hours.get_ref() * 3600);
+        outbound.retry.late_after =
+            (self.late_hours > 0).then(|| Duration::from_secs(self.late_hours * 3600));
+        outbound.connections_max = *self.connections_max.get_ref();
+        outbound.window.max = u32::try_from(2 * outbound.connections_max).unwrap_or(u32::MAX);
+        outbound.messages_per_connection_max = *self.messages_per_connection_max.get_ref();
+        outbound.idle = Duration::from_secs(self.idle_s);
+        outbound.attempts_max = *self.attempts_max.get_ref();
+        outbound.entries_max = self.entries_max;
+        outbound.order = match self.addresses {
+            Addresses::Both => AddressOrder::ByTurns,
+            Addresses::Ipv4 => AddressOrder::Ipv4Only,
+            Addresses::Ipv6 => AddressOrder::Ipv6Only,
+        };
+        let file = self.notices_file.get_ref();
+        if !file.as_os_str().is_empty()
+            && let Ok(templates) = templates(file)
+        {
+            outbound.templates = Arc::new(templates);
+        }
+        outbound.port = self.port;
+        outbound.ourselves = ourselves(config, self.port);
+        Arc::new(outbound)
+    }
+
+    fn smarthost(&self) -> Option<Smarthost> {
+        let (host, port) = parse_host(self.smarthost.get_ref())?;
+        let tls = match self.smarthost_tls {
+            Tls::Never => SmarthostTls::Never,
+            Tls::IfOffered => SmarthostTls::IfOffered,
+            Tls::Required => SmarthostTls::Required,
+            Tls::Implicit => SmarthostTls::Implicit,
+        };
+        let login = (!self.smarthost_user.is_empty())
+            .then(|| read(self.smarthost_password_file.get_ref()).ok())
+            .flatten()
+            .map(|password| (self.smarthost_user.clone(), Secret::new(password.trim().to_owned())));
+        Some(Smarthost { host, port, tls, login })
+    }
+}
+
+/// Who we are to mail that would come back: our name, and the addresses at which we take mail from others at the
+/// port that others have.
+fn ourselves(config: &Config, port: u16) -> Ourselves {
+    let mut ourselves = Ourselves { names: vec![config.server.hostname.clone()], ..Ourselves::default() };
+    for (listen, address) in config.addresses() {
+        let ListenAddress::Tcp(address) = address else { continue };
+        if listen != super::Listen::Smtp || address.port() != port {
+            continue;
+        }
+        if address.ip().is_unspecified() {
+            ourselves.is_loopback = true;
+        } else {
+            ourselves.addresses.push(address.ip());
+        }
+    }
+    ourselves
+}
+
+/// `HOST:PORT`, where the host is a name or an address.
+pub(crate) fn parse_host(text: &str) -> Option<(Destination, u16)> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some((Destination::Address(address.ip()), address.port()));
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    Some((Destination::parse(host)?, port.parse().ok().filter(|port| *port > 0)?))
+}
+
+fn parse_network(text: &str) -> Result<(IpAddr, u8), String> {
+    let wrong = || {
+        format!(
+            "outbound.relay_from: {text:?} is no network; write one as \"192.0.2.0/24\" or \"2001:db8::1\""
+        )
+    };
+    let (address, bits) = match text.split_once('/') {
+        Some((address, bits)) => (address, Some(bits.parse::<u8>().map_err(|_| wrong())?)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| wrong())?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let bits = bits.unwrap_or(most);
+    if bits > most { Err(wrong()) } else { Ok((address, bits)) }
+}
+
+fn read(file: &Path) -> Result<String, String> {
+    std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn templates(file: &Path) -> Result<Templates, String> {
+    Templates::parse(&read(file)?).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        Config::parse(Path::new("a.toml"), text).expect_err("it is wrong").to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        for (line, message) in [
+            ("smarthost = \"mail.example.org\"", "outbound.smarthost must be HOST:PORT"),
+            ("relay_from = [\"192.0.2.0/33\"]", "is no network"),
+            ("retry_minutes = []", "outbound.retry_minutes must be a list"),
+            ("connections_max = 0", "outbound.connections_max must be at least 1"),
+            ("notices_file = \"/nowhere/at/all\"", "outbound.notices_file: /nowhere/at/all"),
+            (
+                "smarthost_user = \"x\"\nsmarthost_password_file = \"/nowhere/at/all\"",
+                "smarthost_password_file: /nowhere",
+            ),
+        ] {
+            let text = fault(&format!("[server]\nhostname = \"x\"\n[outbound]\n{line}\n"));
+            let expected = if line.contains('\n') { "a.toml:5: " } else { "a.toml:4: " };
+            assert!(text.starts_with(expected) && text.contains(message), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_smarthost_is_a_name_or_an_address_with_a_port() {
+        let of = |text: &str| {
+            let config = format!("[outbound]\nsmarthost = \"{text}\"\n");
+            let config = Config::parse(Path::new("a.toml"), &config).expect("valid");
+            let smarthost = config.settings().outbound.smarthost.clone().expect("it is set");
+            (smarthost.host, smarthost.port)
+        };
+        assert_eq!(of("Mail.Example.org:587"), (Destination::Domain("mail.example.org".to_owned()), 587));
+        assert_eq!(of("127.0.0.1:2525"), (Destination::Address([127, 0, 0, 1].into()), 2525));
+        assert_eq!(of("[::1]:25"), (Destination::Address("::1".parse().expect("an address")), 25));
+    }
+
+    #[test]
+    fn nothing_is_sent_to_the_addresses_we_take_mail_at() {
+        let config =
+            Config::parse(Path::new("a.toml"), "[listen]\nsmtp = [\"192.0.2.7:25\", \"0.0.0.0:2525\"]\n");
+        let outbound = config.expect("valid").settings().outbound.clone();
+        assert!(outbound.ourselves.is_address([192, 0, 2, 7].into()));
+        assert!(!outbound.ourselves.is_address([127, 0, 0, 1].into()), "another port is another server");
+    }
+}

@@ -1,0 +1,271 @@
+//! The queue's transactions. Each returns when it is durable.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use base::{PartitionId, Timestamp, give_way};
+use storage_engine::{Engine, Row, RowBody};
+
+use crate::limits::{QUEUE_ACCOUNT, ROWS_PER_LOOK, TRACES, TRACES_PER_PARTITION, WAITING};
+use crate::slots::Slots;
+use crate::trace::{Found, Mark};
+use crate::{Destination, Entry, Envelope, Progress, Ticket, Trace, TraceFilter};
+
+/// Why nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// The message is larger than the store takes.
+    TooLarge,
+    /// The device is full.
+    NoSpace,
+    /// The entry has gone.
+    Gone,
+    /// What is stored of it is not what was written.
+    Corrupt,
+    /// The store cannot be used now.
+    Unavailable,
+}
+
+/// A message to be queued.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// Its envelope, with every recipient's group.
+    pub envelope: Envelope,
+    /// Its bytes.
+    pub content: Arc<Vec<u8>>,
+    /// When it is to be tried first.
+    pub due: Timestamp,
+    /// When it is given up.
+    pub expires: Timestamp,
+    /// Higher goes first (RFC 6710 §4: -9 to 9).
+    pub priority: i8,
+    /// Whether it waits for an operator.
+    pub is_held: bool,
+}
+
+/// The queues of the partitions that a shard owns. A handle: clones are the same.
+#[derive(Clone, Debug)]
+pub struct Store(Rc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    engine: Engine,
+    partitions: Vec<PartitionId>,
+    /// New messages go to the partitions by turns.
+    turn: Cell<usize>,
+    slots: RefCell<HashMap<PartitionId, Slots>>,
+}
+
+/// Values beside the rows: how far an entry has come.
+fn progress_key(item: u32) -> [u8; 5] {
+    let [a, b, c, d] = item.to_be_bytes();
+    [b'p', a, b, c, d]
+}
+
+impl Store {
+    /// Over an engine. Nothing may be added before [`Store::load`] has ended.
+    pub fn new(engine: Engine) -> Self {
+        let all = (0..engine.partitions()).map(PartitionId);
+        let partitions: Vec<_> = all.filter(|partition| engine.owns(partition.0)).collect();
+        let slots = partitions.iter().map(|partition| (*partition, Slots::default())).collect();
+        Self(Rc::new(Inner { engine, partitions, turn: Cell::new(0), slots: RefCell::new(slots) }))
+    }
+
+    /// Gives every entry to `each`, and notes which places are taken. Once, before anything is added.
+    pub async fn load(&self, mut each: impl FnMut(Entry)) {
+        let note = |entry: Entry| {
+            self.slot(entry.ticket.partition, |slots| slots.note(entry.ticket.item));
+            each(entry);
+        };
+        self.each(note).await;
+    }
+
+    /// Gives every entry to `each`, partition by partition; gives way between pages. What comes or goes meanwhile may
+    /// be among them or not.
+    pub async fn each(&self, mut each: impl FnMut(Entry)) {
+        for partition in &self.0.partitions {
+            let mut rows = Vec::new();
+            let mut from = Some(0);
+            while let Some(start) = from {
+                rows.clear();
+                self.0.engine.rows(partition.0, QUEUE_ACCOUNT, WAITING, start, ROWS_PER_LOOK, &mut rows);
+                rows.iter().for_each(|row| each(Entry::of_row(*partition, row)));
+                from = rows.last().and_then(|row| row.item.checked_add(1));
+                give_way().await;
+            }
+        }
+    }
+
+    /// Queues a message: its content once, and an entry for each group. One transaction.
+    pub async fn add(&self, incoming: Incoming, now: Timestamp) -> Result<Vec<Entry>, Error> {
+        let Incoming { envelope, content, due, expires, priority, is_held } = incoming;
+        let size = u32::try_from(content.len()).map_err(|_| Error::TooLarge)?;
+        let turn = self.0.turn.get();
+        self.0.turn.set(turn.wrapping_add(1));
+        let partition =
+            *self.0.partitions.get(turn % self.0.partitions.len().max(1)).ok_or(Error::Unavailable)?;
+        let mut transaction = self.0.engine.transaction(partition.0);
+        let body = transaction.add_body(envelope.encode(), content);
+        let mut tickets = Vec::new();
+        for group in envelope.groups() {
+            let item = self.slot(partition, Slots::take);
+            let entry = Entry {
+                ticket: Ticket { partition, item },
+                id: envelope.id,
+                destination: group,
+                group,
+                due,
+                queued: now,
+                expires,
+                attempts: 0,
+                priority,
+                is_held,
+                is_late: false,
+                size,
+                body: storage_engine::BodyRef::NONE,
+            };
+            transaction.put_row(QUEUE_ACCOUNT, WAITING, item, RowBody::New(body), entry.row_data());
+            tickets.push(entry.ticket);
+        }
+        if let Err(error) = transaction.commit().await {
+            for ticket in tickets {
+                self.slot(partition, |slots| slots.give(ticket.item));
+            }
+            return Err(error.into());
+        }
+        Ok(tickets.into_iter().filter_map(|ticket| self.entry(ticket)).collect())
+    }
+
+    /// The entry as it is now; `None` when it has gone.
+    pub fn entry(&self, ticket: Ticket) -> Option<Entry> {
+        self.row(ticket).map(|row| Entry::of_row(ticket.partition, &row))
+    }
+
+    /// From whom, to whom.
+    pub async fn envelope(&self, entry: &Entry) -> Result<Envelope, Error> {
+        let meta = self.0.engine.meta(&entry.body).await?;
+        Envelope::decode(&meta).ok_or(Error::Corrupt)
+    }
+
+    /// The content.
+    pub async fn content(&self, entry: &Entry) -> Result<Vec<u8>, Error> {
+        Ok(self.0.engine.body(&entry.body).await?)
+    }
+
+    /// How far it has come.
+    pub fn progress(&self, ticket: Ticket) -> Progress {
+        let value = self.0.engine.value(ticket.partition.0, QUEUE_ACCOUNT, &progress_key(ticket.item));
+        value.and_then(|value| Progress::decode(&value)).unwrap_or_default()
+    }
+
+    /// Changes an entry that goes on waiting, with what is now known of it.
+    pub async fn update(
+        &self,
+        ticket: Ticket,
+        progress: Option<&Progress>,
+        change: impl FnOnce(&mut Entry),
+    ) -> Result<Entry, Error> {
+        let mut transaction = self.0.engine.transaction(ticket.partition.0);
+        let row = transaction.row(QUEUE_ACCOUNT, WAITING, ticket.item).ok_or(Error::Gone)?;
+        let mut entry = Entry::of_row(ticket.partition, &row);
+        change(&mut entry);
+        transaction.put_row(QUEUE_ACCOUNT, WAITING, ticket.item, RowBody::Stored(row.body), entry.row_data());
+        if let Some(progress) = progress {
+            transaction.put_value(QUEUE_ACCOUNT, &progress_key(ticket.item), &progress.encode());
+        }
+        transaction.commit().await?;
+        Ok(entry)
+    }
+
+    /// Parts an entry into one for each destination, when its recipients do not go the same way any more: `parts` has
+    /// for each the progress in which the others' recipients count as done. The first part stays in the entry.
+    pub async fn split(
+        &self,
+        ticket: Ticket,
+        parts: Vec<(Destination, Progress)>,
+    ) -> Result<Vec<Entry>, Error> {
+        let mut transaction = self.0.engine.transaction(ticket.partition.0);
+        let row = transaction.row(QUEUE_ACCOUNT, WAITING, ticket.item).ok_or(Error::Gone)?;
+        let mut tickets = Vec::new();
+        for (at, (destination, progress)) in parts.into_iter().enumerate() {
+            let item = if at == 0 { ticket.item } else { self.slot(ticket.partition, Slots::take) };
+            let mut entry = Entry::of_row(ticket.partition, &row);
+            entry.destination = destination;
+            transaction.put_row(QUEUE_ACCOUNT, WAITING, item, RowBody::Stored(row.body), entry.row_data());
+            transaction.put_value(QUEUE_ACCOUNT, &progress_key(item), &progress.encode());
+            tickets.push(Ticket { item, ..ticket });
+        }
+        if let Err(error) = transaction.commit().await {
+            for new in tickets.into_iter().skip(1) {
+                self.slot(ticket.partition, |slots| slots.give(new.item));
+            }
+            return Err(error.into());
+        }
+        Ok(tickets.into_iter().filter_map(|ticket| self.entry(ticket)).collect())
+    }
+
+    /// Takes an entry out; its story stays. Its place may be used again.
+    pub async fn finish(&self, trace: &Trace, ticket: Ticket) -> Result<(), Error> {
+        let mut transaction = self.0.engine.transaction(ticket.partition.0);
+        transaction.row(QUEUE_ACCOUNT, WAITING, ticket.item).ok_or(Error::Gone)?;
+        transaction.delete_row(QUEUE_ACCOUNT, WAITING, ticket.item);
+        transaction.delete_value(QUEUE_ACCOUNT, &progress_key(ticket.item));
+        let mark = Mark::of(&trace.envelope, trace.ended.unwrap_or_default());
+        let story = transaction.add_body(Vec::new(), Arc::new(trace.encode()));
+        // The account's changes are counted without gaps: going round by them, the oldest trace is overwritten.
+        let place = (transaction.change(QUEUE_ACCOUNT) % u64::from(TRACES_PER_PARTITION)) as u32;
+        transaction.put_row(QUEUE_ACCOUNT, TRACES, place, RowBody::New(story), mark.row_data());
+        transaction.commit().await?;
+        self.slot(ticket.partition, |slots| slots.give(ticket.item));
+        Ok(())
+    }
+
+    /// The stories that a filter means, of entries that have gone, latest first, at most `limit`.
+    pub async fn traces(&self, filter: &TraceFilter, limit: usize) -> Result<Vec<Trace>, Error> {
+        let mut found = Vec::new();
+        for partition in &self.0.partitions {
+            self.marks(*partition, filter, &mut found);
+            give_way().await;
+        }
+        found.sort_unstable_by_key(|trace| core::cmp::Reverse(trace.ended_s));
+        let mut traces = Vec::new();
+        for place in found {
+            let bytes = self.0.engine.body(&place.body).await?;
+            let trace = Trace::decode(&bytes).filter(|trace| filter.matches(&trace.envelope));
+            traces.extend(trace);
+            if traces.len() >= limit {
+                break;
+            }
+        }
+        Ok(traces)
+    }
+
+    fn marks(&self, partition: PartitionId, filter: &TraceFilter, found: &mut Vec<Found>) {
+        let mut rows = Vec::new();
+        let limit = TRACES_PER_PARTITION as usize;
+        self.0.engine.rows(partition.0, QUEUE_ACCOUNT, TRACES, 0, limit, &mut rows);
+        let meant = rows.iter().filter(|row| filter.may_match(&Mark::of_row(row)));
+        found.extend(meant.map(|row| Found { ended_s: Mark::of_row(row).ended_s, body: row.body }));
+    }
+
+    fn row(&self, ticket: Ticket) -> Option<Row> {
+        self.0.engine.row(ticket.partition.0, QUEUE_ACCOUNT, WAITING, ticket.item)
+    }
+
+    fn slot<T>(&self, partition: PartitionId, work: impl FnOnce(&mut Slots) -> T) -> T {
+        work(self.0.slots.borrow_mut().entry(partition).or_default())
+    }
+}
+
+impl From<storage_engine::Error> for Error {
+    fn from(error: storage_engine::Error) -> Self {
+        match error {
+            storage_engine::Error::TooLarge => Self::TooLarge,
+            storage_engine::Error::Full => Self::NoSpace,
+            storage_engine::Error::Corrupt { .. } => Self::Corrupt,
+            _ => Self::Unavailable,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The queue over a simulated disk: what is queued is there after a restart, with all that became of it.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use base::Timestamp;
+use queue::{
+    Action, Attempt, Body, Destination, Entry, Envelope, Error, Incoming, Notify, Origin, Progress,
+    Recipient, Return, Schedule, Store, Trace, TraceFilter, Window,
+};
+use storage_engine::{Disk, Engine, Options, Simulated, prepare};
+
+const NOW: Timestamp = Timestamp::from_s(1_795_500_000);
+
+/// With an instant disk nothing waits.
+fn ready<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    for _ in 0..10_000 {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return value;
+        }
+    }
+    panic!("the disk is instant, and yet this waits")
+}
+
+fn open(disk: &Disk) -> Store {
+    let options = Options { partitions: 16, segment_bytes: 1 << 20, ..Options::default() };
+    prepare(disk, &options, 1).expect("a simulated store");
+    Store::new(Engine::open(disk, &options, 0, 1).expect("it was just prepared"))
+}
+
+fn loaded(disk: &Disk) -> (Store, Vec<Entry>) {
+    let store = open(disk);
+    let mut entries = Vec::new();
+    ready(store.load(|entry| entries.push(entry)));
+    (store, entries)
+}
+
+fn recipient(address: &str) -> Recipient {
+    let domain = address.rsplit_once('@').expect("an address").1;
+    Recipient { address: address.to_owned(), orcpt: None, notify: None, group: Destination::of(domain) }
+}
+
+fn envelope(id: u64, to: &[&str]) -> Envelope {
+    Envelope {
+        id,
+        sender: Some("ann@example.org".to_owned()),
+        recipients: to.iter().map(|address| recipient(address)).collect(),
+        body: Body::EightBitMime,
+        is_smtputf8: true,
+        ret: Some(Return::Headers),
+        envid: Some("e".to_owned()),
+        requires_tls: true,
+        received: NOW,
+        origin: Origin {
+            peer: "192.0.2.1".to_owned(),
+            helo: "client".to_owned(),
+            account: Some(7),
+            message_id: Some("<m@example.org>".to_owned()),
+        },
+    }
+}
+
+fn incoming(id: u64, to: &[&str]) -> Incoming {
+    Incoming {
+        envelope: envelope(id, to),
+        content: Arc::new(format!("message {id}").into_bytes()),
+        due: NOW,
+        expires: Timestamp::from_s(NOW.as_s() + 1000),
+        priority: -3,
+        is_held: false,
+    }
+}
+
+fn attempt(recipients: &[u32], action: Action, reply: &str) -> Attempt {
+    Attempt {
+        at: NOW,
+        host: "mx".to_owned(),
+        tls: String::new(),
+        reply: reply.to_owned(),
+        recipients: recipients.to_vec(),
+        action,
+    }
+}
+
+#[test]
+fn an_envelope_comes_back_as_it_went_in_and_nothing_else_is_one() {
+    let mut whole = envelope(9, &["a@x.example", "b@y.example"]);
+    whole.recipients[1].orcpt = Some("rfc822;c@z.example".to_owned());
+    whole.recipients[1].notify = Some(Notify { on_success: true, on_failure: false, on_delay: true });
+    let bytes = whole.encode();
+    assert_eq!(Envelope::decode(&bytes), Some(whole.clone()));
+    for end in 0..bytes.len() {
+        assert_eq!(Envelope::decode(&bytes[..end]), None, "cut at {end}");
+    }
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 0xff;
+        // Anything but a panic.
+        let _other = Envelope::decode(&changed);
+    }
+    let bare = Envelope { sender: None, envid: None, ret: None, origin: Origin::default(), ..whole };
+    assert_eq!(Envelope::decode(&bare.encode()), Some(bare));
+}
+
+#[test]
+fn what_is_queued_survives_a_crash_with_all_that_became_of_it() {
+    let simulated = Simulated::instant();
+    let disk = Disk::simulated(&simulated);
+    let (store, none) = loaded(&disk);
+    assert!(none.is_empty());
+    let entries = ready(store.add(incoming(1, &["a@x.example", "b@y.example", "c@x.example"]), NOW)).unwrap();
+    assert_eq!(entries.len(), 2, "one for each destination");
+    let on_x = *entries.iter().find(|entry| entry.destination == Destination::of("x.example")).unwrap();
+    let mut progress = Progress::default();
+    progress.push(attempt(&[0], Action::Relayed, "250 ok"));
+    progress.push(attempt(&[2], Action::Delayed, "450 later"));
+    let due = Timestamp::from_s(NOW.as_s() + 60);
+    let updated = ready(store.update(on_x.ticket, Some(&progress), |entry| {
+        entry.due = due;
+        entry.attempts += 1;
+        entry.is_late = true;
+    }));
+    assert_eq!(updated.unwrap().due, due);
+    drop(store);
+
+    let (store, mut entries) = loaded(&Disk::simulated(&simulated.crash()));
+    entries.sort_by_key(|entry| entry.attempts);
+    let [on_y, on_x] = entries.as_slice() else { panic!("two entries: {entries:?}") };
+    assert_eq!((on_x.due, on_x.attempts, on_x.is_late, on_x.priority), (due, 1, true, -3));
+    assert_eq!((on_y.attempts, on_y.is_held, on_y.id), (0, false, 1));
+    assert_eq!(
+        ready(store.envelope(on_x)).unwrap(),
+        envelope(1, &["a@x.example", "b@y.example", "c@x.example"])
+    );
+    assert_eq!(ready(store.content(on_y)).unwrap(), b"message 1");
+    assert_eq!(store.progress(on_x.ticket), progress);
+    assert!(store.progress(on_x.ticket).is_done(0) && !store.progress(on_x.ticket).is_done(2));
+    assert_eq!(store.progress(on_y.ticket), Progress::default());
+}
+
+#[test]
+fn what_has_gone_leaves_its_place_and_its_story() {
+    let disk = Disk::simulated(&Simulated::instant());
+    let (store, _) = loaded(&disk);
+    let mut places = std::collections::BTreeSet::new();
+    for id in 0..200 {
+        let entry = ready(store.add(incoming(id, &["a@x.example"]), NOW)).unwrap()[0];
+        places.insert(entry.ticket);
+        let mut progress = Progress::default();
+        progress.push(attempt(&[0], Action::Relayed, "250 ok"));
+        let envelope = ready(store.envelope(&entry)).unwrap();
+        let ended = Some(Timestamp::from_s(NOW.as_s() + id as i64));
+        let trace = Trace { ended, size: entry.size, group: entry.group, envelope, progress };
+        ready(store.finish(&trace, entry.ticket)).unwrap();
+        assert_eq!(ready(store.finish(&trace, entry.ticket)), Err(Error::Gone));
+        assert_eq!(store.entry(entry.ticket), None);
+    }
+    assert_eq!(places.len(), 16, "one place in each partition, again and again");
+    let found = |filter: TraceFilter, limit| ready(store.traces(&filter, limit)).unwrap();
+    let one = found(TraceFilter::Id(77), 10);
+    assert_eq!(one.len(), 1);
+    assert_eq!(one[0].progress.attempts[0].reply, "250 ok");
+    let latest = found(TraceFilter::Address("A@X.example".to_owned()), 3);
+    assert_eq!(latest.iter().map(|trace| trace.envelope.id).collect::<Vec<_>>(), [199, 198, 197]);
+    assert_eq!(found(TraceFilter::MessageId("m@example.org".to_owned()), 1000).len(), 200);
+    assert!(found(TraceFilter::Address("nobody@x.example".to_owned()), 10).is_empty());
+    drop(store);
+    assert!(loaded(&disk).1.is_empty(), "nothing waits");
+}
+
+#[test]
+fn an_entry_parts_when_its_recipients_do() {
+    let disk = Disk::simulated(&Simulated::instant());
+    let (store, _) = loaded(&disk);
+    let mut all = incoming(1, &["a@x.example", "b@y.example"]);
+    all.envelope.recipients.iter_mut().for_each(|to| to.group = Destination::of("smarthost:25"));
+    let entry = ready(store.add(all, NOW)).unwrap()[0];
+    let only = |other: u32| Progress { done: vec![other], attempts: Vec::new() };
+    let parts = vec![(Destination::of("x.example"), only(1)), (Destination::of("y.example"), only(0))];
+    let parted = ready(store.split(entry.ticket, parts)).unwrap();
+    assert_eq!(parted.len(), 2);
+    drop(store);
+    let (store, entries) = loaded(&disk);
+    for entry in &entries {
+        let is_x = entry.destination == Destination::of("x.example");
+        assert_eq!(store.progress(entry.ticket).done, [u32::from(is_x)]);
+        assert_eq!(entry.group, Destination::of("smarthost:25"), "whose it is does not change");
+    }
+    assert_eq!(entries.len(), 2);
+}
+
+#[test]
+fn attempts_are_kept_up_to_a_bound_the_first_among_them() {
+    let mut progress = Progress::default();
+    for number in 0..50 {
+        progress.push(attempt(&[0], Action::Delayed, &format!("450 {number} {}", "ä".repeat(600))));
+    }
+    assert_eq!(progress.attempts.len(), queue::ATTEMPTS_KEPT_MAX);
+    assert!(progress.attempts[0].reply.starts_with("450 0 "));
+    assert!(progress.attempts.last().unwrap().reply.starts_with("450 49 "));
+    assert!(progress.attempts.iter().all(|attempt| attempt.reply.len() <= queue::REPLY_BYTES_MAX));
+}
+
+#[test]
+fn the_queue_of_a_restart_gives_out_the_same() {
+    let disk = Disk::simulated(&Simulated::instant());
+    let (store, _) = loaded(&disk);
+    for id in 0..20 {
+        let mut message = incoming(id, &["a@x.example"]);
+        message.due = Timestamp::from_s(NOW.as_s() + 100 - id as i64);
+        message.is_held = id == 7;
+        message.priority = 0;
+        ready(store.add(message, NOW)).unwrap();
+    }
+    drop(store);
+    let (store, entries) = loaded(&disk);
+    let mut schedule = Schedule::new(Window { first: 100, max: 100 });
+    entries.iter().for_each(|entry| schedule.add(entry));
+    let mut given = Vec::new();
+    while let Some((ticket, _)) = schedule.next(Timestamp::from_s(NOW.as_s() + 1000)) {
+        given.push(store.entry(ticket).unwrap().id);
+    }
+    assert_eq!(given, (0..20).rev().filter(|id| *id != 7).collect::<Vec<_>>());
+}

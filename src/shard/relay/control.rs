@@ -1,0 +1,179 @@
+//! What an operator sees of a shard's queue, and does to it.
+
+use std::rc::Rc;
+
+use base::Timestamp;
+use queue::{Action, Attempt, Destination, Entry, Envelope, Error, LaneView, Progress, Trace, TraceFilter};
+
+use crate::Shard;
+
+/// Which entries are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Select {
+    /// All of them.
+    All,
+    /// Those of one message.
+    Id(u64),
+    /// Those with this destination: a domain, or a smarthost as `host:port`.
+    Destination(String),
+}
+
+/// What is done to entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Not tried until released.
+    Hold,
+    /// Held ones are tried again, now.
+    Release,
+    /// Tried now.
+    Retry,
+    /// Given up, and the sender is told why.
+    Bounce(String),
+    /// Taken out, and nobody is told.
+    Remove,
+}
+
+/// An entry with what is known of it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its row.
+    pub entry: Entry,
+    /// Whose message it is.
+    pub envelope: Envelope,
+    /// How far it has come.
+    pub progress: Progress,
+}
+
+/// A destination that something waits for, or that is stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane {
+    /// Its name, if anything went there since the start.
+    pub name: Option<String>,
+    /// Its state.
+    pub view: LaneView,
+}
+
+impl Select {
+    fn means(&self, entry: &Entry) -> bool {
+        match self {
+            Self::All => true,
+            Self::Id(id) => entry.id == *id,
+            Self::Destination(name) => entry.destination == Destination::of(name),
+        }
+    }
+}
+
+/// Entries of this shard's queue, as they lie, at most `limit`; and how many are meant in all.
+pub async fn list(shard: &Rc<Shard>, select: &Select, limit: usize) -> Result<(Vec<Listed>, usize), Error> {
+    let store = &shard.relay.store;
+    let (mut found, mut count) = (Vec::new(), 0);
+    store
+        .each(|entry| {
+            if select.means(&entry) {
+                count += 1;
+                if found.len() < limit {
+                    found.push(entry);
+                }
+            }
+        })
+        .await;
+    let mut listed = Vec::with_capacity(found.len());
+    for entry in found {
+        let progress = store.progress(entry.ticket);
+        listed.push(Listed { envelope: store.envelope(&entry).await?, progress, entry });
+    }
+    Ok((listed, count))
+}
+
+/// Does something to entries of this shard's queue; to how many.
+pub async fn act(shard: &Rc<Shard>, select: &Select, deed: &Deed) -> Result<usize, Error> {
+    let mut found = Vec::new();
+    shard.relay.store.each(|entry| found.extend(select.means(&entry).then_some(entry))).await;
+    let mut count = 0;
+    for entry in found {
+        match act_on(shard, entry, deed).await {
+            Ok(is_done) => count += usize::from(is_done),
+            // It went meanwhile.
+            Err(Error::Gone) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(count)
+}
+
+async fn act_on(shard: &Rc<Shard>, entry: Entry, deed: &Deed) -> Result<bool, Error> {
+    let (relay, now) = (&shard.relay, shard.world.now());
+    let due = super::whole_second(now);
+    match deed {
+        Deed::Hold => {
+            relay.store.update(entry.ticket, None, |entry| entry.is_held = true).await?;
+        }
+        Deed::Release | Deed::Retry => {
+            let is_released = *deed == Deed::Release;
+            if entry.is_held != is_released {
+                return Ok(false);
+            }
+            let changed = relay.store.update(entry.ticket, None, |entry| {
+                entry.is_held = false;
+                entry.due = due;
+            });
+            relay.schedule(&changed.await?);
+        }
+        Deed::Bounce(reason) => {
+            let mut progress = relay.store.progress(entry.ticket);
+            progress.push(word(now, format!("554 5.3.0 {reason}"), Action::Delayed));
+            let changed = relay.store.update(entry.ticket, Some(&progress), |entry| {
+                entry.is_held = false;
+                (entry.due, entry.expires) = (due, due);
+            });
+            relay.schedule(&changed.await?);
+        }
+        Deed::Remove => {
+            let envelope = relay.store.envelope(&entry).await?;
+            let mut progress = relay.store.progress(entry.ticket);
+            progress.push(word(now, "554 5.3.0 removed by an operator".to_owned(), Action::Failed));
+            let trace = Trace { ended: Some(now), size: entry.size, group: entry.group, envelope, progress };
+            relay.store.finish(&trace, entry.ticket).await?;
+        }
+    }
+    Ok(true)
+}
+
+fn word(at: Timestamp, reply: String, action: Action) -> Attempt {
+    Attempt { at, host: String::new(), tls: String::new(), reply, recipients: Vec::new(), action }
+}
+
+/// The destinations of this shard's queue.
+pub fn lanes(shard: &Shard) -> Vec<Lane> {
+    let names = shard.relay.names.borrow();
+    let schedule = shard.relay.schedule.borrow();
+    let busy = schedule.lanes().filter(|view| view.waiting > 0 || view.out > 0 || view.is_suspended);
+    busy.map(|view| Lane { name: names.get(&view.destination).cloned(), view }).collect()
+}
+
+/// Stops a destination, or lets it go on at once.
+pub fn suspend(shard: &Shard, name: &str, is_suspended: bool) {
+    shard.relay.schedule.borrow_mut().suspend(Destination::of(name), is_suspended);
+    shard.relay.bell.ring();
+}
+
+/// The stories of this shard's entries that a filter means: those that wait, then those that have gone, latest first.
+pub async fn trace(shard: &Rc<Shard>, filter: &TraceFilter, limit: usize) -> Result<Vec<Trace>, Error> {
+    let store = &shard.relay.store;
+    let mut waiting = Vec::new();
+    store.each(|entry| waiting.push(entry)).await;
+    let mut found = Vec::new();
+    for entry in waiting {
+        if matches!(filter, TraceFilter::Id(id) if *id != entry.id) {
+            continue;
+        }
+        let envelope = store.envelope(&entry).await?;
+        if filter.matches(&envelope) && found.len() < limit {
+            let progress = store.progress(entry.ticket);
+            found.push(Trace { ended: None, size: entry.size, group: entry.group, envelope, progress });
+        }
+    }
+    found.extend(store.traces(filter, limit).await?);
+    found.truncate(limit);
+    Ok(found)
+}

@@ -1,0 +1,182 @@
+//! Mail for others: taken into the queue of the shard that received it, sent by the shard that has the connections to
+//! its destination.
+//!
+//! ```text
+//! deliver ─▶ accept ─▶ queue::Store (durable) ─▶ pump: what is due ─▶ attempt ─┐ a parcel, by the router
+//!                                                                              ▼
+//!     attempt: note what was said, tell the sender, try again  ◀─ report ─ courier: hosts, connections, SMTP
+//! ```
+//!
+//! - `outbound`: what an operator sets; `route`: which way a recipient's mail goes;
+//! - `accept`, `pump`, `attempt`, `notice`: on the shard where the message lies;
+//! - `control`: what an operator sees and does;
+//! - `courier`, `pool`: on the shard that the destination hashes to.
+
+mod accept;
+mod attempt;
+pub mod control;
+mod courier;
+mod notice;
+mod outbound;
+mod parcel;
+mod pool;
+mod pump;
+mod route;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+use base::Timestamp;
+use queue::{Destination, Entry, Envelope, Schedule, Store, Ticket};
+use storage_engine::Engine;
+
+use crate::limits::DESTINATION_NAMES_MAX;
+pub(crate) use accept::accept;
+pub use outbound::{Outbound, Smarthost, SmarthostTls};
+use pool::Pools;
+pub use pump::run;
+
+/// A shard's part of relaying.
+#[derive(Debug)]
+pub struct Relay {
+    pub(crate) store: Store,
+    schedule: RefCell<Schedule>,
+    /// Messages that have just come, so that the first attempt reads nothing.
+    fresh: RefCell<Fresh>,
+    pools: Pools,
+    /// Entries that are being tried: an operator may have put one in twice.
+    busy: RefCell<HashSet<Ticket>>,
+    /// Destinations by their numbers, for people to read.
+    names: RefCell<HashMap<Destination, String>>,
+    bell: Bell,
+    counts: Counts,
+    /// The schedule has been rebuilt.
+    is_loaded: Cell<bool>,
+}
+
+/// What is counted of relaying since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) queued: Cell<u64>,
+    pub(crate) attempts: Cell<u64>,
+    pub(crate) relayed: Cell<u64>,
+    pub(crate) delayed: Cell<u64>,
+    pub(crate) failed: Cell<u64>,
+    /// Connections that ended when the other system had all of a message and had not answered.
+    pub(crate) in_doubt: Cell<u64>,
+    pub(crate) connections: Cell<u64>,
+}
+
+impl Counts {
+    fn add(count: &Cell<u64>, by: usize) {
+        count.set(count.get() + by as u64);
+    }
+}
+
+/// A message as its first attempt wants it.
+type Message = (Arc<Envelope>, Arc<Vec<u8>>);
+
+/// Messages in memory, up to a bound in bytes.
+#[derive(Debug, Default)]
+struct Fresh {
+    messages: HashMap<Ticket, Message>,
+    bytes: usize,
+}
+
+impl Fresh {
+    fn put(&mut self, ticket: Ticket, message: Message, bytes_max: usize) {
+        if self.bytes + message.1.len() <= bytes_max {
+            self.bytes += message.1.len();
+            self.messages.insert(ticket, message);
+        }
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Option<Message> {
+        let message = self.messages.remove(&ticket)?;
+        self.bytes -= message.1.len();
+        Some(message)
+    }
+}
+
+/// Wakes the pump.
+#[derive(Debug, Default)]
+struct Bell {
+    is_rung: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Bell {
+    fn ring(&self) {
+        self.is_rung.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether it was rung since the last look; if not, `waker` is woken when it is.
+    fn look(&self, waker: &Waker) -> bool {
+        if self.is_rung.replace(false) {
+            return true;
+        }
+        self.waker.replace(Some(waker.clone()));
+        false
+    }
+}
+
+impl Relay {
+    pub(crate) fn new(engine: Engine, outbound: &Outbound) -> Self {
+        Self {
+            store: Store::new(engine),
+            schedule: RefCell::new(Schedule::new(outbound.window)),
+            fresh: RefCell::default(),
+            pools: Pools::default(),
+            busy: RefCell::default(),
+            names: RefCell::default(),
+            bell: Bell::default(),
+            counts: Counts::default(),
+            is_loaded: Cell::new(false),
+        }
+    }
+
+    /// What was counted.
+    pub(crate) const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Entries that wait, entries that are being tried, and destinations that are down with mail waiting.
+    pub(crate) fn load(&self) -> (usize, usize, usize) {
+        let schedule = self.schedule.borrow();
+        let (waiting, out) = schedule.counts();
+        let down = schedule.lanes().filter(|lane| lane.failures > 0 && lane.waiting > 0).count();
+        (waiting, out, down)
+    }
+
+    /// Notes what a destination is called, up to a bound.
+    fn name(&self, destination: Destination, name: impl FnOnce() -> String) {
+        let mut names = self.names.borrow_mut();
+        if names.len() < DESTINATION_NAMES_MAX && !names.contains_key(&destination) {
+            names.insert(destination, name());
+        }
+    }
+
+    /// Puts an entry into the schedule and wakes the pump.
+    fn schedule(&self, entry: &Entry) {
+        self.schedule.borrow_mut().add(entry);
+        self.bell.ring();
+    }
+}
+
+/// A number that two calls in a row do not share, for spreading in time and by chance.
+fn chance(shard: &Rc<crate::Shard>) -> u64 {
+    let mut bytes = [0; 8];
+    shard.world.random(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
+/// A moment's whole second, as rows have it.
+fn whole_second(moment: Timestamp) -> Timestamp {
+    Timestamp::from_s(moment.as_s())
+}

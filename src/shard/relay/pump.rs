@@ -1,0 +1,62 @@
+//! Gives out what is due.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use base::give_way;
+
+use super::attempt::attempt;
+use super::whole_second;
+use crate::Shard;
+use crate::limits::ATTEMPTS_PER_TURN;
+
+/// Relays for as long as the shard runs. To be started once, when the shard is up.
+pub async fn run(shard: Rc<Shard>) {
+    let relay = &shard.relay;
+    relay.store.load(|entry| relay.schedule.borrow_mut().add(&entry)).await;
+    relay.is_loaded.set(true);
+    let (waiting, _) = relay.schedule.borrow().counts();
+    if waiting > 0 {
+        tracing::info!(event = "relay.queue_loaded", entries = waiting);
+    }
+    loop {
+        let mut given = 0;
+        while let Some((ticket, destination)) = next(&shard) {
+            let (there, task) = (Rc::clone(&shard), shard.world.as_ref());
+            task.spawn(Box::pin(async move { attempt(&there, ticket, destination).await }));
+            given += 1;
+            if given % ATTEMPTS_PER_TURN == 0 {
+                give_way().await;
+            }
+        }
+        wait(&shard).await;
+    }
+}
+
+fn next(shard: &Rc<Shard>) -> Option<(queue::Ticket, queue::Destination)> {
+    let mut schedule = shard.relay.schedule.borrow_mut();
+    if shard.world.is_stopping() || schedule.counts().1 >= shard.settings().outbound.attempts_max {
+        return None;
+    }
+    schedule.next(shard.world.now())
+}
+
+/// Until the bell rings or the next entry is due. What is due already and was not given out waits for others to end.
+async fn wait(shard: &Rc<Shard>) {
+    let now = shard.world.now();
+    let due = shard.relay.schedule.borrow().wake_at();
+    let mut sleep: Option<Pin<Box<dyn Future<Output = ()>>>> =
+        due.filter(|due| *due > whole_second(now)).map(|due| shard.world.sleep_until(due));
+    poll_fn(|cx| {
+        if shard.relay.bell.look(cx.waker()) {
+            return Poll::Ready(());
+        }
+        match &mut sleep {
+            Some(sleep) => sleep.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    })
+    .await;
+}

@@ -1,0 +1,284 @@
+//! MTA-STS (RFC 8461): a domain's policy about its hosts, fetched over HTTPS and kept for its time.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use base::Timestamp;
+use base::dns::{Answer, Failure, Query, RecordKind, normal};
+
+use crate::fault::Fault;
+use crate::limits::{STS_HOSTS_MAX, STS_MAX_AGE_S, STS_RETRY};
+use crate::text_record::fields;
+
+/// What a policy asks of senders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// To deliver to no host that does not satisfy it.
+    Enforce,
+    /// To report what would fail, and to deliver.
+    Testing,
+    /// Nothing: there is no policy any more.
+    None,
+}
+
+impl Mode {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Testing => "testing",
+            Self::None => "none",
+        }
+    }
+}
+
+/// A policy (RFC 8461 §3.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// What it asks.
+    pub mode: Mode,
+    /// Host names, lower case; `*.` stands for one label.
+    pub hosts: Vec<String>,
+    /// For how long it counts, in seconds.
+    pub max_age_s: u32,
+}
+
+/// The question for the record that says whether there is a policy.
+pub fn question(domain: &str) -> Query {
+    Query::new(&format!("_mta-sts.{domain}"), RecordKind::Txt)
+}
+
+/// The host that serves the policy, over HTTPS and at [`PATH`]. Its certificate must be for this name.
+pub fn policy_host(domain: &str) -> String {
+    format!("mta-sts.{domain}")
+}
+
+/// Where the policy lies on its host.
+pub const PATH: &str = "/.well-known/mta-sts.txt";
+
+/// The policy's version by its record (RFC 8461 §3.1). `None` when there is no policy, or when that
+/// cannot be found out now: what is kept counts then.
+pub fn version(answer: &Result<Answer, Failure>) -> Option<&str> {
+    let fields = fields(answer.as_ref().ok()?, "STSv1")?;
+    let (_, id) = fields.into_iter().find(|(key, _)| *key == "id")?;
+    let is_id = (1..=32).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_id.then_some(id)
+}
+
+impl Policy {
+    /// Reads a policy file. `None` when it is none.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        let (mut version, mut mode, mut max_age_s, mut hosts) = (None, None, None, Vec::new());
+        for line in text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)) {
+            let Some((key, value)) = line.split_once(':') else {
+                if line.trim().is_empty() {
+                    continue;
+                }
+                return None;
+            };
+            // Of keys that may stand once, the first counts.
+            match (key.trim(), value.trim()) {
+                ("version", value) => version = version.or(Some(value)),
+                ("mode", value) => mode = mode.or(Some(value)),
+                ("max_age", value) => max_age_s = max_age_s.or(Some(value)),
+                ("mx", value) if hosts.len() < STS_HOSTS_MAX => hosts.push(normal(value)),
+                _ => {}
+            }
+        }
+        let mode = match mode? {
+            "enforce" => Mode::Enforce,
+            "testing" => Mode::Testing,
+            "none" => Mode::None,
+            _ => return None,
+        };
+        let max_age_s = max_age_s.filter(|digits| digits.len() <= 10)?.parse::<u64>().ok()?;
+        let max_age_s = u32::try_from(max_age_s).unwrap_or(u32::MAX).min(STS_MAX_AGE_S);
+        let is_whole = version == Some("STSv1") && (mode == Mode::None || !hosts.is_empty());
+        is_whole.then_some(Self { mode, hosts, max_age_s })
+    }
+
+    /// The file, as it is served.
+    pub fn text(&self) -> String {
+        let mut text = format!("version: STSv1\r\nmode: {}\r\n", self.mode.word());
+        for host in &self.hosts {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "mx: {host}\r\n");
+        }
+        let _ = write!(text, "max_age: {}\r\n", self.max_age_s);
+        text
+    }
+
+    /// Whether the policy names this host (RFC 8461 §4.1).
+    pub fn names(&self, host: &str) -> bool {
+        let host = normal(host);
+        self.hosts.iter().any(|pattern| match pattern.strip_prefix("*.") {
+            None => *pattern == host,
+            Some(suffix) => {
+                host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == suffix)
+            }
+        })
+    }
+}
+
+/// What is remembered of one domain's policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The last policy that was fetched.
+    pub kept: Option<Kept>,
+    /// The last version that could not be fetched: when, and why.
+    failed: Option<(String, Timestamp, Fault)>,
+}
+
+/// A policy with its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its version.
+    pub id: String,
+    /// The policy.
+    pub policy: Policy,
+    /// Until when it counts.
+    pub until: Timestamp,
+}
+
+/// What is to be done before a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// There is no policy.
+    Nothing,
+    /// The policy in [`Memory::kept`] counts.
+    UseKept,
+    /// This version is to be fetched; then ask again.
+    Fetch(String),
+    /// There is a policy, and it cannot be had now. What is sent is sent without, and reported.
+    Without(Fault),
+}
+
+impl Memory {
+    /// What is to be done, by what the record says now ([`version`]).
+    pub fn plan(&self, version: Option<&str>, now: Timestamp) -> Plan {
+        let kept = self.kept.as_ref().filter(|kept| now < kept.until);
+        let (Some(version), known) = (version, kept.map(|kept| kept.id.as_str())) else {
+            // RFC 8461 §3.3: a record that has gone, or is kept from us, does not end a policy.
+            return if kept.is_some() { Plan::UseKept } else { Plan::Nothing };
+        };
+        let failed = self.failed.as_ref().filter(|(id, at, _)| id == version && now.since(*at) < STS_RETRY);
+        match (known, failed) {
+            (Some(known), _) if known == version => Plan::UseKept,
+            (Some(_), Some(_)) => Plan::UseKept,
+            (None, Some((.., fault))) => Plan::Without(*fault),
+            (_, None) => Plan::Fetch(version.to_owned()),
+        }
+    }
+
+    /// What the fetching of a version came to.
+    pub fn fetched(&mut self, id: &str, fetched: Result<Policy, Fault>, now: Timestamp) {
+        match fetched {
+            Ok(policy) => {
+                let until = now + Duration::from_secs(policy.max_age_s.into());
+                self.kept = Some(Kept { id: id.to_owned(), policy, until });
+                self.failed = None;
+            }
+            Err(fault) => self.failed = Some((id.to_owned(), now, fault)),
+        }
+    }
+
+    /// The policy, while it counts and asks for anything.
+    pub fn policy(&self, now: Timestamp) -> Option<&Policy> {
+        let kept = self.kept.as_ref().filter(|kept| now < kept.until)?;
+        (kept.policy.mode != Mode::None).then_some(&kept.policy)
+    }
+
+    /// Whether there is nothing in it that still counts.
+    pub fn is_stale(&self, now: Timestamp) -> bool {
+        self.kept.as_ref().is_none_or(|kept| kept.until <= now)
+            && self.failed.as_ref().is_none_or(|(_, at, _)| now.since(*at) >= STS_RETRY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::dns::{Absence, Record};
+
+    use super::*;
+
+    const TEXT: &str =
+        "version: STSv1\r\nmode: enforce\r\nmx: mail.example.com\r\nmx: *.Example.net\r\nmax_age: 604800\r\n";
+
+    fn answer(texts: &[&str]) -> Answer {
+        let records = texts.iter().map(|text| Record::Txt(text.as_bytes().to_vec())).collect();
+        Answer { records, name: String::new(), is_secure: false, ttl_s: 1 }
+    }
+
+    #[test]
+    fn the_record_tells_the_version_if_it_is_the_only_one() {
+        let id = |texts: &[&str]| version(&Ok(answer(texts))).map(str::to_owned);
+        assert_eq!(id(&["v=STSv1; id=20160831085700Z;"]), Some("20160831085700Z".into()));
+        assert_eq!(id(&["v=spf1 -all", "v=STSv1;id=1;x=y"]), Some("1".into()));
+        for none in [
+            &["v=STSv1; id=a", "v=STSv1; id=b"][..],
+            &["v=STSv2; id=a"],
+            &["v=STSv1;"],
+            &["v=STSv1; id=a b"],
+            &["id=a; v=STSv1"],
+            &["v=STSv1; id=123456789012345678901234567890123"],
+        ] {
+            assert_eq!(id(none), None, "{none:?}");
+        }
+        assert_eq!(version(&Err(Failure::NoSuchName(Absence::default()))), None);
+    }
+
+    #[test]
+    fn a_policy_is_read_as_it_is_written() {
+        let policy = Policy::parse(TEXT.as_bytes()).unwrap();
+        assert_eq!((policy.mode, policy.max_age_s), (Mode::Enforce, 604_800));
+        assert_eq!(Policy::parse(policy.text().as_bytes()), Some(policy));
+        let lenient = "version: STSv1\nmode:testing\nmode: none\nmx: a\nmax_age: 99999999999\nnew: x\n\n";
+        assert_eq!(Policy::parse(lenient.as_bytes()), None, "eleven digits are no age");
+        let policy = Policy::parse(lenient.replace("99999999999", "9999999999").as_bytes()).unwrap();
+        assert_eq!((policy.mode, policy.max_age_s), (Mode::Testing, STS_MAX_AGE_S));
+        assert!(Policy::parse(b"version: STSv1\nmode: none\nmax_age: 1\n").is_some());
+        for wrong in [
+            "mode: none\nmax_age: 1\n",
+            "version: STSv1\nmode: none\n",
+            "version: STSv1\nmode: enforce\nmax_age: 1\n",
+            "version: STSv1\nmode: maybe\nmx: a\nmax_age: 1\n",
+            "version: STSv1\nmode: enforce\nmx: a\nmax_age: -1\n",
+            "<html>no such page</html>",
+            "",
+        ] {
+            assert_eq!(Policy::parse(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_one_label() {
+        let policy = Policy::parse(TEXT.as_bytes()).unwrap();
+        for good in ["mail.example.com", "MAIL.example.COM.", "a.example.net"] {
+            assert!(policy.names(good), "{good}");
+        }
+        for wrong in ["example.net", "a.b.example.net", ".example.net", "xmail.example.com", "aexample.net"] {
+            assert!(!policy.names(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_policy_outlives_its_record_and_failures_for_its_time() {
+        let (mut memory, at) = (Memory::default(), Timestamp::from_s);
+        assert_eq!(memory.plan(None, at(0)), Plan::Nothing);
+        assert_eq!(memory.plan(Some("1"), at(0)), Plan::Fetch("1".into()));
+        memory.fetched("1", Err(Fault::StsPolicyFetchError), at(0));
+        assert_eq!(memory.plan(Some("1"), at(1)), Plan::Without(Fault::StsPolicyFetchError));
+        assert_eq!(memory.plan(Some("1"), at(0) + STS_RETRY), Plan::Fetch("1".into()));
+        memory.fetched("1", Ok(Policy::parse(TEXT.as_bytes()).unwrap()), at(1000));
+        assert_eq!(memory.plan(Some("1"), at(1001)), Plan::UseKept);
+        // An attacker who suppresses the record, or the fetching of a new version, gains nothing.
+        assert_eq!(memory.plan(None, at(1001)), Plan::UseKept);
+        assert_eq!(memory.plan(Some("2"), at(1001)), Plan::Fetch("2".into()));
+        memory.fetched("2", Err(Fault::StsWebpkiInvalid), at(1001));
+        assert_eq!(memory.plan(Some("2"), at(1002)), Plan::UseKept);
+        assert!(memory.policy(at(1002)).is_some() && !memory.is_stale(at(1002)));
+        let end = at(1000 + 604_800);
+        assert_eq!(memory.plan(None, end), Plan::Nothing);
+        assert!(memory.policy(end).is_none() && memory.is_stale(end));
+    }
+}
