@@ -25,15 +25,23 @@ finish() {
 }
 trap finish EXIT
 
-"$angarium" demo --json --data "$folder/data" --shards 1 --accounts 8 --password benchmark \
-    >"$folder/demo.json" 2>"$folder/demo.log" &
-server=$!
-for _ in $(seq 300); do
-    [[ -s $folder/demo.json ]] && break
-    kill -0 "$server" 2>/dev/null || { cat "$folder/demo.log" >&2; exit 70; }
-    sleep 0.1
-done
-[[ -s $folder/demo.json ]] || { echo "bench-smoke: the server does not start" >&2; exit 70; }
+# start_demo FOLDER [OPTION...]: what it prints goes to demo.json.
+start_demo() {
+    local data="$1"
+    shift
+    : >"$folder/demo.json"
+    "$angarium" demo --json --data "$data" --shards 1 --accounts 8 --password benchmark "$@" \
+        >"$folder/demo.json" 2>"$folder/demo.log" &
+    server=$!
+    for _ in $(seq 300); do
+        [[ -s $folder/demo.json ]] && return
+        kill -0 "$server" 2>/dev/null || { cat "$folder/demo.log" >&2; exit 70; }
+        sleep 0.1
+    done
+    echo "bench-smoke: the server does not start" >&2
+    exit 70
+}
+start_demo "$folder/data"
 
 failed=0
 # run SCENARIO [OPTION...]: its whole answer is one line of JSON.
@@ -107,7 +115,17 @@ if timeout 60 "$bench" --demo "$folder/demo.json" --users 8 --password wrong log
 fi
 kill -0 "$server" 2>/dev/null || { echo "FAILED  the server is gone"; cat "$folder/demo.log"; failed=1; }
 
-# These start the server themselves, on the ports and with the store of the demo.
+# Out again: another demo sends all mail for elsewhere to the port that the sink had.
+kill -TERM "$server"
+wait "$server" || true
+server=""
+start_demo "$folder/relay" --smarthost "127.0.0.1:$port"
+for options in "" "--size 64K" "--recipients 20 --domains 20" "--no-chunking --sink-threads 2" "--rate 200"; do
+    # shellcheck disable=SC2086
+    run smtp-relay --sink "127.0.0.1:$port" --count 40 --connections 4 $options
+done
+
+# These start the server themselves, on the ports and with the store of the first demo.
 kill -TERM "$server"
 wait "$server" || true
 server=""

@@ -33,7 +33,10 @@ finish() {
 }
 trap finish EXIT
 
-"$angarium" demo --json --data "$folder/data" --shards "$shards" --accounts 64 --password benchmark \
+# A relay needs somewhere to send to: the sink of the scenario.
+more=()
+[[ " $* " != *" smtp-relay "* ]] || more=(--smarthost 127.0.0.1:2600)
+"$angarium" demo --json --data "$folder/data" --shards "$shards" --accounts 64 --password benchmark "${more[@]}" \
     >"$folder/demo.json" 2>"$folder/log" &
 server=$!
 for _ in $(seq 300); do

@@ -26,11 +26,14 @@ for line in sys.stdin:
         print(f"    {key:<32} {value}")'
 }
 
+# What the demo server is told beside what it always is.
+more=()
+
 # measure NAME SCENARIO [OPTION...]
 measure() {
     local name="$1"
     shift
-    "$angarium" demo --json --data "$folder/data" --shards "$shards" --accounts 64 --password benchmark \
+    "$angarium" demo --json --data "$folder/data" --shards "$shards" --accounts 64 --password benchmark "${more[@]}" \
         >"$folder/demo.json" 2>"$folder/demo.log" &
     server=$!
     for _ in $(seq 300); do
@@ -67,6 +70,15 @@ measure login-8 login --duration "$seconds" --connections 8
 measure idle-notify idle-notify --duration "$seconds" --connections 8
 measure pop3-4k-8 pop3-retr --duration "$seconds" --connections 8
 measure pop3-64k-8 pop3-retr --duration "$seconds" --connections 8 --size 64K
+
+# All mail for elsewhere goes to the sink that the scenario runs.
+more=(--smarthost 127.0.0.1:2600)
+measure relay-4k-1 smtp-relay --duration "$seconds" --connections 1
+measure relay-4k-32 smtp-relay --duration "$seconds" --connections 32
+measure relay-4k-32-no-chunking smtp-relay --duration "$seconds" --connections 32 --no-chunking
+measure relay-4k-20-domains smtp-relay --duration "$seconds" --connections 8 --recipients 20 --domains 20
+measure relay-64k-32 smtp-relay --duration "$seconds" --connections 32 --size 64K
+more=()
 
 # The server's own starts: with a million messages, and after kill -9 under load.
 started() {

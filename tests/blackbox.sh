@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The binary, the network, files: real clients, real filters, hostile input, the MIME corpora, the system calls of
-# the durable path, and a short kill -9 loop. Builds the release binary; client libraries go to
+# the durable path, and two short kill -9 loops. Builds the release binary; client libraries go to
 # target/blackbox.
 #   tests/blackbox.sh [ROUNDS]    rounds of kill -9, 25 unless told
 set -euo pipefail
@@ -42,5 +42,8 @@ if [[ -x perf-scripts/bench-smoke.sh ]]; then
 fi
 echo "--- kill -9, $rounds rounds"
 timeout $((rounds * 10 + 120)) "$box/venv/bin/python" -W ignore tests/crash/kill_loop.py --rounds "$rounds" --rounds-per-store 25
+passed=$((passed + 1))
+echo "--- kill -9 while mail goes through, $rounds rounds"
+timeout $((rounds * 10 + 120)) "$box/venv/bin/python" -W ignore tests/crash/relay_loop.py --rounds "$rounds" --rounds-per-store 25
 passed=$((passed + 1))
 echo "$passed passed, 0 failed"

@@ -22,6 +22,10 @@ pop3-4k-8            pop3 pop3-retr --messages MIDDLE -c 8 -d SECONDS_EACH --qui
 idle-notify-8        idle idle-notify --via VIA -c 8 -r 8 -d SECONDS_EACH
 idle-1000            imap idle-connections -c 1000
 store-32             imap imap-store -c 32 -d SECONDS_EACH
+relay-4k-1           relay smtp-relay -c 1 -d SECONDS_EACH
+relay-4k-32          relay smtp-relay -c 32 -d SECONDS_EACH
+relay-64k-32         relay smtp-relay -c 32 -s 64K -d SECONDS_EACH
+relay-4k-20-domains  relay smtp-relay -c 8 --recipients 20 --domains 20 -d SECONDS_EACH
 start-up             imap start-up --runs 3
 END
     # Only --full: they take long, or say the same on a smaller scale.
@@ -41,7 +45,7 @@ cases() { # ROUND
     [[ $mode == quick ]] || seconds=2
     list_cases | awk -v round="$1" 'round % 2 == 1 || !/LARGE/' |
         sed -e "s/SECONDS_EACH/$seconds/; s/LARGE/$(large)/; s/MIDDLE/50/" |
-        awk '{ last = $1 == "store-32" ? 1 : $1 == "start-up" ? 2 : 0; print last, NR, $0 }' |
+        awk '{ last = $1 == "store-32" ? 1 : $1 ~ /^relay-/ ? 2 : $1 == "start-up" ? 3 : 0; print last, NR, $0 }' |
         sort -s -n -k1,1 -k2,2 | cut -d' ' -f3- | tr -s ' '
 }
 
@@ -60,6 +64,7 @@ cost() { # CASE
         mixed-day) echo 8 ;;
         list-flags | search-* | append-into-large) echo "$((4 + (more - 1) * 8))" ;;
         smtp-*) echo "$((3 + more))" ;;
+        relay-*) echo "$((6 + more))" ;;
         *) echo "$((1 + more))" ;;
     esac
 }

@@ -72,8 +72,10 @@ stop_angarium() {
     server=""
 }
 
-demo_command() {
-    echo "$angarium demo --json --data $work/data/store --shards $shards --accounts 64 --password benchmark"
+demo_command() { # [VARIANT]
+    local more=""
+    [[ ${1:-} != relay ]] || more=" --smarthost 127.0.0.1:2600"
+    echo "$angarium demo --json --data $work/data/store --shards $shards --accounts 64 --password benchmark$more"
 }
 
 # What a peer is, into the variables of run_peer.
@@ -81,7 +83,7 @@ describe() {
     local name="$1" word
     layer="" ports="" cases="" packages="" opening="" options=()
     if [[ $name == angarium ]]; then
-        cases="smtp lmtp imap pop3"
+        cases="smtp lmtp imap pop3 relay"
         version="$("$angarium" --version | head -n 1) $(git describe --always --dirty 2>/dev/null || true), $shards shard(s)"
     elif [[ -n ${external[$name]:-} ]]; then
         describe_external "${external[$name]}"
@@ -124,7 +126,7 @@ boot() { # VARIANT
     elif [[ $name == angarium ]]; then
         mkdir -p "$work/data"
         # shellcheck disable=SC2046
-        start_server "$work/server.json" $(demo_command)
+        start_server "$work/server.json" $(demo_command "$1")
     else
         start_server "$work/server.json" bash "$scripts/peers/serve.sh" "$name" "$work" "$1"
     fi
@@ -185,6 +187,8 @@ boot_for() {
     local wanted=usual
     # Flushed before OK is what Angarium does, so where Dovecot can, it does too.
     [[ $1 != store-32 || $name == angarium ]] || wanted=fsync-always
+    # All mail goes to the sink of the load generator.
+    [[ $1 != relay-* ]] || wanted=relay
     if [[ $1 == start-up ]]; then
         [[ -n $is_up ]] || { boot usual && halt; } || { broken "did not start"; return 1; }
         halt
@@ -208,6 +212,7 @@ why_not() {
         smtp) echo "it has no SMTP; see the LMTP cases" ;;
         lmtp) echo "it is measured by SMTP" ;;
         day) echo "it has not all of SMTP, IMAP and POP3" ;;
+        relay) echo "it has no way out of its own: see postfix-maildir, exim and opensmtpd" ;;
         *) echo "its mail is in Dovecot's Maildir: see postfix-dovecot-maildir" ;;
     esac
 }
@@ -280,7 +285,7 @@ figures = line.get("figures")
 if figures is None:
     print("FAILED:", line.get("wrong", "?")[:140])
     sys.exit()
-names = (("held_per_second", "{:,.0f}/s held"), ("rate_per_s", "{:,.1f}/s"), ("server_cpu_us_each", "{:,.0f} us CPU each"),
+names = (("held_per_second", "{:,.0f}/s held"), ("arrived_per_second", "{:,.0f}/s arrived"), ("rate_per_s", "{:,.1f}/s"), ("server_cpu_us_each", "{:,.0f} us CPU each"),
          ("pss_kib_each", "{:,.1f} KiB more for each"), ("whole_pss_kib_each", "{:,.1f} KiB in all for each"))
 parts = [form.format(figures[name]) for name, form in names if figures.get(name) is not None]
 latency = figures.get("latency_us") or {}

@@ -3,8 +3,9 @@
 # a root, a mount table and process numbers of its own; its spool and mail are in FOLDER, which is not behind the
 # layer. When the ports answer, one line of JSON with them and the process number goes to standard output, like
 # that of `angarium demo --json`. SIGKILL to that process ends the peer and all that it started.
-#   serve.sh NAME FOLDER [VARIANT]    VARIANT: usual, fsync-always (STORE flushed before OK), or
-#                                     filling (nothing flushed: to fill mailboxes, never to measure)
+#   serve.sh NAME FOLDER [VARIANT]    VARIANT: usual, fsync-always (STORE flushed before OK), filling (nothing
+#                                     flushed: to fill mailboxes, never to measure), or relay (all mail for
+#                                     elsewhere goes to 127.0.0.1:2600)
 #   serve.sh --again FOLDER           as it was when it ended; says nothing
 #   SERVE_CGROUP=FOLDER serve.sh ..   in this control group
 set -euo pipefail

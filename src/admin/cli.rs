@@ -6,9 +6,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::Password;
 use crate::config::{parse_cpus, parse_host};
+use crate::dkim::DkimCommand;
 use crate::limits::{TOP_INTERVAL_S_MAX, TOP_INTERVAL_S_MIN};
 use crate::mailqueue::{QueueArgs, TraceArgs};
+use crate::publish::DnsArgs;
+use crate::sendmail::SendmailArgs;
 use crate::tune::TuneArgs;
+
+/// The configuration unless another is named.
+pub(crate) const CONFIG_FILE: &str = "/etc/angarium/angarium.toml";
 
 /// A mail, calendar and collaboration server: fast, and never losing a letter.
 #[derive(Debug, Parser)]
@@ -18,7 +24,7 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// The configuration file.
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/angarium/angarium.toml")]
+    #[arg(long, global = true, value_name = "FILE", default_value = CONFIG_FILE)]
     pub(crate) config: PathBuf,
     /// What to do.
     #[command(subcommand)]
@@ -36,7 +42,7 @@ pub(crate) enum Command {
     /// Accounts: add, remove, set, show, list.
     #[command(subcommand)]
     Account(AccountCommand),
-    /// Domains to take mail for: add, remove, set, show, list.
+    /// Domains to take mail for: add, remove, set, show, list, and their keys and records.
     #[command(subcommand)]
     Domain(DomainCommand),
     /// Addresses that stand for others: set, remove, list.
@@ -59,6 +65,8 @@ pub(crate) enum Command {
     Queue(QueueArgs),
     /// What became of a message, hop by hop.
     Trace(TraceArgs),
+    /// Send one message from standard input, as programs do with sendmail: -t, -f SENDER, -i, recipients.
+    Sendmail(SendmailArgs),
     /// Mail-flow rules: try them on a message.
     #[command(subcommand)]
     Rules(RulesCommand),
@@ -199,6 +207,11 @@ pub(crate) enum DomainCommand {
     },
     /// All domains.
     List,
+    /// The keys that sign a domain's mail: add, list, state, remove.
+    #[command(subcommand)]
+    Dkim(DkimCommand),
+    /// Every record to publish for a domain, and whether it is.
+    Dns(DnsArgs),
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,9 @@
 
 mod check;
 mod dns;
+mod filters;
+mod inbound;
+mod listen;
 mod outbound;
 
 use std::fmt;
@@ -17,6 +20,7 @@ use toml::Spanned;
 
 pub(crate) use self::check::parse_cpus;
 use self::check::{parse_address, parse_mode};
+pub use self::listen::Listeners;
 pub(crate) use self::outbound::parse_host;
 use crate::Exit;
 use crate::limits::{CONTENT_BYTES_DEFAULT, FRAME_ROOM_BYTES};
@@ -37,6 +41,14 @@ pub struct Config {
     pub auth: Auth,
     /// Name resolution.
     pub dns: self::dns::Dns,
+    /// What is looked at before mail is taken.
+    pub inbound: self::inbound::Inbound,
+    /// Rules of the operator's.
+    pub policy: self::inbound::Rules,
+    /// The organisation's rules; read with the others.
+    pub mailflow: self::inbound::Rules,
+    /// Programs that are asked about mail, in this order.
+    pub filter: Vec<self::filters::Filter>,
     /// Mail that goes elsewhere.
     pub outbound: self::outbound::Outbound,
     /// The store's own settings.
@@ -98,6 +110,8 @@ pub struct Tls {
     /// Certificates by name; the first serves clients that name none of them. Without any, a
     /// self-signed one is made.
     pub certificates: Vec<Certificate>,
+    /// PEM file of the authorities that are trusted as other servers' issuers; empty is the system's.
+    pub authorities: PathBuf,
 }
 
 /// A certificate and its key, in PEM files. Read again at reload.
@@ -111,48 +125,6 @@ pub struct Certificate {
     /// The names it serves, such as `mail.example.org` or `*.example.org`.
     #[serde(default)]
     pub names: Vec<String>,
-}
-
-/// `[listen]`: addresses by protocol, `HOST:PORT` or, for LMTP, `unix:PATH`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Listeners {
-    /// Mail from other servers (port 25), STARTTLS.
-    pub smtp: Vec<Spanned<String>>,
-    /// Mail from users (port 587), STARTTLS.
-    pub submission: Vec<Spanned<String>>,
-    /// Mail from users (port 465), TLS from the start.
-    pub submissions: Vec<Spanned<String>>,
-    /// Mail from systems beside us, already accepted by them.
-    pub lmtp: Vec<Spanned<String>>,
-    /// Port 143, STARTTLS.
-    pub imap: Vec<Spanned<String>>,
-    /// Port 993, TLS from the start.
-    pub imaps: Vec<Spanned<String>>,
-    /// Port 110, STLS.
-    pub pop3: Vec<Spanned<String>>,
-    /// Port 995, TLS from the start.
-    pub pop3s: Vec<Spanned<String>>,
-    /// The mode of Unix sockets in octal: who may write to one may connect.
-    pub unix_socket_mode: String,
-}
-
-impl Default for Listeners {
-    fn default() -> Self {
-        let all =
-            |port: u16| ["0.0.0.0", "[::]"].map(|host| Spanned::new(0..0, format!("{host}:{port}"))).to_vec();
-        Self {
-            smtp: all(25),
-            submission: all(587),
-            submissions: all(465),
-            lmtp: Vec::new(),
-            imap: all(143),
-            imaps: all(993),
-            pop3: all(110),
-            pop3s: all(995),
-            unix_socket_mode: "0660".to_owned(),
-        }
-    }
 }
 
 /// `[limits]`
@@ -336,6 +308,7 @@ impl Config {
         if let Some((span, message)) = config.fault(text) {
             return Err(at(span, message));
         }
+        config.policy = self::inbound::Rules::read(file, text)?;
         config.file = Some(file.to_owned());
         Ok(config)
     }
@@ -360,7 +333,7 @@ impl Config {
     /// The settings that `new` has otherwise and that a reload does not take.
     pub fn waits_for_restart(&self, new: &Self) -> Vec<&'static str> {
         let (old, limits, store) = (&self.server, &self.limits, self.store_options());
-        let listens = |config: &Self| (config.addresses(), config.unix_socket_mode());
+        let listens = |config: &Self| (config.addresses(), config.unix_socket_mode(), config.submit_socket());
         let changed = [
             ("server.data", old.data != new.server.data),
             ("server.shards", old.shards != new.server.shards),
@@ -372,6 +345,7 @@ impl Config {
                 "limits.connections_per_source_max",
                 limits.connections_per_source_max != new.limits.connections_per_source_max,
             ),
+            ("tls.authorities", self.tls.authorities != new.tls.authorities),
             ("dns", !self.dns.is_same(&new.dns)),
             ("store", store != new.store_options()),
             ("metrics.listen", self.metrics_address() != new.metrics_address()),
@@ -439,6 +413,7 @@ impl Config {
             config.limits.message_bytes_max = message_bytes_max;
             config.limits.recipients_max = self.limits.recipients_max;
             config.limits.messages_per_minute_max = self.limits.messages_per_minute_max;
+            config.limits.hold_s_max = self.outbound.hold_s_max();
             if !self.server.postmaster.is_empty() {
                 config.postmaster.clone_from(&self.server.postmaster);
             }
@@ -459,6 +434,11 @@ impl Config {
                 slow_ms: self.metrics.slow_ms,
                 operations_max: *self.metrics.slow_operations_max.get_ref(),
             },
+            inbound: self.inbound.settings(
+                &self.policy,
+                self::filters::settings(&self.filter, message_bytes_max),
+                &self.listen,
+            ),
             outbound: self.outbound.settings(self),
             mx: smtp(smtp::Mode::Mx),
             submission: smtp(smtp::Mode::Submission),

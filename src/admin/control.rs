@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dkim::DkimRequest;
 use crate::mailqueue::QueueRequest;
+use crate::publish::DnsRequest;
 use crate::{Exit, Password};
 
 /// What can be asked.
@@ -38,6 +40,16 @@ pub enum Request {
     },
     /// Lists domains.
     DomainList,
+    /// About the keys that sign a domain's mail.
+    Dkim {
+        /// What.
+        ask: DkimRequest,
+    },
+    /// What a domain should publish, and what it does.
+    DomainDns {
+        /// Which, and what the configuration says.
+        ask: DnsRequest,
+    },
     /// Makes an account with its usual mailboxes.
     AccountAdd {
         /// Its address, which is also its login name.
@@ -237,8 +249,16 @@ pub fn decode_answer(json: &[u8], payload: Vec<u8>) -> Result<Response, Failure>
 }
 
 fn exit_of(code: u8) -> Exit {
-    let known =
-        [Exit::Failed, Exit::Usage, Exit::Data, Exit::NotFound, Exit::Unavailable, Exit::Exists, Exit::Io];
+    let known = [
+        Exit::Failed,
+        Exit::Usage,
+        Exit::Data,
+        Exit::NotFound,
+        Exit::Unavailable,
+        Exit::Exists,
+        Exit::Io,
+        Exit::TempFail,
+    ];
     known.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Exit::Internal)
 }
 

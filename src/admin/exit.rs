@@ -25,6 +25,8 @@ pub enum Exit {
     Exists = 73,
     /// A file or socket could not be read or written.
     Io = 74,
+    /// It may work later.
+    TempFail = 75,
     /// The configuration file is wrong.
     Config = 78,
 }

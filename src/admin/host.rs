@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Config, Exit, Failure, Request, Response};
+use crate::{Config, Exit, Failure, Request, Response, Submission};
 
 /// A way to have requests executed: a running server's socket, or a store opened for it.
 pub trait Control {
@@ -25,6 +25,9 @@ pub trait Host {
     /// The control socket of the server that has this store open.
     fn server(&self, config: &Config) -> Result<Box<dyn Control>, Failure>;
 
+    /// Hands a message to the server that listens on this socket.
+    fn submit(&self, socket: &Path, submission: &Submission, content: &[u8]) -> Result<Response, Failure>;
+
     /// Verifies a store that no server has open.
     fn check(
         &self,
@@ -34,6 +37,10 @@ pub trait Host {
 
     /// Reads the certificates that are configured, and says what is wrong with them.
     fn check_certificates(&self, config: &Config) -> Result<(), Failure>;
+
+    /// The certificate, in DER, that is shown to whoever asks for `server.hostname`; made first when none is
+    /// configured.
+    fn certificate(&self, config: &Config) -> Result<Vec<u8>, Failure>;
 
     /// A free loopback port: the one wanted if it is free.
     fn free_port(&self, wanted: u16) -> Result<u16, Failure>;

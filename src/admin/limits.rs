@@ -66,3 +66,26 @@ pub(crate) const TOP_DETAIL_LINES: u16 = 13;
 
 /// Messages of the queue, or stories of messages, in one answer.
 pub(crate) const QUEUE_LIST_MAX: usize = 10_000;
+/// For how long a sender keeps the MTA-STS policy that `domain dns` proposes, in seconds: a week, long enough to count
+/// and short enough to mend.
+pub(crate) const STS_MAX_AGE_S: u32 = 7 * 24 * 60 * 60;
+
+/// A filter's name, in bytes.
+pub(crate) const FILTER_NAME_BYTES_MAX: usize = 64;
+/// Seconds that a filter may be given for a message: its client waits ten minutes for an answer (RFC 5321 §4.5.3.2.6).
+pub(crate) const FILTER_TIMEOUT_S_MAX: u64 = 540;
+/// Seconds that a filter has for a message unless it is set.
+pub(crate) const FILTER_TIMEOUT_S_DEFAULT: u64 = 120;
+/// Seconds until a filter can be talked to unless it is set.
+pub(crate) const FILTER_CONNECT_S_DEFAULT: u64 = 5;
+/// Messages that one shard asks a filter about at the same time unless it is set.
+pub(crate) const FILTER_CONNECTIONS_DEFAULT: usize = 16;
+/// The largest message for clamd unless it is set, in bytes: its own usual bound of a stream.
+pub(crate) const CLAMD_BYTES_DEFAULT: usize = 25 * 1024 * 1024;
+
+/// Hours for which a message may be held at the sender's wish: ten years. RFC 4865 §3 has nine digits for the seconds.
+pub(crate) const HOLD_HOURS_MAX: u64 = 10 * 365 * 24;
+/// How long a local program may be silent while it hands mail in, in milliseconds.
+pub(crate) const SUBMIT_IDLE_MS_MAX: i64 = 60 * 1000;
+/// The largest message that the sendmail command reads, in bytes; the server has its own bound.
+pub(crate) const SENDMAIL_BYTES_MAX: u64 = PAYLOAD_BYTES_MAX as u64;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shard::Shard;
 use shard::relay::control::{self, Deed, Lane, Listed, Select};
+use transport::report::{Collected, Day};
 
 use crate::failures::gone;
 use crate::limits::QUEUE_LIST_MAX;
@@ -61,6 +62,8 @@ pub(crate) enum QueueCommand {
         /// A domain, or a smarthost as HOST:PORT.
         destination: String,
     },
+    /// How connections were protected today, as the reports to the domains will say it (RFC 8460).
+    Tls,
     /// Go on sending to a destination, at once.
     Resume {
         /// A domain, or a smarthost as HOST:PORT.
@@ -121,6 +124,8 @@ pub enum QueueRequest {
         /// Stop.
         is_suspended: bool,
     },
+    /// How connections were protected.
+    Tls,
     /// What became of messages.
     Trace {
         /// An id, a Message-ID, or an address.
@@ -171,6 +176,7 @@ pub(crate) fn queue(args: QueueArgs, file: &Path, host: &dyn Host, is_json: bool
         QueueCommand::Retry(which) => act(which, Act::Retry)?,
         QueueCommand::Bounce { which, reason } => act(which, Act::Bounce(reason))?,
         QueueCommand::Remove(which) => act(which, Act::Remove)?,
+        QueueCommand::Tls => QueueRequest::Tls,
         QueueCommand::Suspend { destination } => QueueRequest::Suspend { destination, is_suspended: true },
         QueueCommand::Resume { destination } => QueueRequest::Suspend { destination, is_suspended: false },
     };
@@ -247,6 +253,7 @@ pub(crate) async fn execute(shard: &Rc<Shard>, request: QueueRequest) -> Result<
             }
             Ok(json!({ "destination": destination, "suspended": is_suspended }))
         }
+        QueueRequest::Tls => tls(shard).await,
         QueueRequest::Trace { what, limit } => {
             stories(shard, &filter(&what), limit.min(QUEUE_LIST_MAX)).await
         }
@@ -311,6 +318,20 @@ async fn destinations(shard: &Rc<Shard>) -> Result<Value, Failure> {
     Ok(all.iter().map(|(id, lane)| lane_json(*id, lane)).collect())
 }
 
+/// The reports as they stand, one for each day and domain.
+async fn tls(shard: &Rc<Shard>) -> Result<Value, Failure> {
+    let mut all = Collected::default();
+    for id in 0..shard.router.shards() {
+        let work = async |there: Rc<Shard>| control::tls_reports(&there);
+        all.add(shard.router.on(ShardId(id), work).await.map_err(|_| gone())?);
+    }
+    let domains: Vec<(Day, String)> = all.domains().map(|(day, domain)| (day, domain.to_owned())).collect();
+    let settings = shard.settings();
+    let (name, contact) = (&settings.outbound.hostname, &settings.mx.postmaster);
+    let reports = domains.iter().filter_map(|(day, domain)| all.report(*day, domain, name, contact));
+    Ok(reports.map(|report| json!(report)).collect())
+}
+
 async fn act(shard: &Rc<Shard>, select: &Select, deed: &Deed) -> Result<Value, Failure> {
     let mut count = 0;
     for id in 0..shard.router.shards() {
@@ -330,6 +351,10 @@ async fn stories(shard: &Rc<Shard>, filter: &TraceFilter, limit: usize) -> Resul
         let filter = filter.clone();
         let work = move |there: Rc<Shard>| async move { control::trace(&there, &filter, limit).await };
         all.extend(answered(shard.router.on(ShardId(id), work).await)?);
+    }
+    if let (true, TraceFilter::Address(what)) = (all.is_empty(), filter) {
+        // People leave the brackets out.
+        return Box::pin(stories(shard, &TraceFilter::MessageId(format!("<{what}>")), limit)).await;
     }
     all.sort_by_key(|trace| std::cmp::Reverse(trace.envelope.received));
     all.truncate(limit);

@@ -10,7 +10,7 @@ use shard::{People, SCRAM_ITERATIONS, Shard};
 
 use crate::failures::{failed, gone};
 use crate::limits::LIST_ENTRIES_MAX;
-use crate::{Exit, Failure, Password, Request};
+use crate::{Exit, Failure, Password, Request, dkim, publish};
 
 /// Executes a request about the directory.
 pub(crate) async fn execute(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
@@ -18,9 +18,10 @@ pub(crate) async fn execute(shard: &Rc<Shard>, request: Request) -> Result<Value
         request,
         Request::DomainList
             | Request::DomainShow { .. }
+            | Request::DomainDns { .. }
             | Request::AccountList { .. }
             | Request::AliasList { .. }
-    );
+    ) && !matches!(&request, Request::Dkim { ask } if !ask.is_change());
     let answer = answer(shard, request).await;
     // Also after a failure: the entry may be in, and only what follows it not.
     if is_change {
@@ -37,6 +38,8 @@ async fn answer(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
         | Request::DomainSet { .. }
         | Request::DomainShow { .. }
         | Request::DomainList => domain(shard, directory, request).await,
+        Request::Dkim { ask } => dkim::execute(shard, directory, ask).await,
+        Request::DomainDns { ask } => publish::execute(shard, directory, ask).await,
         Request::AccountAdd { address, password, display_name, quota_bytes } => {
             let credential = hash(shard, password).await?;
             let address = parse(&address)?;
@@ -294,13 +297,14 @@ fn parse(address: &str) -> Result<EmailAddress, Failure> {
         .map_err(|error| Failure::new(Exit::Data, format!("{address:?} is not an e-mail address: {error}")))
 }
 
-fn refused(error: &directory::Error) -> Failure {
+pub(crate) fn refused(error: &directory::Error) -> Failure {
     let exit = match error {
         directory::Error::Exists => Exit::Exists,
         directory::Error::NotFound | directory::Error::UnknownDomain => Exit::NotFound,
         directory::Error::InUse
         | directory::Error::Invalid(_)
         | directory::Error::AliasLoop
+        | directory::Error::Selector
         | directory::Error::Limit { .. } => Exit::Data,
         directory::Error::Store(_) => Exit::Unavailable,
     };

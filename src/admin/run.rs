@@ -8,11 +8,14 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use crate::cli::{
-    AccountCommand, AliasCommand, CheckArgs, Cli, Command, ConfigCommand, DomainCommand, InitArgs,
-    PasswordArgs, ServeArgs,
+    AccountCommand, AliasCommand, CONFIG_FILE, CheckArgs, Cli, Command, ConfigCommand, DomainCommand,
+    InitArgs, PasswordArgs, ServeArgs,
 };
+use crate::dkim::dkim;
 use crate::mailqueue::{queue, trace};
+use crate::publish::dns;
 use crate::rules::rules;
+use crate::sendmail::{is_called, sendmail};
 use crate::slow::slow;
 use crate::top::top;
 use crate::tune::tune;
@@ -23,12 +26,22 @@ use crate::{
 /// Does what the command line says, the program's name first; the exit code is for the shell.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, host: &dyn Host) -> Exit {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some((program, rest)) = arguments.split_first()
+        && is_called(program)
+    {
+        return ended(sendmail(rest, Path::new(CONFIG_FILE), host), false);
+    }
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => return unread(&error, arguments.iter().any(|argument| argument == "--json")),
     };
     let is_json = cli.json;
-    match execute(cli, host) {
+    ended(execute(cli, host), is_json)
+}
+
+/// Says what was wrong, if anything was.
+fn ended(done: Result<Exit, Failure>, is_json: bool) -> Exit {
+    match done {
         Ok(exit) => exit,
         Err(failure) => {
             if is_json {
@@ -60,6 +73,7 @@ fn execute(cli: Cli, host: &dyn Host) -> Result<Exit, Failure> {
         Command::Slow(args) => slow(&args, &cli.config, host, cli.json),
         Command::Queue(args) => queue(args, &cli.config, host, cli.json),
         Command::Trace(args) => trace(args, &cli.config, host, cli.json),
+        Command::Sendmail(args) => sendmail(&args.arguments, &cli.config, host),
         Command::Rules(command) => rules(&command, &cli.config, host, cli.json),
         Command::Check(args) => check(&args, &cli.config, host, cli.json),
         Command::Config(ConfigCommand::Check) => {
@@ -79,7 +93,7 @@ fn execute(cli: Cli, host: &dyn Host) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Command::Account(command) => ask(account(command)?, &cli.config, host, cli.json),
-        Command::Domain(command) => ask(domain(command), &cli.config, host, cli.json),
+        Command::Domain(command) => domain(command, &cli.config, host, cli.json),
         Command::Tune(args) => tune(&args, &cli.config, cli.json),
         Command::Alias(command) => ask(alias(command), &cli.config, host, cli.json),
     }
@@ -132,15 +146,18 @@ fn account(command: AccountCommand) -> Result<Request, Failure> {
     })
 }
 
-fn domain(command: DomainCommand) -> Request {
-    match command {
+fn domain(command: DomainCommand, file: &Path, host: &dyn Host, is_json: bool) -> Result<Exit, Failure> {
+    let request = match command {
+        DomainCommand::Dkim(command) => return dkim(command, file, host, is_json),
+        DomainCommand::Dns(args) => return dns(args, file, host, is_json),
         DomainCommand::Add { name } => Request::DomainAdd { name },
         DomainCommand::Remove { name } => Request::DomainRemove { name },
         // Without a catch-all there is the word that there shall be none.
         DomainCommand::Set { name, catch_all, no_catch_all: _ } => Request::DomainSet { name, catch_all },
         DomainCommand::Show { name } => Request::DomainShow { name },
         DomainCommand::List => Request::DomainList,
-    }
+    };
+    ask(request, file, host, is_json)
 }
 
 fn alias(command: AliasCommand) -> Request {

@@ -26,6 +26,8 @@ pub enum RecordKind {
     Tlsa,
     /// The name that this one stands for.
     Cname,
+    /// Where a service is (RFC 2782).
+    Srv,
 }
 
 /// One question.
@@ -83,6 +85,17 @@ pub enum Record {
     },
     /// The name that this one stands for.
     Cname(String),
+    /// Where a service is (RFC 2782).
+    Srv {
+        /// Lower goes first.
+        priority: u16,
+        /// The share among those of one priority.
+        weight: u16,
+        /// Where it listens.
+        port: u16,
+        /// Empty (the root) says that there is no such service.
+        host: String,
+    },
 }
 
 /// Records that exist.

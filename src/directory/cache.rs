@@ -10,6 +10,8 @@ use crate::{AccountEntry, BoundedMap, EmailAddress, Resolution};
 pub struct Cache {
     generation: u64,
     resolutions: BoundedMap<String, Resolution>,
+    /// Domains that are not ours: their addresses are many and all have the same answer.
+    foreign: BoundedMap<String, ()>,
     logins: BoundedMap<String, Arc<AccountEntry>>,
 }
 
@@ -18,6 +20,7 @@ impl std::fmt::Debug for Cache {
         f.debug_struct("Cache")
             .field("generation", &self.generation)
             .field("resolutions", &self.resolutions.len())
+            .field("foreign", &self.foreign.len())
             .field("logins", &self.logins.len())
             .finish()
     }
@@ -35,6 +38,7 @@ impl Cache {
         Self {
             generation: 0,
             resolutions: BoundedMap::new(CACHE_ENTRIES_MAX),
+            foreign: BoundedMap::new(CACHE_ENTRIES_MAX),
             logins: BoundedMap::new(CACHE_ENTRIES_MAX),
         }
     }
@@ -54,7 +58,7 @@ impl Cache {
 
     /// Answers that are remembered.
     pub fn len(&self) -> usize {
-        self.resolutions.len() + self.logins.len()
+        self.resolutions.len() + self.foreign.len() + self.logins.len()
     }
 
     /// Whether nothing is remembered.
@@ -64,6 +68,9 @@ impl Cache {
 
     /// Where mail to this address goes.
     pub fn resolution(&self, address: &EmailAddress) -> Option<&Resolution> {
+        if self.foreign.get(address.domain()).is_some() {
+            return Some(&Resolution::NotLocal);
+        }
         self.resolutions.get(&address.key())
     }
 
@@ -71,7 +78,12 @@ impl Cache {
     /// left out, so that the memory is bounded and not only the count.
     pub fn put_resolution(&mut self, generation: u64, address: &EmailAddress, resolution: Resolution) {
         let is_long = matches!(&resolution, Resolution::Local(targets) if targets.len() > CACHED_TARGETS_MAX);
-        if self.takes(generation) && !is_long {
+        if !self.takes(generation) || is_long {
+            return;
+        }
+        if resolution == Resolution::NotLocal {
+            self.foreign.insert(address.domain().to_owned(), ());
+        } else {
             self.resolutions.insert(address.key(), resolution);
         }
     }
@@ -92,6 +104,7 @@ impl Cache {
     /// Forgets all.
     pub fn clear(&mut self) {
         self.resolutions.clear();
+        self.foreign.clear();
         self.logins.clear();
     }
 
@@ -140,6 +153,9 @@ mod tests {
         cache.put_resolution(5, &bob, Resolution::NotLocal);
         assert_eq!((cache.generation(), cache.login("bob")), (5, None));
         assert_eq!(cache.resolution(&bob), Some(&Resolution::NotLocal));
+        // A domain that is not ours has no address that is.
+        assert_eq!(cache.resolution(&address("ann@Example.ORG")), Some(&Resolution::NotLocal));
+        assert_eq!(cache.resolution(&address("ann@example.com")), None);
         cache.advance(6);
         assert_eq!(cache.resolution(&bob), None);
     }
@@ -149,9 +165,11 @@ mod tests {
         let mut cache = Cache::new();
         for i in 0..CACHE_ENTRIES_MAX * 2 {
             cache.put_resolution(1, &address(&format!("u{i}@example.org")), Resolution::UnknownUser);
+            cache.put_resolution(1, &address(&format!("u@d{i}.example.org")), Resolution::NotLocal);
             cache.put_login(1, &format!("u{i}"), account());
         }
         assert!(cache.resolutions.len() <= CACHE_ENTRIES_MAX && cache.logins.len() <= CACHE_ENTRIES_MAX);
+        assert!(cache.foreign.len() <= CACHE_ENTRIES_MAX);
         let account = account();
         let target = crate::Target {
             account: account.id,

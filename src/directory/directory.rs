@@ -101,7 +101,7 @@ impl Directory {
         commit(change).await
     }
 
-    /// Gives a domain up. Refused while it has accounts or aliases.
+    /// Gives a domain up, with its keys. Refused while it has accounts or aliases.
     pub async fn remove_domain(&self, name: &str) -> Result<(), Error> {
         let name = parse_domain_name(name)?;
         let mut change = self.transaction();
@@ -110,6 +110,7 @@ impl Directory {
             return Err(Error::InUse);
         }
         change.delete_value(ACCOUNT, &record::domain_key(&name));
+        change.delete_value(ACCOUNT, &record::dkim_key(&name));
         commit(change).await
     }
 

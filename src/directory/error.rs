@@ -17,6 +17,8 @@ pub enum Error {
     InUse,
     /// It is no address, or no domain name.
     Invalid(AddressError),
+    /// It is no selector of a key.
+    Selector,
     /// The alias would lead back to itself, or through too many others.
     AliasLoop,
     /// More than a limit of [`crate::limits`] allows, or nothing where something is needed.
@@ -53,6 +55,9 @@ impl fmt::Display for Error {
             Self::UnknownDomain => f.write_str("the domain is not one of ours; add the domain first"),
             Self::InUse => f.write_str("the domain still has accounts or aliases; remove or move them first"),
             Self::Invalid(error) => write!(f, "{error}; correct it and try again"),
+            Self::Selector => {
+                f.write_str("a selector is made of lower-case letters, digits, hyphens and dots")
+            }
             Self::AliasLoop => f.write_str(
                 "the alias leads back to itself or through too many others; give it accounts as targets",
             ),

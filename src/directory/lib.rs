@@ -6,7 +6,7 @@
 //!
 //! - `address`: what an address is, and when two are the same;
 //! - `entry`: the values that go in and out; `record`: how they are stored;
-//! - `directory`: look-ups and domains; `accounts`, `aliases`: their lists and changes;
+//! - `directory`: look-ups and domains; `accounts`, `aliases`, `dkim`: their lists and changes;
 //! - `view`: the same look-ups over what is durable and over what is on its way;
 //! - `resolve`: from a recipient to accounts.
 
@@ -16,6 +16,7 @@ mod aliases;
 mod bounded;
 mod cache;
 mod directory;
+mod dkim;
 mod entry;
 mod error;
 pub mod limits;
@@ -27,6 +28,7 @@ pub use address::{AddressError, EmailAddress};
 pub use bounded::BoundedMap;
 pub use cache::Cache;
 pub use directory::Directory;
+pub use dkim::{DkimAlgorithm, DkimKey, DkimState};
 pub use entry::{
     AccountEntry, AliasEntry, Credential, DomainEntry, NewAccount, Resolution, ScramKeys, Target,
 };

@@ -24,5 +24,11 @@ pub const CACHE_ENTRIES_MAX: usize = 8_192;
 /// Targets of a resolution that a shard remembers; longer ones are asked for again.
 pub const CACHED_TARGETS_MAX: usize = 64;
 
+/// Keys of one domain that sign, wait or retire.
+pub const DKIM_KEYS_MAX: usize = 8;
+
+/// Bytes of a key's selector; with `._domainkey.` and its domain it is a name of [`DOMAIN_BYTES_MAX`] at most.
+pub const SELECTOR_BYTES_MAX: usize = 63;
+
 /// Bytes of an account's display name.
 pub const DISPLAY_NAME_BYTES_MAX: usize = 512;

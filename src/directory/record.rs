@@ -9,16 +9,20 @@
 //! | `n` | the id the next account gets |
 //! | `p` partition (2 bytes, big-endian) | how many accounts the partition has |
 //! | `s` name | a secret of the server's own |
+//! | `k` domain | the domain's DKIM keys |
 //!
 //! Domains stand before local parts so that one domain's addresses lie together. A value is a version
 //! byte and JSON: new optional fields need no new version.
 
-use base::{AccountId, PartitionId, Timestamp};
+use base::{AccountId, PartitionId, Secret, Timestamp};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountEntry, AliasEntry, Credential, DomainEntry, EmailAddress, ScramKeys};
+use crate::{
+    AccountEntry, AliasEntry, Credential, DkimAlgorithm, DkimKey, DkimState, DomainEntry, EmailAddress,
+    ScramKeys,
+};
 
 /// The version this program writes.
 const VERSION: u8 = 1;
@@ -39,6 +43,10 @@ pub(crate) fn account_key(id: AccountId) -> Vec<u8> {
 
 pub(crate) fn partition_key(partition: PartitionId) -> Vec<u8> {
     [b"p", &partition.0.to_be_bytes()[..]].concat()
+}
+
+pub(crate) fn dkim_key(domain: &str) -> Vec<u8> {
+    [b"k", domain.as_bytes()].concat()
 }
 
 pub(crate) fn secret_key(name: &str) -> Vec<u8> {
@@ -173,6 +181,40 @@ impl AliasRecord {
     }
 }
 
+/// One of a domain's list of keys.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct DkimKeyRecord {
+    pub(crate) selector: String,
+    algorithm: DkimAlgorithm,
+    pub(crate) state: DkimState,
+    /// In base64.
+    key: String,
+    created_ms: i64,
+}
+
+impl DkimKeyRecord {
+    pub(crate) fn of(key: &DkimKey) -> Self {
+        Self {
+            selector: key.selector.clone(),
+            algorithm: key.algorithm,
+            state: key.state,
+            key: STANDARD.encode(key.der.reveal()),
+            created_ms: key.created.as_ms(),
+        }
+    }
+
+    pub(crate) fn into_key(self) -> DkimKey {
+        let der = STANDARD.decode(&self.key).expect("we wrote it in base64 and its checksum held");
+        DkimKey {
+            selector: self.selector,
+            algorithm: self.algorithm,
+            state: self.state,
+            der: Secret::new(der),
+            created: Timestamp::from_ms(self.created_ms),
+        }
+    }
+}
+
 /// A value's bytes.
 pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     let mut bytes = vec![VERSION];
@@ -234,5 +276,15 @@ mod tests {
         let entry = decode::<AliasRecord>(alias.as_bytes()).into_entry();
         assert_eq!(encode(&AliasRecord::of(&entry)), alias.as_bytes());
         assert_eq!(encode(&7_u64), b"\x017");
+        let keys = concat!(
+            "\u{1}",
+            r#"[{"selector":"a","algorithm":"rsa-sha256","state":"retiring","key":"AQI=","created_ms":5},"#,
+            r#"{"selector":"b","algorithm":"ed25519-sha256","state":"waiting","key":"Aw==","created_ms":6}]"#
+        );
+        let read = decode::<Vec<DkimKeyRecord>>(keys.as_bytes());
+        assert_eq!(encode(&read), keys.as_bytes());
+        let first = read.into_iter().next().map(DkimKeyRecord::into_key);
+        let state = (DkimAlgorithm::Rsa, DkimState::Retiring, Some(vec![1, 2]));
+        assert_eq!(first.map(|key| (key.algorithm, key.state, Some(key.der.into_inner()))), Some(state));
     }
 }

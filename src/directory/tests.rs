@@ -8,11 +8,12 @@ use base::{AccountId, PartitionId, Secret, Timestamp};
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
 
 use crate::limits::{
-    ADDRESS_BYTES_MAX, ALIAS_DEPTH_MAX, ALIAS_TARGETS_MAX, DISPLAY_NAME_BYTES_MAX, EXPANSION_TARGETS_MAX,
+    ADDRESS_BYTES_MAX, ALIAS_DEPTH_MAX, ALIAS_TARGETS_MAX, DISPLAY_NAME_BYTES_MAX, DKIM_KEYS_MAX,
+    EXPANSION_TARGETS_MAX,
 };
 use crate::{
-    AccountEntry, AddressError, AliasEntry, Credential, Directory, EmailAddress, Error, NewAccount,
-    Resolution, ScramKeys,
+    AccountEntry, AddressError, AliasEntry, Credential, Directory, DkimAlgorithm, DkimKey, DkimState,
+    EmailAddress, Error, NewAccount, Resolution, ScramKeys,
 };
 
 const PARTITIONS: u16 = 16;
@@ -410,6 +411,63 @@ fn a_secret_is_made_once() {
     };
     assert_eq!(ask(&world, 1), Secret::new([1; 32]));
     assert_eq!(ask(&world.reopen(), 2), Secret::new([1; 32]));
+}
+
+fn dkim_key(selector: &str, state: DkimState) -> DkimKey {
+    DkimKey {
+        selector: selector.to_owned(),
+        algorithm: DkimAlgorithm::Ed25519,
+        state,
+        der: Secret::new(selector.as_bytes().to_vec()),
+        created: at(7),
+    }
+}
+
+#[test]
+fn a_domain_has_keys_that_outlive_a_restart_and_never_print() {
+    let world = World::new();
+    let add = |world: &World, domain: &str, key| world.run(world.directory.add_dkim_key(domain, key));
+    let set = |world: &World, selector: &str, state| {
+        world.run(world.directory.set_dkim_state("example.org", selector, state))
+    };
+    add(&world, "Example.ORG", dkim_key("a", DkimState::Waiting)).unwrap();
+    assert_eq!(add(&world, "example.org", dkim_key("a", DkimState::Active)), Err(Error::Exists));
+    assert_eq!(add(&world, "elsewhere.example", dkim_key("a", DkimState::Active)), Err(Error::UnknownDomain));
+    for wrong in ["", "A", "a_b", "a..b", "a b", "-a"] {
+        let refused = add(&world, "example.org", dkim_key(wrong, DkimState::Active)).unwrap_err();
+        assert!(matches!(refused, Error::Selector | Error::Limit { .. }), "{wrong:?}: {refused:?}");
+    }
+    assert_eq!(world.directory.signing_keys("example.org"), None, "a key that waits does not sign");
+    set(&world, "A", DkimState::Active).unwrap();
+    assert_eq!(set(&world, "b", DkimState::Active), Err(Error::NotFound));
+
+    let world = world.reopen();
+    let keys = world.directory.dkim_keys("example.org");
+    assert_eq!(keys, [dkim_key("a", DkimState::Active)]);
+    assert!(!format!("{keys:?}").contains("97"), "the bytes of a key are printed: {keys:?}");
+    for (name, expected) in [
+        ("example.org", Some("example.org")),
+        ("a.b.Example.org", Some("example.org")),
+        ("notexample.org", None),
+        ("org", None),
+        ("[192.0.2.1]", None),
+    ] {
+        let found = world.directory.signing_keys(name).map(|(domain, _)| domain);
+        assert_eq!(found.as_deref(), expected, "{name}");
+    }
+    for i in 1..DKIM_KEYS_MAX {
+        add(&world, "example.org", dkim_key(&format!("k{i}"), DkimState::Waiting)).unwrap();
+    }
+    let full = Error::Limit { what: "keys of a domain", max: DKIM_KEYS_MAX };
+    assert_eq!(add(&world, "example.org", dkim_key("z", DkimState::Waiting)), Err(full));
+
+    world.run(world.directory.remove_dkim_key("example.org", "k1")).unwrap();
+    assert_eq!(world.run(world.directory.remove_dkim_key("example.org", "k1")), Err(Error::NotFound));
+    assert_eq!(world.directory.dkim_keys("example.org").len(), DKIM_KEYS_MAX - 1);
+    // A domain that comes back does not come with the keys it had.
+    world.run(world.directory.remove_domain("example.org")).unwrap();
+    world.run(world.directory.add_domain("example.org", at(2))).unwrap();
+    assert_eq!(world.directory.dkim_keys("example.org"), []);
 }
 
 #[test]

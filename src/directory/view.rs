@@ -4,7 +4,7 @@
 use base::{AccountId, PartitionId};
 
 use crate::limits::ALIAS_DEPTH_MAX;
-use crate::record::{self, ACCOUNTS, ALIASES, AccountRecord, AliasRecord, DomainRecord};
+use crate::record::{self, ACCOUNTS, ALIASES, AccountRecord, AliasRecord, DkimKeyRecord, DomainRecord};
 use crate::{AccountEntry, AliasEntry, EmailAddress};
 
 /// Reads values of the directory.
@@ -26,6 +26,11 @@ impl<'a> View<'a> {
     /// `name` is lower case and in A-labels.
     pub(crate) fn domain(&self, name: &str) -> Option<DomainRecord> {
         (self.read)(&record::domain_key(name)).map(|bytes| record::decode(&bytes))
+    }
+
+    /// `domain` as above.
+    pub(crate) fn dkim_keys(&self, domain: &str) -> Vec<DkimKeyRecord> {
+        (self.read)(&record::dkim_key(domain)).map_or_else(Vec::new, |bytes| record::decode(&bytes))
     }
 
     pub(crate) fn account(&self, id: AccountId) -> Option<AccountEntry> {

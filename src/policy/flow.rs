@@ -7,6 +7,7 @@ mod condition;
 mod explain;
 mod message;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -76,7 +77,7 @@ pub struct FlowFacts<'a> {
 }
 
 /// What rules need to know and nobody has said yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FlowQuestion {
     /// Whether a domain is the organisation's own.
     IsInside {
@@ -95,19 +96,13 @@ pub enum FlowQuestion {
 /// What has been answered for one message.
 #[derive(Clone, Debug, Default)]
 pub struct FlowKnown {
-    answers: Vec<(FlowQuestion, bool)>,
+    answers: BTreeMap<FlowQuestion, bool>,
 }
 
 impl FlowKnown {
     /// Keeps an answer.
     pub fn answer(&mut self, question: FlowQuestion, answer: bool) {
-        if self.find(&question).is_none() {
-            self.answers.push((question, answer));
-        }
-    }
-
-    fn find(&self, question: &FlowQuestion) -> Option<bool> {
-        self.answers.iter().find(|(known, _)| known == question).map(|(_, answer)| *answer)
+        self.answers.insert(question, answer);
     }
 }
 
@@ -136,12 +131,10 @@ impl<'a> FlowFacts<'a> {
     }
 
     fn ask(&self, question: FlowQuestion, asked: &mut Vec<FlowQuestion>) -> Truth {
-        if let Some(answer) = self.known.find(&question) {
-            return answer.into();
+        if let Some(answer) = self.known.answers.get(&question) {
+            return (*answer).into();
         }
-        if !asked.contains(&question) {
-            asked.push(question);
-        }
+        asked.push(question);
         Truth::Unknown
     }
 }
@@ -218,7 +211,7 @@ impl Flow {
             let mut asked = Vec::new();
             match rule.decide(message, &facts, verdict.junk_score, &mut asked) {
                 Truth::No => continue,
-                Truth::Unknown => return FlowOutcome::Needs(asked),
+                Truth::Unknown => return FlowOutcome::Needs(distinct_questions(asked)),
                 Truth::Yes => {}
             }
             let effects = rule.then.iter().map(|action| Effect { rule: at, action: action.clone() });
@@ -239,6 +232,13 @@ impl Flow {
     pub fn rule_names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.rules.iter().map(|rule| rule.name.as_str())
     }
+}
+
+/// Each question once: recipients of one domain ask the same.
+fn distinct_questions(mut asked: Vec<FlowQuestion>) -> Vec<FlowQuestion> {
+    asked.sort_unstable();
+    asked.dedup();
+    asked
 }
 
 impl FlowRule {

@@ -63,7 +63,8 @@ pub struct Verdict {
     pub decision: Decision,
     /// Milliseconds to wait before the answer.
     pub tarpit_ms: u32,
-    /// To be added to [`Facts::score`] of later stages.
+    /// To be added to [`Facts::score`] of later stages. At rcpt it is about one recipient: of several, the
+    /// greatest counts, for a message is no worse because it is for many.
     pub score: i32,
     /// Whether the message belongs into Junk: at stage rcpt for this recipient, else for all.
     pub is_junk: bool,

@@ -5,6 +5,8 @@ mod faults;
 mod flow;
 mod fuzz;
 mod guide;
+mod properties;
+mod speed;
 mod stages;
 
 use crate::{Flow, Policy};

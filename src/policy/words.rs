@@ -20,6 +20,8 @@ enum How {
     Contains(Vec<Needle>),
     Is(Vec<String>),
     StartsWith(Vec<String>),
+    /// In lower case.
+    Words(Vec<String>),
     Matches(Vec<Regex>),
 }
 
@@ -66,12 +68,7 @@ impl Words {
             }
             "is" => (How::Is(lower()), "is"),
             "starts_with" => (How::StartsWith(lower()), "starts with"),
-            "words" => {
-                let word = |text: &str| format!(r"(?i)(?:^|\W){}(?:$|\W)", regex::escape(text));
-                let all =
-                    all.iter().map(|(text, place)| regex_of(&word(text), place)).collect::<Result<_, _>>()?;
-                (How::Matches(all), "has the word")
-            }
+            "words" => (How::Words(lower()), "has the word"),
             "matches" => {
                 let all = all.iter().map(|(text, place)| regex_of(text, place)).collect::<Result<_, _>>()?;
                 (How::Matches(all), "matches")
@@ -83,6 +80,17 @@ impl Words {
 
     pub(crate) fn found_in(&self, text: &str) -> bool {
         match &self.how {
+            How::Words(words) => {
+                let lower = text.to_lowercase();
+                words.iter().any(|word| has_word(&lower, word))
+            }
+            _ => self.found_in_long(text, || ""),
+        }
+    }
+
+    /// The same in a text of which `lower` gives the lower case, when that is wanted.
+    pub(crate) fn found_in_long<'t>(&self, text: &str, lower: impl FnOnce() -> &'t str) -> bool {
+        match &self.how {
             How::Contains(needles) => needles.iter().any(|needle| needle.matches_text(text)),
             How::Is(all) => {
                 let lower = text.trim().to_lowercase();
@@ -92,9 +100,23 @@ impl Words {
                 let lower = text.trim_start().to_lowercase();
                 all.iter().any(|start| lower.starts_with(start))
             }
+            How::Words(words) => {
+                let lower = lower();
+                words.iter().any(|word| has_word(lower, word))
+            }
             How::Matches(all) => all.iter().any(|regex| regex.is_match(text)),
         }
     }
+}
+
+/// Whether a text has a word with no letter, digit or `_` on either side of it.
+fn has_word(text: &str, word: &str) -> bool {
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    memchr::memmem::find_iter(text.as_bytes(), word.as_bytes()).any(|at| {
+        let (before, from) = text.split_at(at);
+        let behind = from.get(word.len()..).unwrap_or_default();
+        !is_part(before.chars().next_back()) && !is_part(behind.chars().next())
+    })
 }
 
 impl fmt::Display for Words {
@@ -184,6 +206,9 @@ mod tests {
             (r#"{ contains = ["x", "ÜN"] }"#, "grün", true),
             (r#"{ words = "secret" }"#, "Top-Secret!", true),
             (r#"{ words = "secret" }"#, "secretary", false),
+            (r#"{ words = "secret" }"#, "secrets, but no top_secret or secret", true),
+            (r#"{ words = "ÜBER" }"#, "gegenüber", false),
+            (r#"{ words = "ÜBER" }"#, "weit über", true),
             (r#"{ words = "a.b" }"#, "x a.b y", true),
             (r#"{ words = "a.b" }"#, "x aXb y", false),
             (r#"{ words = "C++" }"#, "we use C++ here", true),

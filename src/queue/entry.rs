@@ -27,7 +27,7 @@ pub struct Entry {
     pub group: Destination,
     /// When it is to be tried, whole seconds.
     pub due: Timestamp,
-    /// When it was queued, whole seconds.
+    /// When it was queued, or could first go, whole seconds.
     pub queued: Timestamp,
     /// When it is given up, whole seconds.
     pub expires: Timestamp,
@@ -39,6 +39,8 @@ pub struct Entry {
     pub is_held: bool,
     /// The sender has been told that it is late.
     pub is_late: bool,
+    /// Its envelope says when the sender is to be told that it is late ([`crate::Terms::late_at`]).
+    pub is_timed: bool,
     /// Bytes of the content.
     pub size: u32,
     pub(crate) body: BodyRef,
@@ -46,6 +48,7 @@ pub struct Entry {
 
 const HELD: u8 = 1;
 const LATE: u8 = 2;
+const TIMED: u8 = 4;
 
 impl Entry {
     /// The same, due at another time.
@@ -65,7 +68,8 @@ impl Entry {
         out[24..28].copy_from_slice(&seconds(self.expires).to_le_bytes());
         out[28..30].copy_from_slice(&self.attempts.to_le_bytes());
         out[30] = self.priority.cast_unsigned();
-        out[31] = if self.is_held { HELD } else { 0 } | if self.is_late { LATE } else { 0 };
+        let flags = [(self.is_held, HELD), (self.is_late, LATE), (self.is_timed, TIMED)];
+        out[31] = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum();
         out[32..40].copy_from_slice(&self.group.0.to_le_bytes());
         out
     }
@@ -88,6 +92,7 @@ impl Entry {
             priority: data[30].cast_signed(),
             is_held: data[31] & HELD != 0,
             is_late: data[31] & LATE != 0,
+            is_timed: data[31] & TIMED != 0,
             size: row.body.length,
             body: row.body,
         }

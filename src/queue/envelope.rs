@@ -5,7 +5,7 @@ use base::Timestamp;
 use crate::Destination;
 use crate::codec::{Reader, Writer};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// From whom, to whom, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Envelope {
     pub envid: Option<String>,
     /// REQUIRETLS (RFC 8689 §2).
     pub requires_tls: bool,
+    /// When it may go, and by when it is to be there.
+    pub terms: Terms,
     /// When it was received.
     pub received: Timestamp,
     /// How it came.
@@ -77,6 +79,57 @@ pub enum Body {
     BinaryMime,
 }
 
+/// What the sender asked of its turn and its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Higher goes first (RFC 6710 §4: -9 to 9).
+    pub priority: i8,
+    /// Not before then (RFC 4865 §3).
+    pub release_at: Option<Timestamp>,
+    /// By then (RFC 2852).
+    pub deliver_by: Option<DeliverBy>,
+}
+
+/// By when a message is to be delivered, and what follows when it is not (RFC 2852).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliverBy {
+    /// The moment.
+    pub at: Timestamp,
+    /// It is given up then; otherwise the sender is told, and it is tried on.
+    pub is_returned: bool,
+    /// The sender wants to hear of each hop.
+    pub is_traced: bool,
+}
+
+impl Terms {
+    /// When the sender is to be told that it waits still, if that was asked for.
+    pub fn late_at(&self) -> Option<Timestamp> {
+        self.deliver_by.filter(|by| !by.is_returned).map(|by| by.at)
+    }
+
+    /// When it is given up, if that was asked for.
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        self.deliver_by.filter(|by| by.is_returned).map(|by| by.at)
+    }
+
+    fn write(&self, out: &mut Writer) {
+        let by = self.deliver_by;
+        out.u8(self.priority.cast_unsigned()).time(self.release_at.unwrap_or(Timestamp::NEVER));
+        out.time(by.map_or(Timestamp::NEVER, |by| by.at));
+        out.u8(by.map_or(0, |by| u8::from(by.is_returned) | u8::from(by.is_traced) << 1));
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        let is_set = |at: &Timestamp| *at != Timestamp::NEVER;
+        let priority = from.u8()?.cast_signed();
+        let release_at = Some(from.time()?).filter(is_set);
+        let (at, flags) = (Some(from.time()?).filter(is_set), from.u8()?);
+        let deliver_by =
+            at.map(|at| DeliverBy { at, is_returned: flags & 1 != 0, is_traced: flags & 2 != 0 });
+        Some(Self { priority, release_at, deliver_by })
+    }
+}
+
 /// How a message came to us.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
@@ -122,6 +175,7 @@ impl Envelope {
             out.text(&recipient.address).maybe(recipient.orcpt.as_deref()).u8(notify_bits(recipient.notify));
             out.u64(recipient.group.0);
         }
+        self.terms.write(&mut out);
         out.finish()
     }
 
@@ -152,8 +206,21 @@ impl Envelope {
             let (notify, group) = (notify_of(from.u8()?), Destination(from.u64()?));
             recipients.push(Recipient { address, orcpt, notify, group });
         }
+        let terms = Terms::read(&mut from)?;
         let (is_smtputf8, requires_tls) = (flags & 1 != 0, flags & 2 != 0);
-        Some(Self { id, sender, recipients, body, is_smtputf8, ret, envid, requires_tls, received, origin })
+        Some(Self {
+            id,
+            sender,
+            recipients,
+            body,
+            is_smtputf8,
+            ret,
+            envid,
+            requires_tls,
+            terms,
+            received,
+            origin,
+        })
     }
 }
 

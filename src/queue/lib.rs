@@ -30,7 +30,7 @@ mod trace;
 
 pub use destination::Destination;
 pub use entry::{Entry, Ticket};
-pub use envelope::{Body, Envelope, Notify, Origin, Recipient, Return};
+pub use envelope::{Body, DeliverBy, Envelope, Notify, Origin, Recipient, Return, Terms};
 pub use limits::{ATTEMPTS_KEPT_MAX, QUEUE_ACCOUNT, REPLY_BYTES_MAX, TRACES_PER_PARTITION};
 pub use progress::{Action, Attempt, Progress};
 pub use retry::RetryPolicy;

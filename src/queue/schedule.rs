@@ -134,16 +134,16 @@ impl Schedule {
         Some((place.ticket(), destination))
     }
 
-    /// Of a lane that may be blocked: the entry that has been due longest, if it has been since `before`, taken out as
-    /// by [`Schedule::next`].
-    pub fn overdue(&mut self, destination: Destination, before: Timestamp) -> Option<Ticket> {
-        let lane = self.lanes.get_mut(&destination)?;
-        let place = lane.take(seconds(before))?;
-        lane.out += 1;
-        self.waiting -= 1;
-        self.out += 1;
+    /// Takes out all entries of a lane that wait, whether it may give them or not, in no order: for a look at each while
+    /// the destination is down. They are to be added again.
+    pub fn take_all(&mut self, destination: Destination) -> Vec<Ticket> {
+        let Some(lane) = self.lanes.get_mut(&destination) else { return Vec::new() };
+        let later = std::mem::take(&mut lane.later).into_iter().map(|Reverse(later)| later.place);
+        let ready = std::mem::take(&mut lane.ready).into_iter().map(|Reverse(ready)| ready.place);
+        let all: Vec<_> = later.chain(ready).map(Place::ticket).collect();
+        self.waiting -= all.len();
         self.place(destination);
-        Some(place.ticket())
+        all
     }
 
     /// An entry that was given out has been dealt with. If it goes on waiting, it is added again.
@@ -189,20 +189,23 @@ impl Schedule {
         self.place(destination);
     }
 
-    /// Forgets all pauses: what an operator asks for after the network is back.
-    pub fn unblock_all(&mut self) {
-        let all: Vec<_> = self.lanes.keys().copied().collect();
-        for destination in all {
-            if let Some(lane) = self.lanes.get_mut(&destination).filter(|lane| !lane.is_suspended) {
-                lane.blocked_until_s = 0;
-                self.place(destination);
-            }
+    /// Forgets a destination's pause: what an operator asks for after the network is back. One entry tries it; its
+    /// success opens the way for the others.
+    pub fn unblock(&mut self, destination: Destination) {
+        if let Some(lane) = self.lanes.get_mut(&destination) {
+            lane.blocked_until_s = 0;
         }
+        self.place(destination);
     }
 
     /// When [`Schedule::next`] will have something, unless a call before then changes it.
     pub fn wake_at(&self) -> Option<Timestamp> {
         self.turns.first().map(|(turn, _)| Timestamp::from_s((*turn).into()))
+    }
+
+    /// Entries of a lane that wait, those among them that are in it twice.
+    pub fn waiting(&self, destination: Destination) -> usize {
+        self.lanes.get(&destination).map_or(0, |lane| lane.later.len() + lane.ready.len())
     }
 
     /// Entries that wait, and entries that are out.

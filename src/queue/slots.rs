@@ -24,6 +24,10 @@ impl Slots {
         })
     }
 
+    pub(crate) fn taken(&self) -> usize {
+        self.next as usize - self.free.len()
+    }
+
     pub(crate) fn give(&mut self, item: u32) {
         self.free.push(item);
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use base::{PartitionId, Timestamp, give_way};
-use storage_engine::{Engine, Row, RowBody};
+use storage_engine::{Engine, Row, RowBody, Transaction};
 
 use crate::limits::{QUEUE_ACCOUNT, ROWS_PER_LOOK, TRACES, TRACES_PER_PARTITION, WAITING};
 use crate::slots::Slots;
@@ -82,6 +82,16 @@ impl Store {
         self.each(note).await;
     }
 
+    /// How many entries there are, those that are held and those that are being tried among them.
+    pub fn len(&self) -> usize {
+        self.0.slots.borrow().values().map(Slots::taken).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Gives every entry to `each`, partition by partition; gives way between pages. What comes or goes meanwhile may
     /// be among them or not.
     pub async fn each(&self, mut each: impl FnMut(Entry)) {
@@ -117,12 +127,14 @@ impl Store {
                 destination: group,
                 group,
                 due,
-                queued: now,
+                // Waiting until it may go is no delay.
+                queued: now.max(due),
                 expires,
                 attempts: 0,
                 priority,
                 is_held,
                 is_late: false,
+                is_timed: envelope.terms.late_at().is_some(),
                 size,
                 body: storage_engine::BodyRef::NONE,
             };
@@ -160,15 +172,17 @@ impl Store {
         value.and_then(|value| Progress::decode(&value)).unwrap_or_default()
     }
 
-    /// Changes an entry that goes on waiting, with what is now known of it.
+    /// Changes an entry that goes on waiting, with what is now known of it. [`Error::Gone`] when its place is another
+    /// entry's by now.
     pub async fn update(
         &self,
-        ticket: Ticket,
+        known: &Entry,
         progress: Option<&Progress>,
         change: impl FnOnce(&mut Entry),
     ) -> Result<Entry, Error> {
+        let ticket = known.ticket;
         let mut transaction = self.0.engine.transaction(ticket.partition.0);
-        let row = transaction.row(QUEUE_ACCOUNT, WAITING, ticket.item).ok_or(Error::Gone)?;
+        let row = own_row(&transaction, ticket, known.id, known.group)?;
         let mut entry = Entry::of_row(ticket.partition, &row);
         change(&mut entry);
         transaction.put_row(QUEUE_ACCOUNT, WAITING, ticket.item, RowBody::Stored(row.body), entry.row_data());
@@ -183,11 +197,12 @@ impl Store {
     /// for each the progress in which the others' recipients count as done. The first part stays in the entry.
     pub async fn split(
         &self,
-        ticket: Ticket,
+        known: &Entry,
         parts: Vec<(Destination, Progress)>,
     ) -> Result<Vec<Entry>, Error> {
+        let ticket = known.ticket;
         let mut transaction = self.0.engine.transaction(ticket.partition.0);
-        let row = transaction.row(QUEUE_ACCOUNT, WAITING, ticket.item).ok_or(Error::Gone)?;
+        let row = own_row(&transaction, ticket, known.id, known.group)?;
         let mut tickets = Vec::new();
         for (at, (destination, progress)) in parts.into_iter().enumerate() {
             let item = if at == 0 { ticket.item } else { self.slot(ticket.partition, Slots::take) };
@@ -206,10 +221,10 @@ impl Store {
         Ok(tickets.into_iter().filter_map(|ticket| self.entry(ticket)).collect())
     }
 
-    /// Takes an entry out; its story stays. Its place may be used again.
+    /// Takes an entry out; its story stays. Its place may be used again: [`Error::Gone`] when it has been.
     pub async fn finish(&self, trace: &Trace, ticket: Ticket) -> Result<(), Error> {
         let mut transaction = self.0.engine.transaction(ticket.partition.0);
-        transaction.row(QUEUE_ACCOUNT, WAITING, ticket.item).ok_or(Error::Gone)?;
+        own_row(&transaction, ticket, trace.envelope.id, trace.group)?;
         transaction.delete_row(QUEUE_ACCOUNT, WAITING, ticket.item);
         transaction.delete_value(QUEUE_ACCOUNT, &progress_key(ticket.item));
         let mark = Mark::of(&trace.envelope, trace.ended.unwrap_or_default());
@@ -257,6 +272,14 @@ impl Store {
     fn slot<T>(&self, partition: PartitionId, work: impl FnOnce(&mut Slots) -> T) -> T {
         work(self.0.slots.borrow_mut().entry(partition).or_default())
     }
+}
+
+/// The row at a place, if it still is the one that is meant: an operator may have taken the entry out while it was being
+/// tried, and then its place may be another message's.
+fn own_row(transaction: &Transaction, ticket: Ticket, id: u64, group: Destination) -> Result<Row, Error> {
+    let row = transaction.row(QUEUE_ACCOUNT, WAITING, ticket.item).ok_or(Error::Gone)?;
+    let entry = Entry::of_row(ticket.partition, &row);
+    if (entry.id, entry.group) == (id, group) { Ok(row) } else { Err(Error::Gone) }
 }
 
 impl From<storage_engine::Error> for Error {

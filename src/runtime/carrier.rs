@@ -63,6 +63,10 @@ impl Carrier for SmtpCarrier {
         &self.tls
     }
 
+    fn lacks(&self) -> Option<Fault> {
+        self.line.conn.proof().and_then(Result::err)
+    }
+
     fn send(mut self: Box<Self>, mail: Mail) -> LocalFuture<Carried> {
         Box::pin(async move {
             if self.line.has_ended().await {
@@ -70,7 +74,11 @@ impl Carrier for SmtpCarrier {
                 return Carried::Lost { why, is_in_doubt: false };
             }
             self.line.client.send(mail);
-            match self.line.advance().await {
+            let next = self.line.advance().await;
+            if let Some(sent) = self.line.client.verdict() {
+                return Carried::Answered(sent, None);
+            }
+            match next {
                 Ok(ClientNext::Sent(sent)) => Carried::Answered(sent, Some(self)),
                 // A reply is no doubt.
                 Ok(next) => Carried::Lost { why: unexpected(next), is_in_doubt: false },
@@ -165,8 +173,9 @@ impl Line {
         let secured = self.conn.secure(connector, demand, self.local.timers(), HANDSHAKE).await;
         let info = secured.map_err(|error| match error {
             ConnError::Unproven(fault) => Unopened::Tls(error.to_string(), fault),
-            ConnError::Tls(_) => Unopened::Tls(error.to_string(), Fault::ValidationFailure),
-            other => network(other),
+            ConnError::TimedOut => Unopened::TimedOut,
+            // Also a peer that goes away in the middle: what need not be protected is then tried without.
+            other => Unopened::Tls(other.to_string(), Fault::ValidationFailure),
         })?;
         Ok(format!("{} {}", info.version, info.cipher))
     }

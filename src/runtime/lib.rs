@@ -37,6 +37,7 @@ mod vitals;
 #[cfg(test)]
 mod wakes;
 mod watchdog;
+mod wire;
 
 pub use blocking::{Blocking, NotRun, block_on, block_on_for};
 pub use clock::{instant, now};
@@ -56,5 +57,6 @@ pub use server::Machine;
 pub use sidecar::Sidecar;
 pub use signals::{Signal, Signals};
 pub use store_pump::start_store;
+pub use sts::policy_from;
 pub use timers::{Deadline, Timers};
 pub use tls::{Authorities, Certificate, Certificates, TlsAcceptor, TlsConnector, TlsError};

@@ -29,6 +29,9 @@ pub(crate) const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// How long such a peer is given to close its side.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
+/// How long a load balancer may take for its PROXY header. The protocol has it send that at once.
+pub(crate) const PROXY_HEADER: Duration = Duration::from_secs(10);
+
 /// How long a peer may take for a TLS handshake.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(30);
 
@@ -37,6 +40,9 @@ pub(crate) const DNS_FLIGHTS_MAX: usize = 256;
 
 /// Questions that wait for that; more are answered "later".
 pub(crate) const DNS_WAITING_MAX: usize = 8192;
+
+/// How often a question is handed to a sidecar that is busy, every [`POOL_PAUSE`].
+pub(crate) const DNS_TRIES_MAX: usize = 500;
 
 /// Aliases that are followed from a name.
 pub(crate) const DNS_ALIASES_MAX: usize = 8;
@@ -101,6 +107,27 @@ pub(crate) const OWNER_ALONE: u32 = 0o600;
 /// Connections to the control socket, which has its own places: an operator must get in when all
 /// the others are taken.
 pub(crate) const CONTROL_CONNECTIONS_MAX: usize = 64;
+
+/// Connections of local programs that hand mail in.
+pub(crate) const SUBMIT_CONNECTIONS_MAX: usize = 32;
+
+/// How often the sendmail command comes again when all of them are taken.
+pub(crate) const SUBMIT_TRIES: u32 = 20;
+
+/// How long it waits in between.
+pub(crate) const SUBMIT_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long it waits for an answer: a message goes through filters meanwhile.
+pub(crate) const SUBMIT_ANSWER_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// Bytes of an answer: an id, or words.
+pub(crate) const SUBMIT_ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// The mode of the socket that every local user may hand mail in on.
+pub(crate) const EVERYBODY: u32 = 0o666;
+
+/// The mode of the folder around that socket, where it is made here.
+pub(crate) const SUBMIT_FOLDER_MODE: u32 = 0o755;
 
 /// Descriptors beside connections and listeners: segments, runs, rings, libraries.
 pub(crate) const FILES: u64 = 1024;
@@ -167,7 +194,7 @@ pub(crate) const METRICS_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) const METRICS_PAUSE: Duration = Duration::from_millis(200);
 
 /// Jobs that wait for the sidecar thread.
-pub(crate) const SIDECAR_JOBS_MAX: usize = 256;
+pub(crate) const SIDECAR_JOBS_MAX: usize = 1024;
 
 /// The least RLIMIT_MEMLOCK the executors start with, in bytes.
 pub(crate) const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
@@ -198,16 +225,19 @@ impl Default for ConnectionLimits {
 pub(crate) const CLIENT_CONNECT: Duration = Duration::from_secs(30);
 
 /// How long it may take to say its first word (RFC 5321 §4.5.3.2.1).
-pub(crate) const CLIENT_GREETING: Duration = Duration::from_secs(5 * 60);
+pub(crate) const CLIENT_GREETING: Duration = Duration::from_mins(5);
 
 /// How long it may take to answer a command (RFC 5321 §4.5.3.2.2 to §4.5.3.2.4).
-pub(crate) const CLIENT_COMMAND: Duration = Duration::from_secs(5 * 60);
+pub(crate) const CLIENT_COMMAND: Duration = Duration::from_mins(5);
 
 /// How long it may take to answer a whole message (RFC 5321 §4.5.3.2.6).
-pub(crate) const CLIENT_ACCEPTANCE: Duration = Duration::from_secs(10 * 60);
+pub(crate) const CLIENT_ACCEPTANCE: Duration = Duration::from_mins(10);
 
 /// How long it may take to close a connection after our last word.
 pub(crate) const CLIENT_FAREWELL: Duration = Duration::from_secs(5);
 
 /// What is read at once of another system's replies, in bytes.
 pub(crate) const CLIENT_READ_BYTES_MAX: usize = 16 * 1024;
+
+/// How long a Unix socket is left alone when too many wait there to be let in.
+pub(crate) const LOCAL_CONNECT_PAUSE: Duration = Duration::from_millis(50);

@@ -24,11 +24,20 @@ pub(crate) async fn fetch(
     domain: &str,
 ) -> Result<Policy, Fault> {
     let host = policy_host(domain);
-    let to = resolve(resolver, &host).await;
+    policy_from(local, connector, &host, resolve(resolver, &host).await).await
+}
+
+/// As a sender of mail: the policy that a host of this name has at one of these addresses.
+pub async fn policy_from(
+    local: &Local,
+    connector: &TlsConnector,
+    host: &str,
+    addresses: Vec<SocketAddr>,
+) -> Result<Policy, Fault> {
     let fetching = async {
         let mut last = ConnError::Closed;
-        for address in to {
-            match file(local, connector, &host, address).await {
+        for address in addresses {
+            match file(local, connector, host, address).await {
                 Ok(file) => return Ok(file),
                 // A host that is not the right one is not asked again elsewhere.
                 Err(unproven @ ConnError::Unproven(_)) => return Err(unproven),
@@ -38,7 +47,7 @@ pub(crate) async fn fetch(
         Err(last)
     };
     let file = within(local.timers(), STS_FETCH, fetching).await;
-    let file = file.inspect_err(|error| tracing::debug!(event = "runtime.policy_failed", domain, %error));
+    let file = file.inspect_err(|error| tracing::debug!(event = "runtime.policy_failed", host, %error));
     match file {
         Ok(file) => Policy::parse(&file.ok_or(Fault::StsPolicyFetchError)?).ok_or(Fault::StsPolicyInvalid),
         Err(ConnError::Unproven(_)) => Err(Fault::StsWebpkiInvalid),

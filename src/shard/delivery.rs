@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use account::Content;
+use account::{Content, MailboxName};
 use base::{AccountId, PartitionId, ShardId, Timestamp, give_way};
 use directory::{EmailAddress, Resolution, Target};
 use smtp::{Envelope, Message, Mode, Outcome, return_path_header};
@@ -19,6 +19,20 @@ use crate::limits::{MESSAGE_TARGETS_MAX, TARGETS_PER_TURN};
 use crate::relay::accept;
 use crate::room::{Room, Wanted, rooms};
 use crate::{Shard, Wait};
+
+/// Where junk goes: the mailbox that every account is given. One that was removed leaves it in INBOX.
+const JUNK: &str = "Junk";
+
+/// How a message is taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// The sender may send to recipients elsewhere: for those it is queued.
+    pub may_relay: bool,
+    /// It goes into Junk instead of INBOX.
+    pub is_junk: bool,
+    /// It goes nowhere until an operator releases it from the queue, for whomever it is.
+    pub is_held: bool,
+}
 
 /// Where a message is to go.
 #[derive(Default)]
@@ -35,11 +49,11 @@ struct Plan {
 }
 
 /// Delivers `message`; one outcome for each of the envelope's recipients, in order. Outcomes that
-/// say `Stored` are durable. Who `may_relay` may send to recipients elsewhere: for those the message is queued. Where one reply stands for all recipients (SMTP, not LMTP), nothing is stored when it
+/// say `Stored` are durable. Where one reply stands for all recipients (SMTP, not LMTP), nothing is stored when it
 /// is known before that it would have to say "try again".
-pub async fn deliver(shard: &Rc<Shard>, message: Message, may_relay: bool, now: Timestamp) -> Vec<Outcome> {
+pub async fn deliver(shard: &Rc<Shard>, message: Message, manner: Manner, now: Timestamp) -> Vec<Outcome> {
     let Message { envelope, data } = message;
-    let Some(mut plan) = resolve(shard, &envelope, may_relay).await else {
+    let Some(mut plan) = resolve(shard, &envelope, manner).await else {
         return vec![Outcome::TooManyRecipients; envelope.recipients.len()];
     };
     let rooms = rooms(shard, &plan.wanted, data.len() as u64).await;
@@ -49,13 +63,13 @@ pub async fn deliver(shard: &Rc<Shard>, message: Message, may_relay: bool, now: 
     }
     let (queued, data) = queued(&plan, &envelope, data);
     if let Some((for_others, content)) = queued {
-        let queued = accept(shard, for_others, content, now).await;
+        let queued = accept(shard, for_others, content, manner.is_held, now).await;
         plan.set(queued);
     }
     if let Some(data) = data {
         let data = with_return_path(&envelope, data);
         let content = Content { summary: imap::summarize(&data), data: Arc::new(data) };
-        plan.store(shard, &content, now).await;
+        plan.store(shard, &content, manner.is_junk, now).await;
     }
     plan.addresses.iter().map(|address| plan.outcomes[*address]).collect()
 }
@@ -76,10 +90,12 @@ fn queued(
 }
 
 /// None when the message would go to more than [`MESSAGE_TARGETS_MAX`] accounts.
-async fn resolve(shard: &Rc<Shard>, envelope: &Envelope, may_relay: bool) -> Option<Plan> {
+async fn resolve(shard: &Rc<Shard>, envelope: &Envelope, manner: Manner) -> Option<Plan> {
     let mut plan = Plan::default();
     let mut known = HashMap::<String, usize>::new();
     let mut accounts = HashMap::<AccountId, usize>::new();
+    // For those who are here too, it waits in the queue (RFC 4865 §3).
+    let waits = manner.is_held || envelope.terms.release_at.is_some();
     let (mut count, mut turn) = (0, 0);
     for recipient in &envelope.recipients {
         let address = EmailAddress::parse(&recipient.address).ok();
@@ -96,15 +112,21 @@ async fn resolve(shard: &Rc<Shard>, envelope: &Envelope, may_relay: bool) -> Opt
             None => Ok(Resolution::UnknownUser),
         };
         plan.outcomes.push(match &resolution {
+            Ok(Resolution::Local(_)) if waits => {
+                plan.elsewhere.push(place);
+                Outcome::Stored
+            }
             Ok(Resolution::Local(_)) => Outcome::Stored,
-            Ok(Resolution::NotLocal) if may_relay => {
+            Ok(Resolution::NotLocal) if manner.may_relay => {
                 plan.elsewhere.push(place);
                 Outcome::Stored
             }
             Ok(Resolution::Disabled | Resolution::UnknownUser | Resolution::NotLocal) => Outcome::Disabled,
             Ok(Resolution::AliasLoop) | Err(_) => Outcome::Unavailable,
         });
-        if let Ok(Resolution::Local(targets)) = resolution {
+        if let Ok(Resolution::Local(targets)) = resolution
+            && !waits
+        {
             count += targets.len();
             if count > MESSAGE_TARGETS_MAX {
                 return None;
@@ -178,7 +200,7 @@ impl Plan {
     }
 
     /// Stores the message for whom an address asks that is not refused.
-    async fn store(&mut self, shard: &Rc<Shard>, content: &Content, now: Timestamp) {
+    async fn store(&mut self, shard: &Rc<Shard>, content: &Content, is_junk: bool, now: Timestamp) {
         let mut by_shard = BTreeMap::<ShardId, BTreeMap<PartitionId, Share>>::new();
         for (at, wanted) in self.wanted.iter().enumerate() {
             if self.led_by[at].iter().all(|place| self.outcomes[*place] != Outcome::Stored) {
@@ -188,7 +210,8 @@ impl Plan {
             let shares = by_shard.entry(shard.router.partition_shard(partition)).or_default();
             let share = shares.entry(partition).or_insert_with(|| Share::new(partition));
             share.wanted.push(at);
-            share.recipients.push(account::Recipient { account, quota_bytes, mailbox: None });
+            let mailbox = is_junk.then(|| MailboxName::new(JUNK).ok()).flatten();
+            share.recipients.push(account::Recipient { account, quota_bytes, mailbox });
         }
         let mut calls = Vec::with_capacity(by_shard.len());
         let mut askers = Vec::<usize>::new();
@@ -295,6 +318,16 @@ fn queue_recipient(recipient: &smtp::Recipient) -> queue::Recipient {
     }
 }
 
+fn queue_terms(terms: &smtp::Terms) -> queue::Terms {
+    let smtp::Terms { priority, release_at, deliver_by, .. } = *terms;
+    let deliver_by = deliver_by.map(|by| queue::DeliverBy {
+        at: by.at,
+        is_returned: by.mode == smtp::ByMode::Return,
+        is_traced: by.is_traced,
+    });
+    queue::Terms { priority, release_at, deliver_by }
+}
+
 fn queue_envelope(envelope: &Envelope, recipients: Vec<queue::Recipient>, data: &[u8]) -> queue::Envelope {
     let header = data.get(..mime::end_of_headers(data)).unwrap_or(data);
     let message_id = mime::field(header, "Message-ID").map(|field| mime::unfold(field.value).into_owned());
@@ -313,7 +346,8 @@ fn queue_envelope(envelope: &Envelope, recipients: Vec<queue::Recipient>, data: 
             smtp::Return::Headers => queue::Return::Headers,
         }),
         envid: envelope.envid.clone(),
-        requires_tls: false,
+        requires_tls: envelope.terms.requires_tls,
+        terms: queue_terms(&envelope.terms),
         received: envelope.received,
         origin: queue::Origin {
             peer: envelope.peer.address.clone(),

@@ -1,6 +1,7 @@
 //! Several calls at the same time.
 
 use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::Poll;
 
 use crate::limits::CALLS_PER_TURN;
@@ -32,11 +33,20 @@ pub(crate) async fn join_all<F: Future>(calls: Vec<F>) -> Vec<F::Output> {
     calls.into_iter().map(|(_, answer)| answer.expect("the loop ends when all have answered")).collect()
 }
 
+/// The work's value, or none when `end` comes first.
+pub(crate) async fn before<F: Future>(end: impl Future<Output = ()>, work: F) -> Option<F::Output> {
+    let (mut work, mut end) = (pin!(work), pin!(end));
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => end.as_mut().poll(cx).map(|()| None),
+    })
+    .await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::cell::Cell;
-    use std::pin::pin;
     use std::task::{Context, Waker};
 
     #[test]

@@ -14,8 +14,10 @@
 mod delivery;
 mod entrance;
 mod imap_service;
+mod inbound;
 mod join;
 mod limits;
+mod local_mail;
 mod login;
 pub mod metrics;
 mod people;
@@ -28,9 +30,11 @@ mod smtp_service;
 mod submission;
 mod world;
 
-pub use delivery::deliver;
+pub use delivery::{Manner, deliver};
 pub use imap_service::ImapService;
+pub use inbound::{Dmarc, FilterKind, FilterPlace, FilterSettings, HookSettings, Inbound, RspamdSettings};
 pub use limits::{DIRECTORY_PARTITION, MESSAGE_TARGETS_MAX, SCRAM_ITERATIONS, VERIFIED_TTL_MS};
+pub use local_mail::{LocalMail, Unsent, submit_local};
 pub use login::Login;
 pub use metrics::{
     ConnectionMeter, Distribution, FAMILIES, Family, Kind, Measured, Metrics, Operation, Protocol, Sample,
@@ -42,4 +46,6 @@ pub use relay::{Outbound, Relay, Smarthost, SmarthostTls};
 pub use settings::Settings;
 pub use shard::Shard;
 pub use smtp_service::SmtpService;
-pub use world::{Carried, Carrier, Hop, LocalFuture, Overloaded, Process, Unopened, Vitals, World};
+pub use world::{
+    Carried, Carrier, Dial, Endpoint, Hop, LocalFuture, Overloaded, Process, Unopened, Vitals, Wire, World,
+};

@@ -52,3 +52,39 @@ pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(5);
 
 /// Destinations whose names a shard remembers for people to read.
 pub(crate) const DESTINATION_NAMES_MAX: usize = 100_000;
+
+/// Times that rules may ask for more before they are given up: each time they learn something, so they end by themselves.
+pub(crate) const POLICY_ROUNDS_MAX: usize = 64;
+
+/// Reports about a day are sent within so many seconds after it.
+pub(crate) const REPORT_DELAY_MAX_S: u64 = 4 * 60 * 60;
+
+/// The pause between two looks at everything that waits for a destination that is down.
+pub(crate) const LOOK_OVER_PAUSE: Duration = Duration::from_secs(10 * 60);
+
+/// Entries that are looked at in one go, before others on the shard get a turn.
+pub(crate) const ENTRIES_PER_TURN: usize = 256;
+
+/// A destination's schedule is put in order when an operator has changed more than one in so many of its entries.
+pub(crate) const ORDER_SHARE: usize = 16;
+
+/// From domains whose keys a shard keeps ready to sign; an RSA key takes some 6 KiB.
+pub(crate) const SIGNING_DOMAINS_MAX: usize = 4096;
+
+/// Recipients of a message with those that rules have added.
+pub(crate) const FLOW_RECIPIENTS_MAX: usize = 2000;
+
+/// From this junk score on a message goes into Junk.
+pub(crate) const JUNK_SCORE_MIN: i32 = 5;
+
+/// How long a connection to a filter is kept for the next message.
+pub(crate) const FILTER_IDLE: Duration = Duration::from_secs(30);
+
+/// Addresses of a filter's host that are tried.
+pub(crate) const FILTER_ADDRESSES_MAX: usize = 8;
+
+/// The longest time for a milter's answer to one command, in milliseconds.
+pub(crate) const FILTER_COMMAND_MS_MAX: i64 = 30_000;
+
+/// The time that SPF, DKIM, ARC and DMARC of one message may take together (RFC 7208 §4.6.4 asks for 20 s).
+pub(crate) const AUTHENTICATION_TIME_MAX: Duration = Duration::from_secs(20);

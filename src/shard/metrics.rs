@@ -14,7 +14,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 
 use auth::Answer;
 use base::{AccountId, Timestamp};
-use smtp::{Outcome, Verdict};
+use smtp::{Outcome, Reply, Verdict};
 
 pub use self::connection::ConnectionMeter;
 pub use self::families::{FAMILIES, Family, Kind};
@@ -59,6 +59,7 @@ struct Traffic {
     open_tls: Count,
     opened: Count,
     handshakes_failed: Count,
+    proxies_refused: Count,
     received_bytes: Count,
     sent_bytes: Count,
     messages_received: Count,
@@ -139,8 +140,13 @@ impl Metrics {
         count(&self.logins.granted);
     }
 
-    pub(crate) fn count_verdict(&self, protocol: Protocol, verdict: Verdict) {
-        if verdict != Verdict::Accept {
+    /// A load balancer's connection did not begin with a PROXY header, or with none that can be read.
+    pub fn count_proxy_refused(&self, protocol: Protocol) {
+        count(&self.traffic(protocol).proxies_refused);
+    }
+
+    pub(crate) fn count_recipient(&self, protocol: Protocol, reply: &Reply) {
+        if !matches!(reply, Reply::Recipient(Verdict::Accept)) {
             count(&self.traffic(protocol).recipients_rejected);
         }
     }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use directory::{AccountEntry, Cache, Directory, EmailAddress, Resolution};
+use directory::{AccountEntry, Cache, Directory, DkimKey, EmailAddress, Resolution};
 use router::Gone;
 use storage_engine::Engine;
 
@@ -77,6 +77,20 @@ impl People {
             self.cache.borrow_mut().put_login(generation, login, Arc::clone(found));
         }
         Ok(found)
+    }
+
+    /// The keys that a name's mail is signed with ([`Directory::signing_keys`]), and the directory's change number
+    /// when it was asked.
+    pub(crate) async fn signing_keys(
+        &self,
+        shard: &Shard,
+        name: &str,
+    ) -> Result<(u64, Option<(String, Vec<DkimKey>)>), Gone> {
+        let asked = name.to_owned();
+        let look = move |directory: &Directory| (directory.generation(), directory.signing_keys(&asked));
+        let (generation, found) = self.ask(shard, look).await?;
+        self.cache.borrow_mut().advance(generation);
+        Ok((generation, found))
     }
 
     /// On the owner's shard the directory itself says when the cache is old; the others are told

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Outbound, SlowSettings};
+use crate::{Inbound, Outbound, SlowSettings};
 
 /// The settings that all shards share, unchanged until a reload makes new ones.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Settings {
     pub slow: SlowSettings,
     /// Mail that goes elsewhere.
     pub outbound: Arc<Outbound>,
+    /// What is looked at before mail is taken.
+    pub inbound: Arc<Inbound>,
     /// MX listeners.
     pub mx: Arc<smtp::Config>,
     /// Submission listeners.

@@ -10,6 +10,7 @@ use base::{AccountId, Budget, PartitionId, Secret, ShardId};
 use router::Router;
 use storage_engine::Engine;
 
+use crate::inbound::{Lanes, Memory, SigningKeys};
 use crate::login::Login;
 use crate::metrics::Metrics;
 use crate::people::People;
@@ -33,6 +34,12 @@ pub struct Shard {
     pub content: Arc<Budget>,
     /// Mail that goes elsewhere.
     pub relay: Relay,
+    /// What the operator's rules remember.
+    pub(crate) memory: Memory,
+    /// The ways to the filters.
+    pub(crate) filters: Lanes,
+    /// Keys that signed mail last.
+    pub(crate) signing: SigningKeys,
     /// Time, chance, the network and the blocking pool.
     pub world: Rc<dyn World>,
     /// What is counted here.
@@ -57,6 +64,8 @@ impl Shard {
         world: Rc<dyn World>,
         process_key: [u8; 32],
     ) -> Rc<Self> {
+        let (half, _) = process_key.split_first_chunk::<16>().expect("it has 32 bytes");
+        let memory = Memory::new(u128::from_le_bytes(*half));
         let relay = Relay::new(engine.clone(), &settings.outbound);
         let people = People::new(&engine, settings.default_domain.clone());
         Rc::new(Self {
@@ -66,6 +75,9 @@ impl Shard {
             people,
             login: Login::new(process_key),
             relay,
+            memory,
+            filters: Lanes::default(),
+            signing: SigningKeys::default(),
             content: Budget::new(settings.content_bytes_max),
             world,
             metrics: Rc::new(Metrics::new(settings.slow)),

@@ -2,15 +2,17 @@
 
 use std::rc::Rc;
 
-use base::{Handled, Out, Service};
+use base::{Handled, Out, Service, Timestamp};
 use directory::{EmailAddress, Resolution, Target};
-use smtp::{Message, Mode, Outcome, RecipientCheck, Reply, Request, Smtp, Verdict};
+use smtp::{Message, Mode, Outcome, RecipientCheck, Refused, Reply, Request, Smtp, Verdict};
 
 use crate::entrance::{Barred, entry};
+use crate::inbound::{Admitted, Incoming, Way};
 use crate::login::ScramTry;
+use crate::relay::delivered;
 use crate::room::{Room, Wanted, rooms};
 use crate::submission::mend;
-use crate::{Protocol, Shard, deliver};
+use crate::{Manner, Protocol, Shard, deliver};
 
 /// The handlers of one connection.
 #[derive(Debug)]
@@ -18,12 +20,34 @@ pub struct SmtpService {
     shard: Rc<Shard>,
     source: String,
     scram: Option<ScramTry>,
+    way: Way,
+    /// Recipients of the message that is coming in that are accepted and dropped.
+    dropped: Vec<String>,
 }
 
 impl SmtpService {
     /// `source` is the text of the peer's address, for the throttle.
-    pub const fn new(shard: Rc<Shard>, source: String) -> Self {
-        Self { shard, source, scram: None }
+    pub fn new(shard: Rc<Shard>, source: String) -> Self {
+        Self { shard, source, scram: None, way: Way::default(), dropped: Vec::new() }
+    }
+
+    /// First whether there is such a recipient: rules may take down what they are asked.
+    async fn admit(&mut self, check: &RecipientCheck) -> Reply {
+        let verdict = self.recipient(check).await;
+        if verdict != Verdict::Accept {
+            return Reply::Recipient(verdict);
+        }
+        if check.accepted == 0 {
+            self.dropped.clear();
+        }
+        match self.way.recipient(&self.shard, &self.source, check).await {
+            Ok(Admitted::Yes) => Reply::Recipient(Verdict::Accept),
+            Ok(Admitted::Discarded) => {
+                self.dropped.push(check.address.clone());
+                Reply::Recipient(Verdict::Accept)
+            }
+            Err(refused) => Reply::Refused(refused),
+        }
     }
 
     async fn recipient(&self, check: &RecipientCheck) -> Verdict {
@@ -78,6 +102,15 @@ impl SmtpService {
         if rooms.contains(&Room::Full) { Verdict::OverQuota } else { Verdict::Accept }
     }
 
+    /// A gateway may have said since that it speaks for another (XCLIENT): then nothing that was known holds.
+    fn follow(&mut self, session: &Smtp) {
+        let source = &session.peer().address;
+        if self.source != *source {
+            self.source.clone_from(source);
+            (self.way, self.dropped) = (Way::default(), Vec::new());
+        }
+    }
+
     /// Who logged in may send to anybody; so may the networks that an operator trusts with that.
     fn may_relay(&self, mode: Mode) -> bool {
         let settings = self.shard.settings();
@@ -89,19 +122,93 @@ impl SmtpService {
         is_trusted && settings.outbound.is_enabled
     }
 
-    /// For our own accounts into their mailboxes, for others into the queue.
-    async fn deliver(&self, mut message: Message) -> Vec<Outcome> {
+    /// For our own accounts into their mailboxes, for others into the queue, when nothing speaks against it.
+    pub(crate) async fn deliver(&mut self, mut message: Message) -> Result<Vec<Outcome>, Box<Refused>> {
         let (mode, now) = (message.envelope.mode, self.shard.world.now());
         if mode == Mode::Submission {
             let (own_bytes, id) = (message.envelope.received_field_bytes, message.envelope.id.0);
             message.data = mend(message.data, own_bytes, &self.shard.settings().hostname, id, now);
         }
-        deliver(&self.shard, message, self.may_relay(mode), now).await
+        let named: Vec<String> =
+            message.envelope.recipients.iter().map(|recipient| recipient.address.clone()).collect();
+        let incoming = self.way.message(&self.shard, &self.source, message).await?;
+        let Incoming { mut message, is_junk, is_discarded, is_held, is_rerouted, .. } = incoming;
+        let is_dropped =
+            |address: &str| is_discarded || self.dropped.iter().any(|dropped| dropped == address);
+        message.envelope.recipients.retain(|recipient| !is_dropped(&recipient.address));
+        // Whom a rule of the operator's names may be anywhere.
+        let manner = Manner { may_relay: is_rerouted || self.may_relay(mode), is_junk, is_held };
+        let asks = Asks::of(&message, is_held);
+        let outcomes = if message.envelope.recipients.is_empty() {
+            Vec::new()
+        } else {
+            deliver(&self.shard, message, manner, now).await
+        };
+        if let Some(asks) = asks {
+            asks.tell(&self.shard, &outcomes, now);
+        }
+        if is_rerouted {
+            let worst = outcomes.iter().copied().find(|outcome| *outcome != Outcome::Stored);
+            return Ok(vec![worst.unwrap_or(Outcome::Stored); named.len()]);
+        }
+        let mut outcomes = outcomes.into_iter();
+        let answer = |address: &String| {
+            if is_dropped(address) {
+                Outcome::Stored
+            } else {
+                outcomes.next().unwrap_or(Outcome::Unavailable)
+            }
+        };
+        Ok(named.iter().map(answer).collect())
+    }
+}
+
+/// A sender who wants to be told that a message lies in mailboxes of ours (RFC 3461 §5.2.3).
+struct Asks {
+    envelope: smtp::Envelope,
+    header: Vec<u8>,
+}
+
+impl Asks {
+    /// `None` where nobody asks. The client of LMTP tells its senders itself (RFC 2033 §4.2).
+    fn of(message: &Message, is_held: bool) -> Option<Self> {
+        let envelope = &message.envelope;
+        let wants = |recipient: &smtp::Recipient| recipient.notify.is_some_and(|notify| notify.on_success);
+        let is_asked = envelope.mode != Mode::Lmtp && envelope.recipients.iter().any(wants);
+        // What waits in the queue is told of from there.
+        let is_queued = is_held || envelope.terms.release_at.is_some();
+        if !is_asked || is_queued || envelope.sender.is_none() {
+            return None;
+        }
+        let data = message.data.as_slice();
+        let header = data.get(..mime::end_of_headers(data)).unwrap_or(data).to_vec();
+        Some(Self { envelope: envelope.clone(), header })
+    }
+
+    /// Beside the answer to the client, which need not wait for it. What was queued is told of from the queue.
+    fn tell(self, shard: &Rc<Shard>, outcomes: &[Outcome], now: Timestamp) {
+        let stored = self.envelope.recipients.iter().zip(outcomes);
+        let stored: Vec<_> = stored
+            .filter(|(_, outcome)| **outcome == Outcome::Stored)
+            .map(|(recipient, _)| recipient.clone())
+            .collect();
+        let there = Rc::clone(shard);
+        shard.world.spawn(Box::pin(async move {
+            let mut here = Vec::new();
+            for recipient in stored {
+                let Ok(address) = EmailAddress::parse(&recipient.address) else { continue };
+                if matches!(there.people.resolve(&there, &address).await, Ok(Resolution::Local(_))) {
+                    here.push(recipient);
+                }
+            }
+            delivered(&there, &self.envelope, &self.header, &here, now).await;
+        }));
     }
 }
 
 impl Service<Smtp> for SmtpService {
-    async fn handle(&mut self, _: &mut Smtp, request: Request, _: &mut Out<'_>) -> Handled<Reply> {
+    async fn handle(&mut self, session: &mut Smtp, request: Request, _: &mut Out<'_>) -> Handled<Reply> {
+        self.follow(session);
         Handled::Reply(match request {
             Request::Auth(query) => {
                 let answer = self.shard.login.answer(&self.shard, &self.source, query).await;
@@ -116,15 +223,22 @@ impl Service<Smtp> for SmtpService {
                 Reply::LoggedIn
             }
             Request::Recipient(check) => {
-                let verdict = self.recipient(&check).await;
-                self.shard.metrics.count_verdict(Protocol::of_mode(check.mode), verdict);
-                Reply::Recipient(verdict)
+                let reply = self.admit(&check).await;
+                self.shard.metrics.count_recipient(Protocol::of_mode(check.mode), &reply);
+                reply
             }
             Request::Deliver(message) => {
                 let protocol = Protocol::of_mode(message.envelope.mode);
-                let outcomes = self.deliver(*message).await;
-                self.shard.metrics.count_message(protocol, &outcomes);
-                Reply::Delivered(outcomes)
+                match self.deliver(*message).await {
+                    Ok(outcomes) => {
+                        self.shard.metrics.count_message(protocol, &outcomes);
+                        Reply::Delivered(outcomes)
+                    }
+                    Err(refused) => {
+                        self.shard.metrics.count_message(protocol, &[]);
+                        Reply::Refused(refused)
+                    }
+                }
             }
         })
     }

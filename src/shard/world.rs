@@ -2,8 +2,11 @@
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use base::Timestamp;
 use base::dns::{Answer, Failure, Query};
@@ -75,6 +78,9 @@ pub trait Carrier {
     /// What protects the connection, for people to read; empty for nothing.
     fn tls(&self) -> &str;
 
+    /// What TLS lacks that was wanted but not demanded.
+    fn lacks(&self) -> Option<Fault>;
+
     /// Sends a message. The carrier comes back where another may follow.
     fn send(self: Box<Self>, mail: Mail) -> LocalFuture<Carried>;
 
@@ -112,6 +118,44 @@ pub enum Unopened {
     NoAuth,
     /// It took too long.
     TimedOut,
+}
+
+/// Where a filter listens, and how to get there.
+#[derive(Clone, Debug)]
+pub struct Dial {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// The name that its certificate has to have; `None` is without TLS.
+    pub tls: Option<String>,
+    /// The longest time until the connection can be used; TLS has as long once more.
+    pub limit: Duration,
+}
+
+/// An address of a stream socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A Unix socket, by its path.
+    Unix(PathBuf),
+}
+
+/// A connection that carries bytes and knows nothing of them. Dropping it closes it.
+pub trait Wire {
+    /// Takes all of `bytes` to be written after what waits already, and leaves it empty.
+    fn give(&mut self, bytes: &mut Vec<u8>);
+
+    /// Ready once the kernel has everything that was given; the error says why it never will, for people to read.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), String>>;
+
+    /// Reads at most `max` bytes and gives them to `take`. Ready with their count; 0 means that the other side has
+    /// closed.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<usize, String>>;
 }
 
 /// Time, chance, the network and helpers off the shard.
@@ -153,6 +197,13 @@ pub trait World {
 
     /// Connects to another mail system and introduces us, within the bounds of RFC 5321 §4.5.3.2.
     fn open(&self, hop: Hop) -> LocalFuture<Result<Box<dyn Carrier>, Unopened>>;
+
+    /// Connects to a filter; the error says why there is no connection, for people to read. Where there is no network,
+    /// there is none.
+    fn dial(&self, dial: Dial) -> LocalFuture<Result<Box<dyn Wire>, String>> {
+        drop(dial);
+        Box::pin(std::future::ready(Err("there is no network here".to_owned())))
+    }
 
     /// How this shard's thread and executor do; `None` where there is no executor to ask.
     fn vitals(&self) -> Option<Vitals> {

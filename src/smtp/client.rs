@@ -7,6 +7,7 @@ mod sending;
 mod tests;
 mod wire;
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -18,6 +19,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::envelope::{BodyKind, Notify, Return};
+use crate::terms::By;
 pub use extensions::Extensions;
 use sending::Sending;
 pub use wire::ServerReply;
@@ -66,6 +68,10 @@ pub struct Mail {
     pub is_smtputf8: bool,
     /// The REQUIRETLS parameter (RFC 8689 §2). Only for a server that offers it.
     pub requires_tls: bool,
+    /// The MT-PRIORITY parameter, said where it is offered (RFC 6710 §4.2).
+    pub priority: i8,
+    /// The BY parameter, said where DELIVERBY is offered: what is left of the time (RFC 2852).
+    pub by: Option<By>,
     /// The RET parameter, said where DSN is offered.
     pub ret: Option<Return>,
     /// The ENVID parameter, decoded; said where DSN is offered.
@@ -138,8 +144,8 @@ enum Stage {
     Handshake,
     Login,
     Ready,
-    Sending(Sending),
-    Resetting(Sent),
+    Sending(Box<Sending>),
+    Resetting,
     Quitting,
     Over,
 }
@@ -148,6 +154,8 @@ enum Stage {
 pub struct Client {
     config: ClientConfig,
     stage: Stage,
+    /// What became of the message, while the transaction is being closed.
+    verdict: Option<Sent>,
     replies: Replies,
     output: Vec<u8>,
     is_secured: bool,
@@ -167,6 +175,7 @@ impl Client {
         Self {
             config,
             stage: Stage::Greeting,
+            verdict: None,
             replies: Replies::default(),
             output: Vec::new(),
             is_secured: false,
@@ -195,6 +204,12 @@ impl Client {
         matches!(&self.stage, Stage::Sending(sending) if sending.is_in_doubt())
     }
 
+    /// What became of a message that was refused, when the connection has ended after that: servers that have had enough
+    /// do not wait for RSET.
+    pub fn verdict(&mut self) -> Option<Sent> {
+        self.verdict.take()
+    }
+
     /// What is waited for, for the bounds of RFC 5321 §4.5.3.2.
     pub fn awaits(&self) -> Awaited {
         match &self.stage {
@@ -217,8 +232,12 @@ impl Client {
     /// Sends a message. Only after [`ClientNext::Ready`] or [`ClientNext::Sent`].
     pub fn send(&mut self, mail: Mail) {
         assert!(matches!(self.stage, Stage::Ready), "a message is sent when the client is ready");
-        self.stage =
-            Stage::Sending(Sending::begin(mail, &self.extensions, self.config.may_chunk, &mut self.output));
+        self.stage = Stage::Sending(Box::new(Sending::begin(
+            mail,
+            &self.extensions,
+            self.config.may_chunk,
+            &mut self.output,
+        )));
     }
 
     /// Ends the connection in order. Only where a message could be sent.
@@ -231,16 +250,16 @@ impl Client {
     /// Works on what the server has said.
     pub fn step(&mut self) -> ClientNext {
         loop {
-            match &mut self.stage {
+            match &self.stage {
                 Stage::Ready => return ClientNext::Ready,
                 Stage::Handshake => return ClientNext::StartTls,
                 Stage::Over => return ClientNext::Closed,
-                Stage::Sending(sending) => {
-                    if sending.write_more(&mut self.output) {
-                        return ClientNext::Write;
-                    }
-                }
                 _ => {}
+            }
+            if let Stage::Sending(sending) = &mut self.stage
+                && sending.write_more(&mut self.output)
+            {
+                return ClientNext::Write;
             }
             let reply = match self.replies.take() {
                 Taken::Partial => return ClientNext::Read,
@@ -259,9 +278,9 @@ impl Client {
             // RFC 5321 §3.8: it may come at any time, and ends the connection.
             _ if reply.code == 421 => Some(self.fail(ClientError::Refused(reply))),
             Stage::Sending(sending) => self.sending(sending, reply),
-            Stage::Resetting(sent) => {
+            Stage::Resetting => {
                 self.stage = Stage::Ready;
-                Some(ClientNext::Sent(sent))
+                self.verdict.take().map(ClientNext::Sent)
             }
             // RFC 5321 §4.1.4: whoever does not know EHLO may know HELO.
             Stage::Hello if reply.code >= 500 && !self.config.is_lmtp => {
@@ -326,7 +345,7 @@ impl Client {
         None
     }
 
-    fn sending(&mut self, mut sending: Sending, reply: ServerReply) -> Option<ClientNext> {
+    fn sending(&mut self, mut sending: Box<Sending>, reply: ServerReply) -> Option<ClientNext> {
         match sending.take(reply, self.config.is_lmtp, &mut self.output) {
             sending::Then::More => {
                 self.stage = Stage::Sending(sending);
@@ -339,9 +358,11 @@ impl Client {
             sending::Then::Reset => {
                 // The transaction failed before its content: it has to be closed before the next.
                 self.output.extend_from_slice(b"RSET\r\n");
-                self.stage = Stage::Resetting(sending.into_sent());
+                self.stage = Stage::Resetting;
+                self.verdict = Some(sending.into_sent());
                 None
             }
+            sending::Then::Broken => Some(self.fail(ClientError::Protocol)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The grammar: a line to a command (RFC 5321 §4.1.1 and the extensions). Knows no state.
 
+use crate::announced::Announced;
 use crate::parameters::{MailParameters, RcptParameters, number};
 use crate::path::{Path, PathError, is_helo_name, take_bracketed};
 
@@ -44,6 +45,8 @@ pub enum Command<'a> {
         /// In Base64, or `=` for an empty one.
         initial: Option<&'a str>,
     },
+    /// `XCLIENT attribute=value ..`: for whom a gateway speaks.
+    Xclient(Announced),
     /// A command that exists and is not here: EXPN, TURN, ETRN, SEND and their kind (RFC 5321 §4.2.4).
     NotImplemented,
 }
@@ -81,8 +84,7 @@ pub enum ParseError {
 }
 
 /// Commands we know of and do not have; each gets 502 instead of 500.
-const NOT_IMPLEMENTED: [&str; 9] =
-    ["EXPN", "ETRN", "ATRN", "TURN", "SEND", "SOML", "SAML", "BURL", "XCLIENT"];
+const NOT_IMPLEMENTED: [&str; 8] = ["EXPN", "ETRN", "ATRN", "TURN", "SEND", "SOML", "SAML", "BURL"];
 
 impl<'a> Command<'a> {
     /// Reads one line without its CRLF.
@@ -108,6 +110,7 @@ impl<'a> Command<'a> {
             _ if is("QUIT") => alone(rest, Self::Quit),
             _ if is("STARTTLS") => alone(rest, Self::StartTls),
             _ if is("AUTH") => auth(rest),
+            _ if is("XCLIENT") => Announced::parse(rest).map(Self::Xclient),
             _ if NOT_IMPLEMENTED.iter().any(|name| is(name)) => Ok(Self::NotImplemented),
             _ => Err(ParseError::Unknown),
         }

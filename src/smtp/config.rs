@@ -59,6 +59,15 @@ pub struct Peer {
     pub is_trusted: bool,
 }
 
+/// What a peer may do beyond others. Where it is says that; see [`crate::Smtp::with_rights`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// Its messages may go before others' (RFC 6710 §4.1), without a login.
+    pub may_prioritise: bool,
+    /// It may say by XCLIENT for whom it speaks.
+    pub may_announce: bool,
+}
+
 /// Chance for one connection, drawn outside. It never comes from a fixed seed in service.
 #[derive(Clone, Debug)]
 pub struct Entropy {

@@ -10,6 +10,7 @@ use base::{Timestamp, TlsInfo};
 
 use crate::config::{Mode, Peer};
 use crate::path::Path;
+use crate::terms::Terms;
 
 /// A message that has been received in full and not yet acknowledged.
 pub struct Message {
@@ -58,6 +59,8 @@ pub struct Envelope {
     pub ret: Option<Return>,
     /// The ENVID parameter, decoded (RFC 3461 §4.4).
     pub envid: Option<String>,
+    /// How it is to go.
+    pub terms: Terms,
     /// When the content began; the moment in our Received field.
     pub received: Timestamp,
     /// Length of our Received field at the front of the data, in bytes.

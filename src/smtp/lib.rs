@@ -17,6 +17,7 @@
 
 extern crate alloc;
 
+mod announced;
 mod body;
 mod client;
 mod command;
@@ -29,6 +30,7 @@ mod path;
 mod reply;
 mod request;
 mod session;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -37,10 +39,11 @@ pub use client::{
     StartTls,
 };
 pub use command::{Command, ParseError};
-pub use config::{Config, Entropy, Mode, Peer};
+pub use config::{Config, Entropy, Mode, Peer, Rights};
 pub use envelope::{BodyKind, Envelope, Message, Notify, Recipient, Return, TransactionId};
 pub use headers::return_path_header;
 pub use limits::{AUTH_ATTEMPTS_MAX, Limits};
 pub use path::{Path, PathError};
-pub use request::{Outcome, RecipientCheck, Reply, Request, Verdict};
+pub use request::{Outcome, RecipientCheck, Refused, Reply, Request, Verdict};
 pub use session::Smtp;
+pub use terms::{By, ByMode, DeliverBy, Terms};

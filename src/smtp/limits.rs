@@ -18,6 +18,8 @@ pub struct Limits {
     pub bad_recipients_max: u32,
     /// Commands that move no mail (NOOP, RSET, VRFY, HELP, HELO, EHLO) between two messages.
     pub idle_commands_max: u32,
+    /// Longest time for which a message may be asked to be held, in seconds (RFC 4865 §3); 0 offers no FUTURERELEASE.
+    pub hold_s_max: u32,
     /// Longest wait for the next bytes; RFC 5321 §4.5.3.2.7 asks for five minutes or more.
     pub idle_ms_max: i64,
     /// Longest time the content of one message may take, however steadily it drips.
@@ -34,6 +36,7 @@ impl Default for Limits {
             bad_commands_max: 20,
             bad_recipients_max: 100,
             idle_commands_max: 100,
+            hold_s_max: 30 * 24 * 3600,
             idle_ms_max: 5 * 60 * 1000,
             message_ms_max: 60 * 60 * 1000,
         }
@@ -45,7 +48,8 @@ pub const AUTH_ATTEMPTS_MAX: usize = 5;
 
 /// A command line with its CRLF. RFC 5321 §4.5.3.1.4 says 512; the extensions offered here add 26 for SIZE
 /// (RFC 1870 §3), 10 for SMTPUTF8 (RFC 6531 §3.4), 100 + 8 for ENVID and RET and 500 + 28 for ORCPT and
-/// NOTIFY (RFC 3461 §5.4), 500 for AUTH (RFC 4954 §5).
+/// NOTIFY (RFC 3461 §5.4), 500 for AUTH (RFC 4954 §5), and fewer than 100 together for REQUIRETLS, MT-PRIORITY,
+/// HOLDUNTIL and BY.
 pub(crate) const COMMAND_BYTES_MAX: usize = 2048;
 
 /// An AUTH command or one of its answers, with its CRLF (RFC 4954 §4).
@@ -86,6 +90,16 @@ pub(crate) const LOCAL_PART_BYTES_MAX: usize = 255;
 /// A domain in bytes (RFC 5321 §4.5.3.1.2).
 pub(crate) const DOMAIN_BYTES_MAX: usize = 255;
 
+/// The lowest priority of a message (RFC 6710 §4).
+pub(crate) const PRIORITY_MIN: i8 = -9;
+
+/// The highest.
+pub(crate) const PRIORITY_MAX: i8 = 9;
+
+/// The shortest time in which a message can be asked to be there or to be returned, in seconds, told with DELIVERBY
+/// (RFC 2852): one attempt may take so long.
+pub(crate) const DELIVER_BY_S_MIN: i64 = 60;
+
 /// ENVID, in decoded bytes (RFC 3461 §4.4).
 pub(crate) const ENVID_BYTES_MAX: usize = 100;
 
@@ -103,3 +117,6 @@ pub(crate) const CLIENT_CHUNK_BYTES_MAX: usize = 256 * 1024;
 
 /// Content that the client writes in one piece, in bytes.
 pub(crate) const CLIENT_PIECE_BYTES: usize = 256 * 1024;
+
+/// The text of a refusal in an operator's or a filter's words, in bytes: a line of a reply has 512 (RFC 5321 §4.5.3.1.5).
+pub(crate) const REFUSED_TEXT_BYTES_MAX: usize = 490;

@@ -2,10 +2,12 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::Write;
 
 use crate::command::ParseError;
 use crate::envelope::{BodyKind, Notify, Return};
 use crate::limits::{ENVID_BYTES_MAX, ORCPT_BYTES_MAX};
+use crate::terms::{self, By, Hold};
 
 /// What may follow the reverse-path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +25,14 @@ pub struct MailParameters {
     /// Whether AUTH was there (RFC 4954 §5). Its value is checked and not kept: no peer is trusted to
     /// vouch for another's login, so the clause has us treat any value as `<>`.
     pub has_auth: bool,
+    /// REQUIRETLS (RFC 8689 §2).
+    pub requires_tls: bool,
+    /// MT-PRIORITY (RFC 6710 §4).
+    pub priority: Option<i8>,
+    /// HOLDFOR or HOLDUNTIL (RFC 4865 §3).
+    pub hold: Option<Hold>,
+    /// BY (RFC 2852).
+    pub by: Option<By>,
 }
 
 /// What may follow the forward-path.
@@ -48,13 +58,15 @@ impl MailParameters {
                     xtext(value).ok_or(ParseError::ParameterValue)?;
                     found.has_auth = true;
                 }
-                (Keyword::Size | Keyword::Body | Keyword::Smtputf8, _) => {
-                    return Err(ParseError::ParameterValue);
-                }
-                (Keyword::Ret | Keyword::Envid | Keyword::Auth, _) => return Err(ParseError::ParameterValue),
+                (Keyword::RequireTls, None) => found.requires_tls = true,
+                (Keyword::Priority, Some(value)) => once(&mut found.priority, terms::priority(value))?,
+                (Keyword::HoldFor, Some(value)) => once(&mut found.hold, terms::hold_for(value))?,
+                (Keyword::HoldUntil, Some(value)) => once(&mut found.hold, terms::hold_until(value))?,
+                (Keyword::By, Some(value)) => once(&mut found.by, terms::by(value))?,
                 (Keyword::Notify | Keyword::Orcpt | Keyword::Unknown, _) => {
                     return Err(ParseError::Parameter);
                 }
+                _ => return Err(ParseError::ParameterValue),
             }
         }
         Ok(found)
@@ -84,6 +96,11 @@ enum Keyword {
     Ret,
     Envid,
     Auth,
+    RequireTls,
+    Priority,
+    HoldFor,
+    HoldUntil,
+    By,
     Notify,
     Orcpt,
     Unknown,
@@ -91,13 +108,18 @@ enum Keyword {
 
 impl Keyword {
     fn of(text: &str) -> Self {
-        const ALL: [(&str, Keyword); 8] = [
+        const ALL: [(&str, Keyword); 13] = [
             ("SIZE", Keyword::Size),
             ("BODY", Keyword::Body),
             ("SMTPUTF8", Keyword::Smtputf8),
             ("RET", Keyword::Ret),
             ("ENVID", Keyword::Envid),
             ("AUTH", Keyword::Auth),
+            ("REQUIRETLS", Keyword::RequireTls),
+            ("MT-PRIORITY", Keyword::Priority),
+            ("HOLDFOR", Keyword::HoldFor),
+            ("HOLDUNTIL", Keyword::HoldUntil),
+            ("BY", Keyword::By),
             ("NOTIFY", Keyword::Notify),
             ("ORCPT", Keyword::Orcpt),
         ];
@@ -201,14 +223,14 @@ pub(crate) fn to_xtext(text: &str) -> String {
         if (b'!'..=b'~').contains(&byte) && byte != b'+' && byte != b'=' {
             out.push(char::from(byte));
         } else {
-            out.push_str(&alloc::format!("+{byte:02X}"));
+            write!(out, "+{byte:02X}").expect("a String takes all");
         }
     }
     out
 }
 
 /// Decodes `xtext`: printable ASCII where `+` begins two upper-case hex digits (RFC 3461 §4).
-fn xtext(text: &str) -> Option<String> {
+pub(crate) fn xtext(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -261,6 +283,10 @@ mod tests {
             (" BODY=9BIT", ParseError::ParameterValue),
             (" ENVID=+4", ParseError::ParameterValue),
             (" AUTH=+zz", ParseError::ParameterValue),
+            (" REQUIRETLS=YES", ParseError::ParameterValue),
+            (" MT-PRIORITY=10", ParseError::ParameterValue),
+            (" HOLDFOR=60 HOLDUNTIL=2030-01-01T00:00:00Z", ParseError::ParameterValue),
+            (" BY=60", ParseError::ParameterValue),
             ("SIZE=1", ParseError::Syntax),
             (" =1", ParseError::Syntax),
             (" SIZE=", ParseError::Syntax),

@@ -9,8 +9,9 @@ use auth::{Failure, Unsupported};
 
 use crate::command::ParseError;
 use crate::config::Mode;
+use crate::limits::REFUSED_TEXT_BYTES_MAX;
 use crate::path::PathError;
-use crate::request::{Outcome, Verdict};
+use crate::request::{Outcome, Refused, Verdict};
 
 /// Why the client does not get what it asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,10 @@ pub(crate) enum Refusal {
     Login(Failure),
     /// STARTTLS where there is none.
     TlsNotOffered,
+    /// REQUIRETLS without TLS.
+    TlsRequired,
+    /// It is to be returned unless it is there sooner than anything can be promised.
+    TooSoon,
     /// A reverse-path in UTF-8 without SMTPUTF8.
     SenderNotAscii,
     /// A forward-path in UTF-8 without SMTPUTF8.
@@ -74,6 +79,8 @@ pub(crate) enum Order {
     AuthTwice,
     /// AUTH in a transaction.
     AuthInMail,
+    /// XCLIENT in a transaction.
+    AnnounceInMail,
     /// STARTTLS under TLS.
     TlsTwice,
 }
@@ -112,6 +119,19 @@ pub(crate) fn refuse(output: &mut Vec<u8>, refusal: Refusal) -> u16 {
     code
 }
 
+/// Appends a reply in words that come from elsewhere, made fit to be one line; returns its code. A code that refuses
+/// nothing, or an enhanced one of another class, would be a promise: then it is a refusal for now.
+pub(crate) fn refused(output: &mut Vec<u8>, refused: &Refused) -> u16 {
+    let (class, subject, detail) = refused.enhanced;
+    let is_sound = (400..600).contains(&refused.code) && u16::from(class) == refused.code / 100;
+    let (code, status) =
+        if is_sound { (refused.code, format!("{class}.{subject}.{detail}")) } else { (451, "4.7.0".into()) };
+    let is_printable = |c: char| c == ' ' || c.is_ascii_graphic();
+    let text = refused.text.chars().map(|c| if is_printable(c) { c } else { '?' });
+    line(output, code, &status, &text.take(REFUSED_TEXT_BYTES_MAX).collect::<String>());
+    code
+}
+
 /// Appends a reply of one line.
 pub(crate) fn line(output: &mut Vec<u8>, code: u16, status: &str, text: &str) {
     output.extend_from_slice(format!("{code} {status} {text}\r\n").as_bytes());
@@ -139,6 +159,10 @@ fn words(refusal: Refusal) -> Words {
         Refusal::Mechanism(error) => mechanism_words(error),
         Refusal::Login(failure) => login_words(failure),
         Refusal::TlsNotOffered => (502, "5.5.1", "TLS is not available here"),
+        // RFC 3207 §4 has this for what needs TLS; RFC 8689 §2 does not offer the parameter then.
+        Refusal::TlsRequired => (530, "5.7.0", "REQUIRETLS needs TLS: say STARTTLS first"),
+        // RFC 2852 asks for a 55z code.
+        Refusal::TooSoon => (555, "5.4.7", "it cannot be there that soon; DELIVERBY says how soon"),
         // RFC 6531 §3.5 gives each command its code.
         Refusal::SenderNotAscii => (550, "5.6.7", "a UTF-8 address needs the SMTPUTF8 parameter"),
         Refusal::RecipientNotAscii => (553, "5.6.7", "a UTF-8 address needs SMTPUTF8 in the MAIL command"),
@@ -182,7 +206,7 @@ fn order_words(order: Order) -> Words {
         Order::AfterChunk => (503, "5.5.1", "not after BDAT"),
         Order::BinaryByData => (503, "5.5.1", "BINARYMIME needs BDAT"),
         Order::AuthTwice => (503, "5.5.1", "logged in already"),
-        Order::AuthInMail => (503, "5.5.1", "not in a transaction"),
+        Order::AuthInMail | Order::AnnounceInMail => (503, "5.5.1", "not in a transaction"),
         Order::TlsTwice => (503, "5.5.1", "TLS is on already"),
     }
 }

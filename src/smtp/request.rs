@@ -2,12 +2,13 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use auth::Identity;
 
 use crate::config::Mode;
-use crate::envelope::Message;
+use crate::envelope::{Message, TransactionId};
 use crate::path::Path;
 
 /// A question; the session waits for its answer.
@@ -36,6 +37,18 @@ pub struct RecipientCheck {
     pub mode: Mode,
     /// The SIZE the client promised, in bytes (RFC 1870 §6.1): would it go over quota?
     pub size_bytes: Option<u64>,
+    /// Of which message it is.
+    pub id: TransactionId,
+    /// The client's name for itself, not verified.
+    pub helo: Arc<str>,
+    /// Whether the connection is under TLS.
+    pub is_tls: bool,
+    /// Recipients of this message that were accepted before.
+    pub accepted: u32,
+    /// Recipients and commands of this connection that were refused.
+    pub refused: u32,
+    /// Messages of this connection that were begun before this one.
+    pub messages: u32,
 }
 
 /// An answer, of the kind that the request names.
@@ -49,6 +62,19 @@ pub enum Reply {
     Recipient(Verdict),
     /// To [`Request::Deliver`]: one outcome a recipient, in the envelope's order.
     Delivered(Vec<Outcome>),
+    /// To [`Request::Recipient`] or [`Request::Deliver`]: the recipient, or the whole message, is refused in these words.
+    Refused(Box<Refused>),
+}
+
+/// An operator's or a filter's own words for a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// 400 to 599 (RFC 5321 §4.2).
+    pub code: u16,
+    /// RFC 3463; its class is the code's.
+    pub enhanced: (u8, u16, u16),
+    /// Printable ASCII, no line ends; anything else is replaced when it is said.
+    pub text: String,
 }
 
 /// What becomes of a recipient at RCPT.

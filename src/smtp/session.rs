@@ -1,6 +1,7 @@
 //! Order: which command is legal now (RFC 5321 §4.1.4), and what a connection may do before it is ended.
 //! What commands do is in the modules below, one file a theme.
 
+mod announced;
 mod content;
 mod hello;
 mod login;
@@ -15,7 +16,7 @@ use core::{fmt, mem};
 use base::{Budget, Line, LineError, Next, Random, Session, Timestamp, TlsInfo, take_line};
 
 use crate::command::{Command, ParseError};
-use crate::config::{Config, Entropy, Mode, Peer};
+use crate::config::{Config, Entropy, Mode, Peer, Rights};
 use crate::limits::{
     AUTH_LINE_BYTES_MAX, BODY_INPUT_BYTES_MAX, COMMAND_BYTES_MAX, INPUT_BYTES_MAX, OVERLONG_BYTES_MAX,
 };
@@ -27,6 +28,9 @@ use state::{Counts, State};
 pub struct Smtp {
     config: Arc<Config>,
     peer: Arc<Peer>,
+    rights: Rights,
+    /// The name that a gateway has given its client; what the gateway says in EHLO is its own.
+    announced_helo: Option<Arc<str>>,
     entropy: Entropy,
     /// The memory for content that this connection shares with others, if it is bounded.
     budget: Option<Arc<Budget>>,
@@ -54,6 +58,8 @@ impl Smtp {
             ids: Random::new(entropy.ids),
             config,
             peer: Arc::new(peer),
+            rights: Rights::default(),
+            announced_helo: None,
             entropy,
             budget: None,
             tls: None,
@@ -78,6 +84,18 @@ impl Smtp {
     pub fn with_budget(mut self, budget: Arc<Budget>) -> Self {
         self.budget = Some(budget);
         self
+    }
+
+    /// The peer may do more than others.
+    #[must_use]
+    pub fn with_rights(mut self, rights: Rights) -> Self {
+        self.rights = rights;
+        self
+    }
+
+    /// Who is at the other end; another one when a gateway has said so.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// Memory held for the peer's input and for the message that is coming in, in bytes. A message that was
@@ -234,6 +252,7 @@ impl Smtp {
             }
             Command::StartTls => self.start_tls(),
             Command::Auth { mechanism, initial } => return self.auth(mechanism, initial),
+            Command::Xclient(announced) => self.announce(announced),
             Command::NotImplemented => self.refuse(Refusal::NotImplemented),
         }
         None
@@ -319,6 +338,13 @@ impl Session for Smtp {
             }
             (state::Wait::Recipient { client, transaction, recipient }, Reply::Recipient(verdict)) => {
                 self.recipient_answer(client, transaction, recipient, verdict);
+            }
+            (state::Wait::Recipient { client, transaction, .. }, Reply::Refused(refused)) => {
+                self.recipient_refused(client, transaction, &refused);
+            }
+            (state::Wait::Delivery { client, recipients, charge, .. }, Reply::Refused(refused)) => {
+                drop(charge);
+                self.message_refused(client, recipients, &refused);
             }
             (state::Wait::LoggedIn { client }, Reply::LoggedIn) => self.granted(client),
             (state::Wait::Delivery { client, id, recipients, charge }, Reply::Delivered(outcomes)) => {

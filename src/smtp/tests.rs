@@ -16,9 +16,10 @@ use sim::{Clock, FromFn, SessionPeer, Transcript};
 
 use crate::client::stuff;
 use crate::limits::{BODY_INPUT_BYTES_MAX, CONTENT_START_BYTES, INPUT_BYTES_MAX, RECEIVED_FIELDS_MAX};
+use crate::terms::Rfc3339;
 use crate::{
-    AUTH_ATTEMPTS_MAX, BodyKind, Config, Entropy, Message, Mode, Notify, Outcome, Peer, Reply, Request,
-    Return, Smtp, Verdict,
+    AUTH_ATTEMPTS_MAX, BodyKind, ByMode, Config, Entropy, Message, Mode, Notify, Outcome, Peer, Reply,
+    Request, Return, Rights, Smtp, Terms, Verdict,
 };
 
 type Answers = Box<dyn FnMut(Request) -> Reply>;
@@ -30,7 +31,7 @@ fn folder() -> &'static FilePath {
     FilePath::new(concat!(env!("CARGO_MANIFEST_DIR"), "/transcripts"))
 }
 
-/// Header lines: `content-bytes-max` for all connections together, `mode`, `tls: yes`, `starttls: no`, `plaintext: yes`, `peer`, `trusted: yes`, and limits.
+/// Header lines: `content-bytes-max` for all connections together, `mode`, `tls: yes`, `starttls: no`, `plaintext: yes`, `peer`, `trusted: yes`, `gateway: yes` for who may say XCLIENT and is known well, and limits.
 fn config(transcript: &Transcript) -> Config {
     let mode = match transcript.header("mode").unwrap_or("mx") {
         "mx" => Mode::Mx,
@@ -51,6 +52,7 @@ fn config(transcript: &Transcript) -> Config {
     number("bad-commands-max").inspect(|n| limits.bad_commands_max = *n);
     number("bad-recipients-max").inspect(|n| limits.bad_recipients_max = *n);
     number("idle-commands-max").inspect(|n| limits.idle_commands_max = *n);
+    number("hold-s-max").inspect(|n| limits.hold_s_max = *n);
     config
 }
 
@@ -149,7 +151,8 @@ fn scram_credentials() -> [ScramCredential; 2] {
     [credential.scram_sha1, credential.scram_sha256].map(|keys| ScramCredential { keys, identity: None })
 }
 
-/// Events of transcripts: `stored: 2`, how many messages were handed over; `holds: text`, what the last has.
+/// Events of transcripts: `stored: 2`, how many messages were handed over; `holds: text`, what the last has; `terms: ..`,
+/// how it is to go.
 fn event(stored: &Stored, key: &str, value: &str) -> Result<(), String> {
     let messages = stored.borrow();
     match key {
@@ -160,8 +163,23 @@ fn event(stored: &Stored, key: &str, value: &str) -> Result<(), String> {
             let data = data.unwrap_or_default();
             if data.contains(value) { Ok(()) } else { Err(format!("the last message is {data:?}")) }
         }
+        "terms" => {
+            let said = messages.last().map(|message| terms(&message.envelope.terms)).unwrap_or_default();
+            if said == value { Ok(()) } else { Err(format!("the last message goes {said:?}")) }
+        }
         _ => Err(format!("no event `{key}:`")),
     }
+}
+
+fn terms(terms: &Terms) -> String {
+    let mut said = vec![format!("priority {}", terms.priority)];
+    said.extend(terms.requires_tls.then(|| "by TLS".to_owned()));
+    said.extend(terms.release_at.map(|at| format!("from {}", Rfc3339(at))));
+    said.extend(terms.deliver_by.map(|by| {
+        let mode = if by.mode == ByMode::Return { "return" } else { "notify" };
+        format!("until {} {mode}{}", Rfc3339(by.at), if by.is_traced { " traced" } else { "" })
+    }));
+    said.join(", ")
 }
 
 fn peer(transcript: &Transcript) -> SessionPeer<Smtp, FromFn<Answers>> {
@@ -172,12 +190,14 @@ fn peer_with(transcript: &Transcript, config: Config) -> SessionPeer<Smtp, FromF
     let stored = Stored::default();
     let address = transcript.header("peer").unwrap_or("192.0.2.1").to_owned();
     let is_trusted = transcript.is("trusted");
+    let is_gateway = transcript.is("gateway");
+    let rights = Rights { may_prioritise: is_gateway, may_announce: is_gateway };
     let bytes_max = transcript.header("content-bytes-max").map(|n| n.parse().expect("a number of bytes"));
     let budget = Budget::new(bytes_max.unwrap_or(usize::MAX));
     let for_service = Rc::clone(&stored);
     let make = move |_| {
         let peer = Peer { address: address.clone(), is_trusted };
-        let session = new_session(config.clone(), peer).with_budget(Arc::clone(&budget));
+        let session = new_session(config.clone(), peer).with_budget(Arc::clone(&budget)).with_rights(rights);
         (session, sim::from_fn(answers(&for_service)))
     };
     SessionPeer::new(Clock::new(), make)

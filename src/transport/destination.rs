@@ -33,7 +33,7 @@ impl Destination {
 
 /// Whether a name can be asked for: labels of 1 to 63 letters, digits, `-` and `_`. The last is no letter
 /// of host names, but some have it.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use base::Random;
-use base::dns::{Answer, Failure, Query, RecordKind};
+use base::dns::{Answer, Failure, Query, RecordKind, normal};
 
 use crate::address::{AddressOrder, Ourselves, addresses};
 use crate::dane::{self, Dane};
@@ -30,7 +30,7 @@ pub struct Wants<'a> {
 /// A host that can be connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// As the MX record or the operator has it.
+    /// As the MX record or the operator has it, lower case.
     pub name: String,
     /// In the order of trying; at least one.
     pub addresses: Vec<IpAddr>,
@@ -72,13 +72,15 @@ pub async fn hosts(
     mx::hosts(domain, answer, ourselves, random)
 }
 
-/// A host's addresses, and its TLSA records where they can mean anything: two to four questions.
+/// A host's addresses, and its TLSA records where they can mean anything: two to five questions.
 pub async fn host(
     name: &str,
     wants: Wants<'_>,
     random: &mut Random,
     lookup: impl AsyncFn(Query) -> Result<Answer, Failure>,
 ) -> Result<Host, NoHost> {
+    let name = normal(name);
+    let name = name.as_str();
     let ask = async |is_wanted: bool, kind| {
         if is_wanted { Some(lookup(Query::new(name, kind)).await) } else { None }
     };
@@ -97,8 +99,13 @@ pub async fn host(
     // One kind that is not there, or not now, says nothing: the other is of the same zone.
     let is_secure = good.iter().all(|answer| answer.is_secure);
     let canonical = good.first().map_or(name, |answer| answer.name.as_str());
-    let (dane, base) = if wants.is_name_secure && is_secure {
+    let (dane, base) = if !wants.is_name_secure {
+        (Dane::None, name)
+    } else if is_secure {
         dane_of(name, canonical, wants.port, &lookup).await
+    } else if canonical != name && is_alias_proven(name, &lookup).await {
+        // RFC 7672 §2.2.2: the alias is proven, if not what it points at. Records may stand beside it.
+        (dane::demand(lookup(dane::question(name, wants.port)).await), name)
     } else {
         (Dane::None, name)
     };
@@ -117,6 +124,10 @@ async fn dane_of<'a>(
         return (dane, canonical);
     }
     (dane::demand(lookup(dane::question(name, port)).await), name)
+}
+
+async fn is_alias_proven(name: &str, lookup: &impl AsyncFn(Query) -> Result<Answer, Failure>) -> bool {
+    lookup(Query::new(name, RecordKind::Cname)).await.is_ok_and(|answer| answer.is_secure)
 }
 
 fn why_none(answers: &[Result<Answer, Failure>]) -> NoHost {
@@ -227,6 +238,22 @@ mod tests {
         assert_eq!(host.base, "mx.example");
         table.insert(("_25._tcp.real.example", RecordKind::Tlsa), Err(Failure::Temporary));
         assert_eq!(look(&table, true).unwrap().dane, Dane::Unknown);
+    }
+
+    #[test]
+    fn a_proven_alias_to_an_unproven_host_may_have_records() {
+        let mut table = Table::from([
+            (("mx.example", RecordKind::A), Ok(a("real.example", false))),
+            (("_25._tcp.mx.example", RecordKind::Tlsa), Ok(tlsa())),
+        ]);
+        assert_eq!(look(&table, true).unwrap().dane, Dane::None);
+        let alias = |is_secure| Ok(found("mx.example", is_secure, Record::Cname("real.example".into())));
+        table.insert(("mx.example", RecordKind::Cname), alias(false));
+        assert_eq!(look(&table, true).unwrap().dane, Dane::None);
+        table.insert(("mx.example", RecordKind::Cname), alias(true));
+        let host = look(&table, true).unwrap();
+        assert!(matches!(host.dane, Dane::Records(_)));
+        assert_eq!(host.base, "mx.example");
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub(crate) const TLSA_RECORDS_MAX: usize = 32;
 /// Certificates of one chain that are looked at.
 pub(crate) const CHAIN_MAX: usize = 16;
 
+/// Domains whose MTA-STS policies a shard remembers.
+pub(crate) const STS_DOMAINS_MAX: usize = 16_384;
+
 /// Host names of one MTA-STS policy that are looked at.
 pub(crate) const STS_HOSTS_MAX: usize = 64;
 

@@ -102,6 +102,9 @@ impl Published {
             }
             Record::Ptr(target) => format!("{name}. IN PTR {target}."),
             Record::Cname(target) => format!("{name}. IN CNAME {target}."),
+            Record::Srv { priority, weight, port, host } => {
+                format!("{name}. IN SRV {priority} {weight} {port} {host}.")
+            }
             Record::Tlsa { usage, selector, matching, data } => {
                 let data: Vec<String> = data.iter().map(|byte| format!("{byte:02x}")).collect();
                 format!("{name}. IN TLSA {usage} {selector} {matching} {}", data.concat())

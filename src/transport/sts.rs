@@ -1,13 +1,16 @@
 //! MTA-STS (RFC 8461): a domain's policy about its hosts, fetched over HTTPS and kept for its time.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use base::Timestamp;
 use base::dns::{Answer, Failure, Query, RecordKind, normal};
 
+use crate::destination::is_name;
 use crate::fault::Fault;
-use crate::limits::{STS_HOSTS_MAX, STS_MAX_AGE_S, STS_RETRY};
+use crate::limits::{STS_DOMAINS_MAX, STS_HOSTS_MAX, STS_MAX_AGE_S, STS_RETRY};
 use crate::text_record::fields;
 
 /// What a policy asks of senders.
@@ -81,7 +84,13 @@ impl Policy {
                 ("version", value) => version = version.or(Some(value)),
                 ("mode", value) => mode = mode.or(Some(value)),
                 ("max_age", value) => max_age_s = max_age_s.or(Some(value)),
-                ("mx", value) if hosts.len() < STS_HOSTS_MAX => hosts.push(normal(value)),
+                ("mx", value) if hosts.len() < STS_HOSTS_MAX => {
+                    let pattern = normal(value);
+                    // What is no name names no host.
+                    if is_name(pattern.strip_prefix("*.").unwrap_or(&pattern)) {
+                        hosts.push(pattern);
+                    }
+                }
                 _ => {}
             }
         }
@@ -195,8 +204,79 @@ impl Memory {
     }
 }
 
+/// What is remembered of many domains, up to a bound.
+#[derive(Debug, Default)]
+pub struct Policies(HashMap<String, Memory>);
+
+/// What counts for a delivery.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Current {
+    /// The domain's policy, if it has one that asks for anything.
+    pub policy: Option<Policy>,
+    /// There is one, and it cannot be had now: to be counted as a failure.
+    pub fault: Option<Fault>,
+}
+
+impl Policies {
+    /// What is remembered of a domain.
+    pub fn find(&self, domain: &str) -> Option<&Memory> {
+        self.0.get(domain)
+    }
+
+    /// What the fetching of a version came to. Where there is no more room, those go first that count no
+    /// longer, then the one whose time ends first.
+    pub fn fetched(&mut self, domain: &str, id: &str, fetched: Result<Policy, Fault>, now: Timestamp) {
+        if self.0.len() >= STS_DOMAINS_MAX && !self.0.contains_key(domain) {
+            self.0.retain(|_, memory| !memory.is_stale(now));
+        }
+        if self.0.len() >= STS_DOMAINS_MAX && !self.0.contains_key(domain) {
+            let until = |memory: &Memory| memory.kept.as_ref().map(|kept| kept.until);
+            let first =
+                self.0.iter().min_by_key(|(_, memory)| until(memory)).map(|(domain, _)| domain.clone());
+            if let Some(first) = first {
+                self.0.remove(&first);
+            }
+        }
+        self.0.entry(domain.to_owned()).or_default().fetched(id, fetched, now);
+    }
+
+    fn plan(&self, domain: &str, version: Option<&str>, now: Timestamp) -> Plan {
+        self.0
+            .get(domain)
+            .map_or_else(|| Memory::default().plan(version, now), |memory| memory.plan(version, now))
+    }
+
+    fn policy(&self, domain: &str, now: Timestamp) -> Option<Policy> {
+        self.0.get(domain).and_then(|memory| memory.policy(now)).cloned()
+    }
+}
+
+/// The policy that counts for a domain now: one question, and a fetch where there is a new version. Who
+/// answers and who fetches is the caller's.
+pub async fn current(
+    policies: &RefCell<Policies>,
+    domain: &str,
+    now: Timestamp,
+    lookup: impl AsyncFn(Query) -> Result<Answer, Failure>,
+    fetch: impl AsyncFn(&str) -> Result<Policy, Fault>,
+) -> Current {
+    let answer = lookup(question(domain)).await;
+    let mut plan = policies.borrow().plan(domain, version(&answer), now);
+    if let Plan::Fetch(id) = &plan {
+        let fetched = fetch(domain).await;
+        policies.borrow_mut().fetched(domain, id, fetched, now);
+        plan = policies.borrow().plan(domain, version(&answer), now);
+    }
+    let fault = if let Plan::Without(fault) = plan { Some(fault) } else { None };
+    Current { policy: policies.borrow().policy(domain, now), fault }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
     use base::dns::{Absence, Record};
 
     use super::*;
@@ -280,5 +360,64 @@ mod tests {
         let end = at(1000 + 604_800);
         assert_eq!(memory.plan(None, end), Plan::Nothing);
         assert!(memory.policy(end).is_none() && memory.is_stale(end));
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("everything is answered at once"),
+        }
+    }
+
+    #[test]
+    fn a_version_is_fetched_once_and_a_policy_survives_what_follows() {
+        let (policies, fetches) = (RefCell::<Policies>::default(), Cell::new(0));
+        let good = Policy::parse(TEXT.as_bytes());
+        let look = |id: Option<&str>, fetched: Result<Policy, Fault>, s: i64| {
+            let text = id.map(|id| format!("v=STSv1; id={id};"));
+            let lookup = async |_: Query| match &text {
+                Some(text) => Ok(answer(&[text.as_str()])),
+                None => Err(Failure::Temporary),
+            };
+            let fetch = async |_: &str| {
+                fetches.set(fetches.get() + 1);
+                fetched.clone()
+            };
+            run(current(&policies, "example.com", Timestamp::from_s(s), lookup, fetch))
+        };
+        let fault = Fault::StsPolicyFetchError;
+        assert_eq!(look(None, Err(fault), 0), Current::default());
+        assert_eq!(look(Some("1"), Err(fault), 0), Current { policy: None, fault: Some(fault) });
+        assert_eq!(look(Some("1"), Err(fault), 1).fault, Some(fault));
+        assert_eq!(fetches.get(), 1, "not tried again at once");
+        let policy = Policy::parse(TEXT.as_bytes()).unwrap();
+        let counts = Current { policy: good, fault: None };
+        assert_eq!(look(Some("1"), Ok(policy.clone()), 1000), counts);
+        assert_eq!(look(Some("1"), Err(fault), 1001), counts);
+        assert_eq!(look(None, Err(fault), 1002), counts);
+        assert_eq!(fetches.get(), 2);
+        assert_eq!(
+            look(Some("2"), Err(fault), 1003),
+            counts,
+            "the new one cannot be had, so the old one counts"
+        );
+        let none = Policy { mode: Mode::None, ..policy };
+        assert_eq!(look(Some("3"), Ok(none), 1004), Current::default());
+    }
+
+    #[test]
+    fn what_ends_first_goes_when_there_are_too_many_domains() {
+        let mut policies = Policies::default();
+        let policy = |max_age_s| Policy { max_age_s, ..Policy::parse(TEXT.as_bytes()).unwrap() };
+        let at = Timestamp::from_s;
+        for number in 0..STS_DOMAINS_MAX {
+            policies.fetched(&format!("d{number}"), "1", Ok(policy(1000 + number as u32)), at(0));
+        }
+        policies.fetched("new", "1", Ok(policy(5000)), at(0));
+        assert_eq!(policies.0.len(), STS_DOMAINS_MAX);
+        assert!(policies.find("d0").is_none() && policies.find("d1").is_some());
+        let end = at(1000 + i64::try_from(STS_DOMAINS_MAX).unwrap());
+        policies.fetched("newer", "1", Ok(policy(5000)), end);
+        assert_eq!(policies.0.len(), 1, "all others have ended");
     }
 }

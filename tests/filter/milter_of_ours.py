@@ -61,6 +61,8 @@ class Obedient(Milter.Base):
             self.chgfrom("<new@example.org>")
             self.addrcpt("<more@example.net>")
             self.delrcpt("<bob@example.net>")
+        elif order == "stranger":
+            self.addrcpt("<nosuch@example.net>")
         elif order == "quarantine":
             self.quarantine("look at this")
         elif order == "discard":

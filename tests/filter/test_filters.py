@@ -109,18 +109,20 @@ class Filter(unittest.TestCase):
 
 @unittest.skipUnless(have("opendkim"), "opendkim is not installed")
 class OpenDkim(Filter):
+    domain, inside = "example.org", "0.0.0.0/0"
+
     @classmethod
     def start(cls):
         key = cls.folder / "key.pem"
         subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
         public = subprocess.run(["openssl", "rsa", "-in", key, "-pubout", "-outform", "DER"], check=True, capture_output=True).stdout
-        (cls.folder / "keys").write_text(f"s1._domainkey.example.org v=DKIM1; k=rsa; p={base64.b64encode(public).decode()}\n")
+        (cls.folder / "keys").write_text(f"s1._domainkey.{cls.domain} v=DKIM1; k=rsa; p={base64.b64encode(public).decode()}\n")
         usual = "Background no\nSyslog no\nRequireSafeKeys no\n"
         cls.sign = f"inet:127.0.0.1:{free_port()}"
         port = cls.sign.rsplit(":", 1)[1]
         (cls.folder / "sign.conf").write_text(
-            f"{usual}Socket inet:{port}@127.0.0.1\nMode s\nDomain example.org\nSelector s1\nKeyFile {key}\n"
-            "Canonicalization simple/simple\nInternalHosts 0.0.0.0/0\nOversignHeaders From\n")
+            f"{usual}Socket inet:{port}@127.0.0.1\nMode s\nDomain {cls.domain}\nSelector s1\nKeyFile {key}\n"
+            f"Canonicalization simple/simple\nInternalHosts {cls.inside}\nOversignHeaders From\n")
         cls.verify = f"unix:{cls.folder}/verify"
         (cls.folder / "verify.conf").write_text(
             f"{usual}Socket local:{cls.folder}/verify\nMode v\nTestPublicKeys {cls.folder}/keys\nAuthservID mx.example.org\n"

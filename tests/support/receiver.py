@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import re
 import socket
 import ssl
 import threading
@@ -57,14 +58,14 @@ class Gone(Exception):
 class Receiver:
     """Listens on loopback; `script` may be changed at any time."""
 
-    def __init__(self, **script):
+    def __init__(self, port=0, **script):
         self.script = Script(**script)
         self.messages = []
         self.commands = []
         self.connections = 0
         self.changed = threading.Condition()
         self.open = set()
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.listener = socket.create_server(("127.0.0.1", port), backlog=512)
         self.port = self.listener.getsockname()[1]
         self.is_stopped = False
         threading.Thread(target=self.accept, daemon=True).start()
@@ -75,13 +76,16 @@ class Receiver:
 
     def behave(self, **script):
         """From now on, like this; forgets what it took before."""
-        self.script = Script(**script)
         with self.changed:
             self.messages.clear()
             self.commands.clear()
+            # Last: what is taken from now on is not forgotten.
+            self.script = Script(**script)
 
     def stop(self):
         self.is_stopped = True
+        # Wakes the thread that accepts, which would keep the port.
+        self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         self.drop_all()
 
@@ -93,7 +97,7 @@ class Receiver:
             except OSError:
                 pass
 
-    def wait(self, count=1, timeout_s=20, means=lambda message: True):
+    def wait(self, count=1, timeout_s=6, means=lambda message: True):
         """The messages taken, as soon as there are `count` that are meant."""
         deadline = time.monotonic() + timeout_s
         with self.changed:
@@ -106,7 +110,7 @@ class Receiver:
                     raise AssertionError(f"{len(found)} of {count} messages came; it was told {self.commands[-20:]}")
                 self.changed.wait(left)
 
-    def wait_for_command(self, verb, count=1, timeout_s=20):
+    def wait_for_command(self, verb, count=1, timeout_s=6):
         deadline = time.monotonic() + timeout_s
         with self.changed:
             while sum(line.upper().startswith(verb) for line in self.commands) < count:
@@ -121,21 +125,25 @@ class Receiver:
                 connection, _ = self.listener.accept()
             except OSError:
                 return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections += 1
             threading.Thread(target=self.serve, args=(connection, self.connections), daemon=True).start()
 
     def serve(self, connection, number):
         self.open.add(connection)
+        conversation = Conversation(self, connection, number)
         try:
-            Conversation(self, connection, number).run()
+            conversation.run()
         except (Gone, OSError, ValueError):
             pass
         finally:
-            self.open.discard(connection)
+            self.open.discard(conversation.connection)
             try:
-                connection.close()
+                # The file has the descriptor too.
+                conversation.connection.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+            conversation.connection.close()
 
     def note(self, line):
         with self.changed:
@@ -146,6 +154,11 @@ class Receiver:
         with self.changed:
             self.messages.append(message)
             self.changed.notify_all()
+
+
+def is_yes(reply):
+    text = reply if isinstance(reply, str) else reply.decode("latin-1")
+    return re.match(r"2\d\d([ -]|\r|$)", text) is not None
 
 
 class Conversation:
@@ -173,10 +186,11 @@ class Conversation:
             time.sleep(self.script.byte_pause_s)
 
     def answer(self, told, line, usual):
+        """Whether it was a yes."""
         reply = told(line) if callable(told) else told
         reply = usual if reply is None else reply
         self.say(reply)
-        return reply
+        return is_yes(reply)
 
     def run(self):
         while self.script.stalls:
@@ -210,11 +224,12 @@ class Conversation:
             self.forget()
             if script.login and not self.is_logged_in:
                 self.say("530 5.7.0 log in first")
-            elif str(self.answer(script.mail, line, "250 2.1.0 ok")).startswith("2"):
+            elif self.answer(script.mail, line, "250 2.1.0 ok"):
                 self.mail = line
         elif verb == "RCPT":
-            reply = self.answer(script.rcpt, line, "250 2.1.5 ok") if self.mail else self.say("503 5.5.1 MAIL first")
-            if str(reply).startswith("2"):
+            if not self.mail:
+                self.say("503 5.5.1 MAIL first")
+            elif self.answer(script.rcpt, line, "250 2.1.5 ok"):
                 self.rcpts.append(line)
         elif verb == "DATA":
             self.data(line)
@@ -239,7 +254,9 @@ class Conversation:
             self.connection.sendall(b"this is not TLS\r\n" * 20)
             raise Gone
         self.file.close()
+        self.receiver.open.discard(self.connection)
         self.connection = self.script.tls.wrap_socket(self.connection, server_side=True)
+        self.receiver.open.add(self.connection)
         self.file = self.connection.makefile("rb")
         self.is_secured = True
         self.forget()
@@ -257,7 +274,8 @@ class Conversation:
             self.say("354 go on")
             self.connection.recv(100)
             raise Gone
-        if not str(self.answer(self.script.data, line, "354 go on")).startswith("354"):
+        self.answer(self.script.data, line, "354 go on")
+        if self.script.data is not None:
             return
         lines = []
         while (got := self.file.readline()) != b".\r\n":
@@ -289,7 +307,7 @@ class Conversation:
         reply = self.script.final(content) if callable(self.script.final) else self.script.final
         reply = "250 2.0.0 taken" if reply is None else reply
         # Noted before it is answered: what is answered is there.
-        if str(reply).startswith("2"):
+        if is_yes(reply):
             self.receiver.take(Received(self.mail, self.rcpts, content, how, self.number, self.is_secured))
         self.forget()
         self.say(reply)

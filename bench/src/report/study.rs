@@ -107,8 +107,7 @@ pub(crate) const RATIOS: [Metric; 5] = [
 ];
 
 /// Figures of single scenarios that are neither good nor bad, and that have to be known beside the others.
-pub(crate) const TOLD: [&str; 3] =
-    ["exists_before_250", "exists_only_after_renewed_idle", "queue_depth_max"];
+pub(crate) const TOLD: [&str; 3] = ["exists_before_250", "exists_only_after_renewed_idle", "queue_depth_max"];
 
 /// What the table of figures shows.
 pub(crate) const FIGURES: [Metric; 8] = [

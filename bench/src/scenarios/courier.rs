@@ -73,6 +73,8 @@ impl Courier {
             body: BodyKind::SevenBit,
             is_smtputf8: false,
             requires_tls: false,
+            priority: 0,
+            by: None,
             ret: None,
             envid: None,
         });

@@ -64,7 +64,7 @@ pub(super) struct Counted {
     pub(super) bytes: u64,
     recipients: u64,
     refused: u64,
-    connections: u64,
+    pub(super) connections: u64,
 }
 
 /// One thread's connections.

@@ -7,7 +7,9 @@ source /srv/peer/dovecot.sh
 mkdir -p "$data/spool"
 chown -R Debian-exim:Debian-exim "$data/spool" "$data/log"
 user_names | sed 's,.*,&: &,' >/srv/peer/data/mailboxes
-cp /srv/peer/exim4.conf /etc/exim4/exim4.conf
+config=exim4.conf
+[[ $1 != relay ]] || config=relay.conf
+cp "/srv/peer/$config" /etc/exim4/exim4.conf
 start_dovecot maildir:/srv/peer/data/mail/%n/Maildir "$1"
 exim4 -bdf -q1m &
 stay

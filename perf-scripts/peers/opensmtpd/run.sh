@@ -10,5 +10,7 @@ chmod 711 "$data/spool"
 mount --bind "$data/spool" /var/spool/smtpd
 user_names | sed "s,.*,&@$domain mail," >/srv/peer/data/mailboxes
 start_dovecot maildir:/srv/peer/data/mail/%n/Maildir "$1"
-smtpd -F -f /srv/peer/smtpd.conf &
+config=smtpd.conf
+[[ $1 != relay ]] || config=relay.conf
+smtpd -F -f "/srv/peer/$config" &
 stay

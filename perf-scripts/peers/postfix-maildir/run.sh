@@ -6,5 +6,5 @@ source /srv/peer/users.sh
 source /srv/peer/dovecot.sh
 source /srv/peer/postfix.sh
 start_dovecot maildir:/srv/peer/data/mail/%n/Maildir "$1"
-start_postfix
+start_postfix "$1"
 stay

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use directory::EmailAddress;
 use toml::de::DeTable;
 
+use super::outbound::networks_fault;
 use super::{Config, ListenAddress};
 use crate::limits::{
     FRAME_ROOM_BYTES, FRESH_BYTES_MIN, MESSAGE_BYTES_MIN, RECIPIENTS_MIN, SEGMENT_BYTES_MAX,
@@ -39,6 +40,7 @@ impl Config {
             .or_else(|| self.metrics_fault())
             .or_else(|| self.dns_fault(text))
             .or_else(|| self.outbound.fault().map(|(span, message)| (Some(span), message)))
+            .or_else(|| super::filters::fault(&self.filter).map(|(span, message)| (Some(span), message)))
     }
 
     fn addresses_fault(&self) -> Option<Fault> {
@@ -69,7 +71,10 @@ impl Config {
             let remedy = "must be a file's mode in octal, such as \"0660\"";
             return Some(at(text, "listen.unix_socket_mode", remedy));
         }
-        None
+        let listen = &self.listen;
+        let fault = networks_fault("listen.proxy_from", &listen.proxy_from);
+        let fault = fault.or_else(|| networks_fault("listen.xclient_from", &listen.xclient_from));
+        fault.map(|(span, message)| (Some(span), message))
     }
 
     fn limits_fault(&self, text: &str) -> Option<Fault> {
@@ -221,6 +226,11 @@ mod tests {
                 "2: metrics.slow_operations_max must be at most 65536",
             ),
             ("[listen]\nunix_socket_mode = \"rw\"\n", "2: listen.unix_socket_mode must be a file's mode"),
+            (
+                "[listen]\nproxy_from = [\"192.0.2.0/33\"]\n",
+                "2: listen.proxy_from: \"192.0.2.0/33\" is no network",
+            ),
+            ("[listen]\nxclient_from = [\"gw\"]\n", "2: listen.xclient_from: \"gw\" is no network"),
         ];
         for (text, words) in faults {
             let said = fault(text);

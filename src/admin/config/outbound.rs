@@ -14,6 +14,7 @@ use toml::Spanned;
 use transport::{AddressOrder, Destination, Ourselves};
 
 use super::{Config, ListenAddress};
+use crate::limits::HOLD_HOURS_MAX;
 
 /// `[outbound]`
 #[derive(Clone, Debug, Deserialize)]
@@ -37,6 +38,8 @@ pub struct Outbound {
     pub expire_hours: Spanned<u64>,
     /// Hours after which the sender is told that it is late; 0 is never.
     pub late_hours: u64,
+    /// Hours for which users may have a message held before it goes; 0 offers them nothing of that.
+    pub hold_hours_max: Spanned<u64>,
     /// Connections to one destination.
     pub connections_max: Spanned<usize>,
     /// Messages on one connection.
@@ -100,6 +103,7 @@ impl Default for Outbound {
             ),
             expire_hours: Spanned::new(0..0, usual.retry.expires_after.as_secs() / 3600),
             late_hours: usual.retry.late_after.map_or(0, |late| late.as_secs() / 3600),
+            hold_hours_max: Spanned::new(0..0, u64::from(smtp::Limits::default().hold_s_max) / 3600),
             connections_max: Spanned::new(0..0, usual.connections_max),
             messages_per_connection_max: Spanned::new(0..0, usual.messages_per_connection_max),
             idle_s: usual.idle.as_secs(),
@@ -139,12 +143,11 @@ impl Outbound {
                 "outbound.smarthost must be HOST:PORT, such as \"mail.example.org:587\" or \"[::1]:25\"";
             return Some((self.smarthost.span(), message.to_owned()));
         }
-        for network in &self.relay_from {
-            if let Err(message) = parse_network(network.get_ref()) {
-                return Some((network.span(), message));
-            }
+        if *self.hold_hours_max.get_ref() > HOLD_HOURS_MAX {
+            let message = format!("outbound.hold_hours_max must be at most {HOLD_HOURS_MAX}");
+            return Some((self.hold_hours_max.span(), message));
         }
-        self.files_fault()
+        networks_fault("outbound.relay_from", &self.relay_from).or_else(|| self.files_fault())
     }
 
     fn files_fault(&self) -> Option<(Range<usize>, String)> {
@@ -165,13 +168,17 @@ impl Outbound {
         None
     }
 
+    /// The same as seconds.
+    pub(super) fn hold_s_max(&self) -> u32 {
+        u32::try_from(self.hold_hours_max.get_ref() * 3600).unwrap_or(u32::MAX)
+    }
+
     /// In the form the services need. What is wrong has been found before.
     pub(super) fn settings(&self, config: &Config) -> Arc<shard::Outbound> {
         let mut outbound = shard::Outbound::new(&config.server.hostname);
         outbound.is_enabled = self.enabled;
         outbound.smarthost = self.smarthost();
-        outbound.relay_from =
-            self.relay_from.iter().filter_map(|network| parse_network(network.get_ref()).ok()).collect();
+        outbound.relay_from = networks(&self.relay_from);
         outbound.retry.waits =
             self.retry_minutes.get_ref().iter().map(|minutes| Duration::from_secs(minutes * 60)).collect();
         outbound.retry.expires_after = Duration::from_secs(self.expire_hours.get_ref() * 3600);
@@ -242,20 +249,29 @@ pub(crate) fn parse_host(text: &str) -> Option<(Destination, u16)> {
     Some((Destination::parse(host)?, port.parse().ok().filter(|port| *port > 0)?))
 }
 
-fn parse_network(text: &str) -> Result<(IpAddr, u8), String> {
-    let wrong = || {
-        format!(
-            "outbound.relay_from: {text:?} is no network; write one as \"192.0.2.0/24\" or \"2001:db8::1\""
-        )
-    };
+/// The first of some networks that is none.
+pub(super) fn networks_fault(setting: &str, networks: &[Spanned<String>]) -> Option<(Range<usize>, String)> {
+    let wrong = networks.iter().find(|network| parse_network(network.get_ref()).is_none())?;
+    let text = wrong.get_ref();
+    let remedy =
+        format!("{setting}: {text:?} is no network; write one as \"192.0.2.0/24\" or \"2001:db8::1\"");
+    Some((wrong.span(), remedy))
+}
+
+/// Networks in the form the services need.
+pub(super) fn networks(networks: &[Spanned<String>]) -> Vec<(IpAddr, u8)> {
+    networks.iter().filter_map(|network| parse_network(network.get_ref())).collect()
+}
+
+fn parse_network(text: &str) -> Option<(IpAddr, u8)> {
     let (address, bits) = match text.split_once('/') {
-        Some((address, bits)) => (address, Some(bits.parse::<u8>().map_err(|_| wrong())?)),
+        Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
         None => (text, None),
     };
-    let address: IpAddr = address.parse().map_err(|_| wrong())?;
+    let address: IpAddr = address.parse().ok()?;
     let most = if address.is_ipv4() { 32 } else { 128 };
     let bits = bits.unwrap_or(most);
-    if bits > most { Err(wrong()) } else { Ok((address, bits)) }
+    (bits <= most).then_some((address, bits))
 }
 
 fn read(file: &Path) -> Result<String, String> {
@@ -281,6 +297,7 @@ mod tests {
             ("relay_from = [\"192.0.2.0/33\"]", "is no network"),
             ("retry_minutes = []", "outbound.retry_minutes must be a list"),
             ("connections_max = 0", "outbound.connections_max must be at least 1"),
+            ("hold_hours_max = 300000", "outbound.hold_hours_max must be at most 87600"),
             ("notices_file = \"/nowhere/at/all\"", "outbound.notices_file: /nowhere/at/all"),
             (
                 "smarthost_user = \"x\"\nsmarthost_password_file = \"/nowhere/at/all\"",

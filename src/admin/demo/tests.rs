@@ -43,6 +43,14 @@ impl Host for Busy {
         Ok(())
     }
 
+    fn submit(&self, _: &Path, _: &crate::Submission, _: &[u8]) -> Result<crate::Response, Failure> {
+        panic!("a demo sends no mail of its own")
+    }
+
+    fn certificate(&self, _: &Config) -> Result<Vec<u8>, Failure> {
+        panic!("a demo publishes nothing")
+    }
+
     fn free_port(&self, wanted: u16) -> Result<u16, Failure> {
         Ok(if wanted == 2525 && self.starts.get() > 0 { 40_000 } else { wanted })
     }

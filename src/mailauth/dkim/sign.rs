@@ -114,7 +114,7 @@ impl Signer {
     }
 
     /// The fields to put in front of the message: one for each active key. Empty when no key is active. An RSA
-    /// signature takes a good half of a millisecond.
+    /// signature takes some 0.2 ms.
     pub async fn sign(&self, message: &Message<'_>, options: SignOptions) -> Result<Vec<u8>, SignError> {
         if message.named("from").count() != 1 {
             return Err(SignError::BadFrom);

@@ -10,6 +10,7 @@ use crate::key::{Algorithm, PublicKey, Service};
 use crate::limits::{BODY_HASHES_MAX, DKIM_SIGNATURES_MAX, KEY_RECORDS_MAX};
 use crate::lookup::{Gap, Questions};
 use crate::message::{Field, Message};
+use crate::name;
 use crate::tags::{Tags, without_blanks};
 use crate::trouble::Trouble;
 
@@ -25,64 +26,53 @@ pub async fn verify<L: Lookup>(
     now: Timestamp,
 ) -> Vec<Dkim> {
     let mut outcomes = Vec::new();
-    let mut bodies = Bodies::default();
-    let mut keys = Keys::new(service);
+    let mut made = Made { bodies: Bodies::default(), keys: Keys::new(service) };
     for (i, field) in message.named("dkim-signature").enumerate() {
         if i == DKIM_SIGNATURES_MAX {
             outcomes.push(unread(&field, Trouble::TooMany));
             break;
         }
-        let outcome = match Signature::parse(field.value, Kind::Dkim) {
-            Err(trouble) => unread(&field, trouble),
-            Ok(mut signature) => {
-                if service != Service::Mail {
-                    signature.signed.body_length = None;
-                }
-                let mut outcome = read(&field, &signature);
-                let proven = match check(message, &signature, &mut bodies, now).await {
-                    Ok(has_unsigned_body) => {
-                        outcome.has_unsigned_body = has_unsigned_body;
-                        prove(lookup, &mut keys, (message, &field, &signature), &mut outcome).await
-                    }
-                    Err(trouble) => Err(trouble),
-                };
-                if let Err(trouble) = proven {
-                    outcome.result = trouble.into();
-                    outcome.trouble = Some(trouble);
-                }
-                outcome
-            }
+        let Ok(mut signature) = Signature::parse(field.value, Kind::Dkim)
+            .map_err(|trouble| outcomes.push(unread(&field, trouble)))
+        else {
+            continue;
         };
+        if service != Service::Mail {
+            signature.signed.body_length = None;
+        }
+        let mut outcome = read(&field, &signature);
+        let signed = (message, &field, &signature);
+        if let Err(trouble) = prove(lookup, signed, (&mut made, now), &mut outcome).await {
+            outcome.result = trouble.into();
+            outcome.trouble = Some(trouble);
+        }
         outcomes.push(outcome);
     }
     outcomes
 }
 
-/// What needs no key: time and body. Says whether some of the body is not signed.
-async fn check(
-    message: &Message<'_>,
-    signature: &Signature,
-    bodies: &mut Bodies,
-    now: Timestamp,
-) -> Result<bool, Trouble> {
-    signature.check_time(now.as_s())?;
-    bodies.check(message.body, &signature.signed).await
+/// What signatures of one message share.
+struct Made {
+    bodies: Bodies,
+    keys: Keys,
 }
 
-/// The key, and what it says of the signature.
+/// Time and body, which need no key; then the key, and what it says of the signature.
 async fn prove<L: Lookup>(
     lookup: &L,
-    keys: &mut Keys,
     (message, field, signature): (&Message<'_>, &Field<'_>, &Signature),
+    (made, now): (&mut Made, Timestamp),
     outcome: &mut Dkim,
 ) -> Result<(), Trouble> {
+    signature.check_time(now.as_s())?;
+    outcome.has_unsigned_body = made.bodies.check(message.body, &signature.signed).await?;
     let data = signature.signed.data(message, field)?;
-    let found = keys.verify(lookup, signature.into(), &data).await;
+    let found = made.keys.verify(lookup, signature.into(), &data).await;
     outcome.key_bits = found.key_bits;
     outcome.is_testing = found.is_testing;
     found.result?;
-    let host = signature.identity.rsplit_once('@').map_or("", |(_, host)| host);
-    if found.is_strict && !host.eq_ignore_ascii_case(&signature.domain) {
+    let host = signature.identity.rsplit_once('@').and_then(|(_, host)| name::normal(host));
+    if found.is_strict && host.as_ref() != Some(&signature.domain) {
         return Err(Trouble::KeyUnsuitable);
     }
     Ok(())
@@ -106,19 +96,16 @@ fn read(field: &Field<'_>, signature: &Signature) -> Dkim {
 /// An outcome for a signature that could not be used; it names what can be read of it.
 fn unread(field: &Field<'_>, trouble: Trouble) -> Dkim {
     let tags = Tags::parse(field.value);
-    let name = |tag| {
+    let named = |tag| {
         let value = tags.as_ref().and_then(|tags| tags.get(tag));
-        value
-            .and_then(crate::name::normal_bytes)
-            .filter(|name| crate::name::is_host_like(name))
-            .unwrap_or_default()
+        value.and_then(name::normal_bytes).filter(|name| name::is_host_like(name)).unwrap_or_default()
     };
     Dkim {
         result: trouble.into(),
         trouble: Some(trouble),
-        domain: name("d"),
+        domain: named("d"),
         identity: String::new(),
-        selector: name("s"),
+        selector: named("s"),
         algorithm: None,
         mark: mark(field),
         key_bits: 0,
@@ -227,13 +214,12 @@ impl Keys {
     /// Fetches the key of a claim and verifies the data with it. Where several records stand at the
     /// selector, one that fits is enough (RFC 6376 §3.6.2.2 leaves it open).
     pub(crate) async fn verify<L: Lookup>(&mut self, lookup: &L, claim: Claim<'_>, data: &[u8]) -> Proof {
-        let name = format!("{}._domainkey.{}", claim.selector, claim.domain);
-        if !self.asked.iter().any(|asked| asked.name == name) {
-            let records =
-                if crate::name::is_name(&name) { lookup.txt(&name).await } else { Err(Gap::NoSuchName) };
-            self.asked.push(Asked { name: name.clone(), records });
+        let host = format!("{}._domainkey.{}", claim.selector, claim.domain);
+        if !self.asked.iter().any(|asked| asked.name == host) {
+            let records = if name::is_name(&host) { lookup.txt(&host).await } else { Err(Gap::NoSuchName) };
+            self.asked.push(Asked { name: host.clone(), records });
         }
-        let records = match self.asked.iter().find(|asked| asked.name == name).map(|asked| &asked.records) {
+        let records = match self.asked.iter().find(|asked| asked.name == host).map(|asked| &asked.records) {
             Some(Ok(records)) => records,
             Some(Err(Gap::Temporary)) => return Trouble::NoAnswer.into(),
             Some(Err(_)) | None => return Trouble::NoKey.into(),

@@ -52,15 +52,17 @@ pub fn aggregate_name(report: &Aggregate, submitter: &str) -> String {
     format!("{submitter}!{domain}!{}!{}!{id}.xml.gz", report.period.begin_s, report.period.end_s)
 }
 
-/// The whole message, to be signed and sent. Nothing when the envelope cannot be written.
+/// The whole message, to be signed and sent. Nothing when the envelope cannot be written, or when there is
+/// nothing to report.
 pub fn aggregate_mail(report: &Aggregate, envelope: &Envelope<'_>) -> Option<Vec<u8>> {
-    if !envelope.is_writable() {
+    if !envelope.is_writable() || report.rows.is_empty() {
         return None;
     }
     let file = aggregate_name(report, envelope.submitter);
     let boundary = format!("report-{}-{}", report.period.begin_s, envelope.now.as_ms());
-    let id: String =
-        report.id.chars().filter(|c| c.is_ascii_graphic() && !"<>".contains(*c)).take(128).collect();
+    // `ridfmt = dot-atom-text [ "@" dot-atom-text ]`
+    let is_atom = |c: &char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.@".contains(*c);
+    let id: String = report.id.chars().filter(is_atom).take(128).collect();
     let subject = format!(
         "Report Domain: {} Submitter: {} Report-ID: <{id}>",
         report.published.domain, envelope.submitter
@@ -173,6 +175,7 @@ mod tests {
         assert!(text.contains("filename=\"mx.example!d.example!1!86400!20261124dexample.xml.gz\""), "{text}");
         assert!(text.lines().all(|line| line.len() <= 998));
         assert_eq!(aggregate_mail(&report(), &Envelope { to: "a@b\r\nBcc: c", ..envelope }), None);
+        assert_eq!(aggregate_mail(&Aggregate { rows: Vec::new(), ..report() }, &envelope), None);
         assert_eq!(aggregate_of_mail(b"Subject: none\r\n\r\ntext"), None);
     }
 }

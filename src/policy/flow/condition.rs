@@ -188,8 +188,11 @@ impl FlowCondition {
             Self::Source(networks) => facts.source.is_some_and(|source| networks.contains(source)),
             Self::Words(place, words) => match place {
                 Where::Subject => words.found_in(message.subject()),
-                Where::Body => words.found_in(message.text()),
-                Where::SubjectOrBody => words.found_in(message.subject()) || words.found_in(message.text()),
+                Where::Body => words.found_in_long(message.text(), || message.lower_text()),
+                Where::SubjectOrBody => {
+                    words.found_in(message.subject())
+                        || words.found_in_long(message.text(), || message.lower_text())
+                }
             },
             Self::Header(test) => test.holds(message.header()),
             Self::Attachment(test) => message.attachments().iter().any(|file| test.holds(file)),
@@ -286,10 +289,14 @@ impl Test {
                 truth => ((truth == Truth::Yes) == *wanted).into(),
             },
             Self::Member(groups) => {
+                let before = asked.len();
                 let mut truth = Truth::No;
                 for group in groups {
                     match facts.is_member(address, group, asked) {
-                        Truth::Yes => return Truth::Yes,
+                        Truth::Yes => {
+                            asked.truncate(before);
+                            return Truth::Yes;
+                        }
                         Truth::Unknown => truth = Truth::Unknown,
                         Truth::No => {}
                     }

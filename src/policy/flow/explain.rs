@@ -1,7 +1,7 @@
 //! Why mail-flow rules say what they say of a message.
 
 use crate::flow::condition::FlowCondition;
-use crate::flow::{Flow, FlowFacts, FlowQuestion, FlowRule, Message, Mode};
+use crate::flow::{Flow, FlowFacts, FlowQuestion, FlowRule, Message, Mode, distinct_questions};
 use crate::tree::{Tree, Truth};
 
 /// One rule and what it made of the message.
@@ -15,7 +15,7 @@ pub struct Step {
     pub findings: Vec<Finding>,
     /// What it orders, in words; also when it does not come to that.
     pub effects: Vec<String>,
-    /// What would have to be known, where the state is [`StepState::Unknown`].
+    /// What its conditions would have to know; nothing else leaves them unknown.
     pub asked: Vec<FlowQuestion>,
 }
 
@@ -113,7 +113,7 @@ impl FlowRule {
         if self.stops {
             effects.push("stop here".to_owned());
         }
-        Step { rule: self.name.clone(), state, findings, effects, asked }
+        Step { rule: self.name.clone(), state, findings, effects, asked: distinct_questions(asked) }
     }
 }
 

@@ -15,6 +15,7 @@ pub struct Message<'a> {
     tree: PartTree,
     subject: OnceCell<String>,
     text: OnceCell<String>,
+    lower_text: OnceCell<String>,
     attachments: OnceCell<Vec<Attachment>>,
 }
 
@@ -39,6 +40,7 @@ impl<'a> Message<'a> {
             tree: scan(bytes),
             subject: OnceCell::new(),
             text: OnceCell::new(),
+            lower_text: OnceCell::new(),
             attachments: OnceCell::new(),
         }
     }
@@ -83,6 +85,10 @@ impl<'a> Message<'a> {
             all.truncate(all.floor_char_boundary(TEXT_BYTES_MAX));
             all
         })
+    }
+
+    pub(crate) fn lower_text(&self) -> &str {
+        self.lower_text.get_or_init(|| self.text().to_lowercase())
     }
 
     fn text_of_part(&self, part: &Part) -> String {

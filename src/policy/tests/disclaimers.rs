@@ -58,6 +58,7 @@ fn each_form_of_the_text_gets_it_in_its_own_encoding() {
         ("plain-utf8-quoted", Place::Start, 1),
         ("plain-latin1-quoted", Place::End, 1),
         ("plain-base64", Place::End, 1),
+        ("plain-iso2022jp", Place::End, 1),
         ("html-latin1", Place::End, 1),
         ("html-start", Place::Start, 1),
         ("mixed-alternative", Place::End, 2),

@@ -23,6 +23,7 @@ fn entry(item: u32, destination: &str, due_s: i64, priority: i8) -> Entry {
         priority,
         is_held: false,
         is_late: false,
+        is_timed: false,
         size: 1,
         body: BodyRef::NONE,
     }
@@ -115,15 +116,19 @@ fn an_operator_stops_a_destination_and_lets_it_go_on() {
 }
 
 #[test]
-fn what_is_overdue_is_found_though_its_lane_is_blocked() {
+fn all_of_a_lane_can_be_looked_at_though_it_is_blocked() {
     let mut schedule = schedule(5, 5);
     (0..3).for_each(|item| schedule.add(&entry(item, "a", i64::from(item), 0)));
+    schedule.add(&entry(9, "b", 0, 0));
     let lane = Destination::of("a");
     schedule.failed(lane, |_| at(500));
-    assert_eq!(schedule.overdue(lane, at(1)).map(|ticket| ticket.item), Some(0));
-    assert_eq!(schedule.overdue(lane, at(1)).map(|ticket| ticket.item), Some(1));
-    assert_eq!(schedule.overdue(lane, at(1)), None);
-    assert_eq!(schedule.counts(), (1, 2));
+    let mut all: Vec<u32> = schedule.take_all(lane).into_iter().map(|ticket| ticket.item).collect();
+    all.sort_unstable();
+    assert_eq!(all, [0, 1, 2]);
+    assert_eq!(schedule.counts(), (1, 0));
+    all.into_iter().for_each(|item| schedule.add(&entry(item, "a", i64::from(item), 0)));
+    assert_eq!(drain(&mut schedule, at(499)), [9], "it stays blocked");
+    assert_eq!(drain(&mut schedule, at(500)).len(), 1);
 }
 
 /// Whatever happens, an entry is given out once for each time it is put in, and the counts are right.

@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use base::Timestamp;
 use queue::{
-    Action, Attempt, Body, Destination, Entry, Envelope, Error, Incoming, Notify, Origin, Progress,
-    Recipient, Return, Schedule, Store, Trace, TraceFilter, Window,
+    Action, Attempt, Body, DeliverBy, Destination, Entry, Envelope, Error, Incoming, Notify, Origin,
+    Progress, Recipient, Return, Schedule, Store, Terms, Trace, TraceFilter, Window,
 };
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
 
@@ -53,6 +53,11 @@ fn envelope(id: u64, to: &[&str]) -> Envelope {
         ret: Some(Return::Headers),
         envid: Some("e".to_owned()),
         requires_tls: true,
+        terms: Terms {
+            priority: -3,
+            release_at: Some(NOW),
+            deliver_by: Some(DeliverBy { at: NOW, is_returned: true, is_traced: false }),
+        },
         received: NOW,
         origin: Origin {
             peer: "192.0.2.1".to_owned(),
@@ -101,7 +106,8 @@ fn an_envelope_comes_back_as_it_went_in_and_nothing_else_is_one() {
         // Anything but a panic.
         let _other = Envelope::decode(&changed);
     }
-    let bare = Envelope { sender: None, envid: None, ret: None, origin: Origin::default(), ..whole };
+    let (origin, terms) = (Origin::default(), Terms::default());
+    let bare = Envelope { sender: None, envid: None, ret: None, origin, terms, ..whole };
     assert_eq!(Envelope::decode(&bare.encode()), Some(bare));
 }
 
@@ -118,7 +124,7 @@ fn what_is_queued_survives_a_crash_with_all_that_became_of_it() {
     progress.push(attempt(&[0], Action::Relayed, "250 ok"));
     progress.push(attempt(&[2], Action::Delayed, "450 later"));
     let due = Timestamp::from_s(NOW.as_s() + 60);
-    let updated = ready(store.update(on_x.ticket, Some(&progress), |entry| {
+    let updated = ready(store.update(&on_x, Some(&progress), |entry| {
         entry.due = due;
         entry.attempts += 1;
         entry.is_late = true;
@@ -172,6 +178,37 @@ fn what_has_gone_leaves_its_place_and_its_story() {
 }
 
 #[test]
+fn what_has_gone_does_not_come_back_in_the_place_of_another() {
+    let disk = Disk::simulated(&Simulated::instant());
+    let (store, _) = loaded(&disk);
+    let story = |entry: &Entry| {
+        let envelope = ready(store.envelope(entry)).unwrap();
+        Trace {
+            ended: Some(NOW),
+            size: entry.size,
+            group: entry.group,
+            envelope,
+            progress: Progress::default(),
+        }
+    };
+    // An operator takes it out while it is being tried, and its place goes to the next message.
+    let old = ready(store.add(incoming(1, &["a@x.example"]), NOW)).unwrap()[0];
+    let old_story = story(&old);
+    ready(store.finish(&old_story, old.ticket)).unwrap();
+    let new = (2..18).map(|id| ready(store.add(incoming(id, &["a@x.example"]), NOW)).unwrap()[0]);
+    let new = new.filter(|new| new.ticket == old.ticket).next_back().expect("the partitions go by turns");
+    assert_eq!(store.len(), 16);
+    // Whatever the attempt finds, it is not the new message's.
+    assert_eq!(ready(store.finish(&old_story, old.ticket)), Err(Error::Gone));
+    assert_eq!(ready(store.update(&old, None, |entry| entry.attempts += 1)), Err(Error::Gone));
+    let parts = vec![(Destination::of("y.example"), Progress::default())];
+    assert_eq!(ready(store.split(&old, parts)), Err(Error::Gone));
+    assert_eq!(store.entry(new.ticket), Some(new));
+    ready(store.finish(&story(&new), new.ticket)).unwrap();
+    assert_eq!(store.len(), 15);
+}
+
+#[test]
 fn an_entry_parts_when_its_recipients_do() {
     let disk = Disk::simulated(&Simulated::instant());
     let (store, _) = loaded(&disk);
@@ -180,7 +217,7 @@ fn an_entry_parts_when_its_recipients_do() {
     let entry = ready(store.add(all, NOW)).unwrap()[0];
     let only = |other: u32| Progress { done: vec![other], attempts: Vec::new() };
     let parts = vec![(Destination::of("x.example"), only(1)), (Destination::of("y.example"), only(0))];
-    let parted = ready(store.split(entry.ticket, parts)).unwrap();
+    let parted = ready(store.split(&entry, parts)).unwrap();
     assert_eq!(parted.len(), 2);
     drop(store);
     let (store, entries) = loaded(&disk);

@@ -25,7 +25,7 @@ pub(super) enum Trust {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     Records(Answer),
-    Alias { target: String, is_secure: bool, ttl_s: u32 },
+    Alias { target: Name, is_secure: bool, ttl_s: u32 },
     NoSuchName(Absence),
     NoRecords(Absence),
 }
@@ -39,6 +39,7 @@ pub(super) const fn record_type(kind: RecordKind) -> RecordType {
         RecordKind::Ptr => RecordType::PTR,
         RecordKind::Tlsa => RecordType::TLSA,
         RecordKind::Cname => RecordType::CNAME,
+        RecordKind::Srv => RecordType::SRV,
     }
 }
 
@@ -49,34 +50,65 @@ pub(super) fn hear(
     trust: Trust,
 ) -> Result<Heard, Failure> {
     match response {
+        Ok(response) if trust == Trust::Proofs => {
+            let heard = read(&response, name, kind, trust)?;
+            // hickory looks at denials only beside others that are proven, and not at whose name they have.
+            let is_rightful = match whose(&heard, kind) {
+                Some(kind) => has_denials(&response) || wildcard::is_own(&response, name, kind),
+                None => is_about_insecure(&heard, &response, name),
+            };
+            if is_rightful { Ok(heard) } else { Err(Failure::Bogus) }
+        }
         Ok(response) => read(&response, name, kind, trust),
-        Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
+        Err(NetError::Dns(DnsError::NoRecordsFound(none))) if trust != Trust::Proofs => {
             let absence = Absence { is_secure: false, ttl_s: none.negative_ttl.unwrap_or(0) };
             absent(none.response_code, absence)
         }
         // Something is denied, or made of a wildcard, and the proof of that lacks or is no good.
         Err(NetError::Dns(DnsError::Nsec { response, proof, .. })) => {
             let heard = read(&response, name, kind, trust)?;
-            let is_rightful = match &heard {
+            // That the end of an alias is missing is asked for by itself.
+            let is_rightful = whose(&heard, kind).map(|kind| wildcard::is_rightful(&response, name, kind));
+            match (is_rightful, proof) {
+                (Some(true), _) => Ok(heard),
+                (_, Proof::Insecure) => Ok(without_proof(heard)),
                 // What is not signed needs no proof, whatever the rest of the answer says.
-                Heard::Records(answer) => {
-                    !answer.is_secure || wildcard::is_rightful(&response, name, record_type(kind))
-                }
-                // That the end of the alias is missing is asked for by itself.
-                Heard::Alias { is_secure, .. } => {
-                    !is_secure || wildcard::is_rightful(&response, name, RecordType::CNAME)
-                }
-                Heard::NoSuchName(_) | Heard::NoRecords(_) => false,
-            };
-            match proof {
-                _ if is_rightful => Ok(heard),
-                Proof::Insecure => Ok(without_proof(heard)),
+                _ if is_unsigned(&heard) => Ok(heard),
                 _ => Err(Failure::Bogus),
             }
         }
         Err(NetError::Dns(DnsError::DnssecBogus)) => Err(Failure::Bogus),
         Err(_) => Err(Failure::Temporary),
     }
+}
+
+/// The kind of the records that are proven to be there, if that is what was heard.
+const fn whose(heard: &Heard, kind: RecordKind) -> Option<RecordType> {
+    match heard {
+        Heard::Records(Answer { is_secure: true, .. }) => Some(record_type(kind)),
+        Heard::Alias { is_secure: true, .. } => Some(RecordType::CNAME),
+        _ => None,
+    }
+}
+
+const fn is_unsigned(heard: &Heard) -> bool {
+    matches!(heard, Heard::Records(Answer { is_secure: false, .. }) | Heard::Alias { is_secure: false, .. })
+}
+
+/// Records are there, or are proven to be missing, or are said to be missing from a zone above the name that
+/// is not signed. A denial that is about another zone says nothing: anybody can have one.
+fn is_about_insecure(heard: &Heard, response: &DnsResponse, name: &Name) -> bool {
+    let (Heard::NoSuchName(absence) | Heard::NoRecords(absence)) = heard else { return true };
+    let mut authorities = response.authorities.iter();
+    absence.is_secure
+        || response.authorities.is_empty()
+        || authorities.any(|found| found.proof == Proof::Insecure && found.name.zone_of(name))
+}
+
+/// Whether there are denials that are proven: then they were compared with the question.
+fn has_denials(response: &DnsResponse) -> bool {
+    let is_denial = |found: &Found| matches!(found.record_type(), RecordType::NSEC | RecordType::NSEC3);
+    response.authorities.iter().any(|found| found.proof == Proof::Secure && is_denial(found))
 }
 
 fn without_proof(heard: Heard) -> Heard {
@@ -107,7 +139,7 @@ fn read(response: &DnsResponse, name: &Name, kind: RecordKind, trust: Trust) -> 
     }
     for found in response.answers.iter().filter(is_about) {
         if let RData::CNAME(target) = &found.data {
-            let (target, ttl_s) = (text(&target.0), found.ttl);
+            let (target, ttl_s) = (target.0.clone(), found.ttl);
             return Ok(Heard::Alias { target, is_secure: is_secure(found)?, ttl_s });
         }
     }
@@ -157,6 +189,12 @@ fn record(data: &RData) -> Option<Record> {
         RData::TXT(txt) => Record::Txt(txt.txt_data.concat()),
         RData::PTR(name) => Record::Ptr(text(&name.0)),
         RData::CNAME(name) => Record::Cname(text(&name.0)),
+        RData::SRV(srv) => Record::Srv {
+            priority: srv.priority,
+            weight: srv.weight,
+            port: srv.port,
+            host: text(&srv.target),
+        },
         RData::TLSA(tlsa) => Record::Tlsa {
             usage: tlsa.cert_usage.into(),
             selector: tlsa.selector.into(),

@@ -130,18 +130,16 @@ impl Asker {
     }
 
     async fn follow(&self, query: &Query) -> Result<Answer, Failure> {
-        let mut name = query.name.clone();
+        let nothing = Absence::default();
+        // What is no name on the wire does not exist.
+        let mut name = wire_name(&query.name).ok_or(Failure::NoSuchName(nothing))?;
         let (mut is_secure, mut ttl_s) = (true, u32::MAX);
         let absence = |heard: Absence, is_secure: bool, ttl_s: u32| Absence {
             is_secure: heard.is_secure && is_secure,
             ttl_s: heard.ttl_s.min(ttl_s),
         };
         for _ in 0..DNS_ALIASES_MAX {
-            // What is no name on the wire does not exist.
-            let Some(question) = wire_name(&name) else {
-                return Err(Failure::NoSuchName(absence(Absence::default(), false, 0)));
-            };
-            match self.send(question, query).await? {
+            match self.send(&name, query).await? {
                 Heard::Records(found) => {
                     let is_secure = is_secure && found.is_secure;
                     return Ok(Answer { is_secure, ttl_s: ttl_s.min(found.ttl_s), ..found });
@@ -161,7 +159,7 @@ impl Asker {
         Err(Failure::Temporary)
     }
 
-    async fn send(&self, name: Name, query: &Query) -> Result<Heard, Failure> {
+    async fn send(&self, name: &Name, query: &Query) -> Result<Heard, Failure> {
         let question = Question::query(name.clone(), answer::record_type(query.kind));
         let (response, trust) = match &self.way {
             Way::Checking(handle) => (check(handle, question).await, Trust::Proofs),
@@ -171,7 +169,7 @@ impl Asker {
             }
             Way::Finding(finding) => (ask(&finding.asking, question, Trust::Nobody).await, Trust::Nobody),
         };
-        answer::hear(response, &name, query.kind, trust)
+        answer::hear(response, name, query.kind, trust)
     }
 }
 

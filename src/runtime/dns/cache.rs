@@ -34,7 +34,8 @@ struct Entry {
 
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache").field("entries", &self.entries.len()).field("bytes", &self.bytes).finish()
+        let mut debug = f.debug_struct("Cache");
+        debug.field("entries", &self.entries.len()).field("bytes", &self.bytes).finish_non_exhaustive()
     }
 }
 
@@ -108,7 +109,10 @@ fn size(query: &Query, outcome: &Outcome) -> usize {
     let Ok(answer) = outcome else { return fixed };
     let more = |record: &Record| match record {
         Record::A(_) | Record::Aaaa(_) => 0,
-        Record::Mx { host: name, .. } | Record::Ptr(name) | Record::Cname(name) => name.len(),
+        Record::Mx { host: name, .. }
+        | Record::Srv { host: name, .. }
+        | Record::Ptr(name)
+        | Record::Cname(name) => name.len(),
         Record::Txt(data) | Record::Tlsa { data, .. } => data.len(),
     };
     let records = answer.records.iter().map(|record| size_of::<Record>() + more(record));
@@ -125,9 +129,9 @@ mod tests {
         Query::new(&format!("h{number}.example"), RecordKind::Txt)
     }
 
-    fn text(bytes: usize, ttl_s: u32) -> Outcome {
+    fn text(bytes: usize, ttl_s: u32) -> Answer {
         let records = vec![Record::Txt(vec![0; bytes])];
-        Ok(Answer { records, name: String::new(), is_secure: false, ttl_s })
+        Answer { records, name: String::new(), is_secure: false, ttl_s }
     }
 
     fn at(s: i64) -> Timestamp {
@@ -137,13 +141,13 @@ mod tests {
     #[test]
     fn an_answer_is_kept_for_its_time_within_bounds() {
         let mut cache = Cache::default();
-        cache.keep(query(1), text(1, 100), at(0));
+        cache.keep(query(1), Ok(text(1, 100)), at(0));
         assert_eq!(cache.find(&query(1), at(40)).unwrap().unwrap().ttl_s, 60);
         assert_eq!(cache.find(&query(1), at(100)), None);
         assert_eq!(cache.bytes, 0);
-        cache.keep(query(1), text(1, 0), at(0));
+        cache.keep(query(1), Ok(text(1, 0)), at(0));
         assert!(cache.find(&query(1), at(1)).is_some(), "those who ask at once ask once");
-        cache.keep(query(1), text(1, u32::MAX), at(0));
+        cache.keep(query(1), Ok(text(1, u32::MAX)), at(0));
         assert_eq!(cache.find(&query(1), at(1) + DNS_ANSWER_MAX), None);
         let absence = Absence { is_secure: true, ttl_s: u32::MAX };
         cache.keep(query(2), Err(Failure::NoRecords(absence)), at(0));
@@ -158,20 +162,20 @@ mod tests {
     fn number_and_bytes_have_bounds_and_what_is_used_stays() {
         let mut cache = Cache::default();
         for number in 0..2 * DNS_CACHE_ENTRIES_MAX {
-            cache.keep(query(number), text(1, 1000), at(0));
+            cache.keep(query(number), Ok(text(1, 1000)), at(0));
             assert!(cache.find(&query(0), at(1)).is_some(), "asked for all the time");
         }
         assert_eq!(cache.entries.len(), DNS_CACHE_ENTRIES_MAX);
         assert_eq!(cache.find(&query(1), at(1)), None);
         let mut cache = Cache::default();
         for number in 0..1000 {
-            cache.keep(query(number), text(65_000, 1000), at(0));
+            cache.keep(query(number), Ok(text(65_000, 1000)), at(0));
             assert!(cache.bytes <= DNS_CACHE_BYTES_MAX);
         }
         assert!(cache.entries.len() > 10);
         // One question, over and over: nothing grows.
         for _ in 0..5 * DNS_CACHE_ENTRIES_MAX {
-            cache.keep(query(7), text(1, 1), at(0));
+            cache.keep(query(7), Ok(text(1, 1)), at(0));
         }
         assert!(cache.order.len() <= 2 * DNS_CACHE_ENTRIES_MAX + 1);
     }

@@ -19,8 +19,8 @@ use base::dns::{Answer, Failure, Query};
 pub use ask::{Asker, DnsError};
 pub use settings::DnsSettings;
 
-use crate::limits::{DNS_FLIGHTS_MAX, DNS_WAITING_MAX};
-use crate::{Local, Queue, Sidecar, clock};
+use crate::limits::{DNS_FLIGHTS_MAX, DNS_TRIES_MAX, DNS_WAITING_MAX, POOL_PAUSE};
+use crate::{Local, NotRun, Queue, Sidecar, clock};
 use cache::Cache;
 
 type Outcome = Result<Answer, Failure>;
@@ -78,7 +78,7 @@ impl Resolver {
                 return Poll::Ready(outcome.clone());
             }
             let mut wakers = flight.wakers.borrow_mut();
-            if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            if !wakers.last().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 wakers.push(cx.waker().clone());
             }
             Poll::Pending
@@ -119,8 +119,7 @@ impl Resolver {
     }
 
     async fn fly(self, query: Query) {
-        let asked = self.0.sidecar.run(self.0.asker.clone().ask(query.clone())).await;
-        let outcome = asked.unwrap_or(Err(Failure::Temporary));
+        let outcome = self.ask(&query).await;
         let mut state = self.0.state.borrow_mut();
         state.cache.keep(query.clone(), outcome.clone(), clock::now());
         state.asking -= 1;
@@ -132,5 +131,17 @@ impl Resolver {
             wakers.into_iter().for_each(Waker::wake);
         }
         self.start();
+    }
+
+    /// Hands the question to the sidecar, which all shards share: it may have enough to do for a moment.
+    async fn ask(&self, query: &Query) -> Outcome {
+        for _ in 0..DNS_TRIES_MAX {
+            match self.0.sidecar.run(self.0.asker.clone().ask(query.clone())).await {
+                Ok(outcome) => return outcome,
+                Err(NotRun::Busy) => self.0.local.pause(POOL_PAUSE).await,
+                Err(NotRun::Panicked) => break,
+            }
+        }
+        Err(Failure::Temporary)
     }
 }

@@ -9,17 +9,23 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
 /// Looks at the records of this kind under this name. That their signature is right was looked at before.
 pub(super) fn is_rightful(response: &DnsResponse, name: &Name, kind: RecordType) -> bool {
-    let Some(signature) = signature(&response.answers, name, kind) else { return false };
-    let labels = signature.input().num_labels;
-    if labels >= name.num_labels() {
+    if is_own(response, name, kind) {
         return true;
     }
+    let Some(signature) = signature(&response.answers, name, kind) else { return false };
+    let labels = signature.input().num_labels;
     let nsecs = response.authorities.iter().filter(|found| found.proof == Proof::Secure);
     nsecs.filter_map(|found| Some((&found.name, nsec(found)?))).any(|(owner, nsec)| {
         let of_zone = self::signature(&response.authorities, owner, RecordType::NSEC)
             .is_some_and(|other| other.input().signer_name == signature.input().signer_name);
         of_zone && shows_missing(owner, nsec, name, usize::from(labels))
     })
+}
+
+/// Whether the records of this kind under this name are its own, and no wildcard's.
+pub(super) fn is_own(response: &DnsResponse, name: &Name, kind: RecordType) -> bool {
+    signature(&response.answers, name, kind)
+        .is_some_and(|signature| signature.input().num_labels >= name.num_labels())
 }
 
 /// The signature that was found to be right.

@@ -11,7 +11,7 @@ use base::TlsInfo;
 use socket2::SockAddr;
 use transport::{Demand, Fault, Proof};
 
-use super::gate::{Peer, Place};
+use super::gate::{Peer, Place, Refusal};
 use super::pending::Pending;
 use super::scratch;
 use super::socket::Socket;
@@ -161,6 +161,21 @@ impl Conn {
     /// The other end.
     pub fn peer(&self) -> Peer {
         self.0.peer
+    }
+
+    /// The other end is another, as a proxy has said: from now on, everything that is decided by where a connection comes
+    /// from is decided by that.
+    pub(crate) fn announce(&mut self, peer: Peer) -> Result<(), Refusal> {
+        if let Some(place) = &mut self.0.place {
+            place.count_to(&peer)?;
+        }
+        self.0.peer = peer;
+        Ok(())
+    }
+
+    /// The number of the user at the other end of a Unix socket.
+    pub fn peer_user(&self) -> Option<u32> {
+        self.0.socket.peer_user()
     }
 
     /// Our end's address, when it has one.

@@ -109,16 +109,40 @@ pub struct Place {
     source: Option<IpAddr>,
 }
 
+impl Place {
+    /// It is another source's, as a proxy has said. When that has as many as it may, it stays the proxy's.
+    pub fn count_to(&mut self, peer: &Peer) -> Result<(), Refusal> {
+        let source = peer.ip().map(source_of);
+        let gate = Arc::clone(&self.gate);
+        let mut counts = gate.counts();
+        if let Some(source) = source {
+            let from_source = counts.sources.entry(source).or_default();
+            if *from_source >= gate.limits.per_source_max {
+                return Err(Refusal::TooManyFromSource);
+            }
+            *from_source += 1;
+        }
+        counts.leave(std::mem::replace(&mut self.source, source));
+        Ok(())
+    }
+}
+
+impl Counts {
+    fn leave(&mut self, source: Option<IpAddr>) {
+        let Some(source) = source else { return };
+        let Some(from_source) = self.sources.get_mut(&source) else { return };
+        *from_source -= 1;
+        if *from_source == 0 {
+            self.sources.remove(&source);
+        }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.gate.counts();
         counts.all -= 1;
-        let Some(source) = self.source else { return };
-        let Some(from_source) = counts.sources.get_mut(&source) else { return };
-        *from_source -= 1;
-        if *from_source == 0 {
-            counts.sources.remove(&source);
-        }
+        counts.leave(self.source);
     }
 }
 
@@ -153,6 +177,19 @@ mod tests {
         let _fifth = gate.admit(&Peer::Unix).unwrap();
         assert_eq!(gate.admit(&Peer::Unix).unwrap_err(), Refusal::Full);
         assert_eq!(gate.open(), 4);
+    }
+
+    #[test]
+    fn a_place_behind_a_proxy_counts_to_its_source() {
+        let gate = Gate::new(ConnectionLimits { connections_max: 9, per_source_max: 1 });
+        let mut first = gate.admit(&peer("192.0.2.9")).unwrap();
+        assert!(gate.admit(&peer("192.0.2.9")).is_err());
+        first.count_to(&peer("198.51.100.1")).unwrap();
+        let mut second = gate.admit(&peer("192.0.2.9")).unwrap();
+        assert_eq!(second.count_to(&peer("198.51.100.1")), Err(Refusal::TooManyFromSource));
+        assert!(gate.admit(&peer("198.51.100.1")).is_err());
+        drop((first, second));
+        assert_eq!((gate.open(), gate.counts().sources.len()), (0, 0));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! shows in no public item here, so that it can be exchanged by changing this folder alone.
 
 mod conn;
+mod credentials;
 mod gate;
 mod listen;
 mod local_path;

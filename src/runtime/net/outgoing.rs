@@ -1,7 +1,9 @@
 //! Connections that we open: from a chosen address, with TLS as a client, each within a time.
 
 use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -10,7 +12,10 @@ use base::TlsInfo;
 use transport::Demand;
 
 use super::conn::{Conn, ConnError};
+use super::gate::Peer;
+use super::socket::Socket;
 use crate::clock;
+use crate::limits::LOCAL_CONNECT_PAUSE;
 use crate::timers::Timers;
 use crate::tls::TlsConnector;
 
@@ -24,6 +29,21 @@ impl Conn {
         limit: Duration,
     ) -> Result<Self, ConnError> {
         within(timers, limit, Self::connect_from(source, to)).await
+    }
+
+    /// Connects to a Unix socket within `limit`.
+    pub async fn connect_local(path: &Path, timers: &Timers, limit: Duration) -> Result<Self, ConnError> {
+        let connecting = async {
+            loop {
+                match Socket::connect_local(path) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        timers.sleep(LOCAL_CONNECT_PAUSE).await;
+                    }
+                    connected => return Ok(Self::from_socket(connected?, Peer::Unix, None)),
+                }
+            }
+        };
+        within(timers, limit, connecting).await
     }
 
     /// Begins TLS as a client and does the handshake within `limit`. [`Conn::proof`] tells what the

@@ -3,10 +3,12 @@
 use std::io::{self, Read};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 use std::task::{Context, Poll};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
+use super::local_path::SocketPath;
 use super::ring::Source;
 use crate::local::Local;
 
@@ -45,6 +47,16 @@ impl Socket {
         }
     }
 
+    /// Connects to a Unix socket. `WouldBlock` says that too many wait there already: nobody tells when there are
+    /// fewer.
+    pub(super) fn connect_local(path: &Path) -> io::Result<Self> {
+        let path = SocketPath::new(path)?;
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path.as_path())?)?;
+        Ok(Self::new(socket))
+    }
+
     /// Ready with a count, 0 at the end.
     pub(super) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.source.poll_read(cx, buffer.len(), || (&self.socket).read(buffer))
@@ -67,6 +79,11 @@ impl Socket {
 
     pub(super) fn options(&self) -> SockRef<'_> {
         SockRef::from(&self.socket)
+    }
+
+    /// The user at the other end of a Unix socket.
+    pub(super) fn peer_user(&self) -> Option<u32> {
+        super::credentials::peer_user(std::os::fd::AsFd::as_fd(&self.socket))
     }
 
     /// Takes it off this shard. Nothing of it is under way here.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use admin::{Config, Exit, Failure};
 
-use crate::tls::{Certificate, Certificates, TlsError};
+use crate::tls::{Authorities, Certificate, Certificates, TlsError};
 
 /// The default certificate and those with names of their own.
 type Set = (Certificate, Named);
@@ -35,6 +35,12 @@ pub(super) fn configured(config: &Config) -> Result<(Option<Certificate>, Named)
         default.get_or_insert(certificate);
     }
     Ok((default, named))
+}
+
+/// The authorities for other servers' certificates, if they are not to be the system's.
+pub(super) fn authorities(config: &Config) -> Result<Option<Authorities>, Failure> {
+    let file = Some(&config.tls.authorities).filter(|file| !file.as_os_str().is_empty());
+    file.map(|file| Authorities::from_file(file).map_err(|error| failed(&error))).transpose()
 }
 
 fn failed(error: &TlsError) -> Failure {

@@ -1,6 +1,7 @@
 //! From an accepted socket to a session with its service, and from one shard to another.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use pop3::Pop3;
 use shard::{ConnectionMeter, ImapService, Measured, Pop3Service, Protocol, Shard, SmtpService};
 use smtp::Smtp;
 
+use super::context::refusal;
 use super::crowd::Present;
+use super::proxied::{Unannounced, announce};
 use super::world::random;
 use crate::{
     Conn, DetachedConn, DriveContext, End, Local, Meter, Peer, Queue, TlsAcceptor, clock, drive,
@@ -32,6 +35,33 @@ type Life = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Serves one connection of a listener to its end, on this shard or wherever it moves.
 pub(super) fn serve(shard: Rc<Shard>, conn: Conn, front: Front) -> Life {
+    let settings = shard.settings();
+    let is_proxied = conn.peer().ip().is_some_and(|peer| settings.inbound.is_proxy(peer));
+    // Whoever speaks LMTP has accepted the mail itself: nothing depends on where it is.
+    if is_proxied && front.listen != Listen::Lmtp {
+        return Box::pin(serve_proxied(shard, conn, front));
+    }
+    welcome(shard, conn, front)
+}
+
+/// Serves who is behind a load balancer.
+async fn serve_proxied(shard: Rc<Shard>, mut conn: Conn, front: Front) {
+    let Some(local) = Local::current() else { return };
+    match announce(&mut conn, local.timers()).await {
+        // A task of its own, so that what the header needed is given back.
+        Ok(()) => local.spawn_boxed_connection(Queue::Interactive, welcome(shard, conn, front)),
+        Err(Unannounced::Refused(why)) => {
+            tracing::info!(event = "runtime.connection_refused", ?why);
+            let _gone = conn.write(&mut refusal(front.listen).to_vec()).await;
+        }
+        Err(error) => {
+            shard.metrics.count_proxy_refused(protocol(front.listen));
+            tracing::info!(event = "runtime.proxy_header_refused", proxy = %conn.peer(), %error);
+        }
+    }
+}
+
+fn welcome(shard: Rc<Shard>, conn: Conn, front: Front) -> Life {
     let settings = shard.settings();
     match front.listen {
         Listen::Smtp => smtp(shard, conn, front, &settings.mx),
@@ -58,7 +88,14 @@ fn smtp(shard: Rc<Shard>, conn: Conn, front: Front, config: &Arc<smtp::Config>) 
     let mut ids = [0; 8];
     random(&mut ids);
     let entropy = smtp::Entropy { ids: u64::from_ne_bytes(ids), nonces: Secret::new(nonces()) };
-    let session = Smtp::new(Arc::clone(config), peer, entropy).with_budget(Arc::clone(&shard.content));
+    let settings = shard.settings();
+    let is = |allowed: &dyn Fn(IpAddr) -> bool| conn.peer().ip().is_some_and(allowed);
+    let rights = smtp::Rights {
+        may_prioritise: is(&|peer| settings.outbound.may_relay(peer)),
+        may_announce: front.listen == Listen::Smtp && is(&|peer| settings.inbound.may_announce(peer)),
+    };
+    let session = Smtp::new(Arc::clone(config), peer, entropy).with_rights(rights);
+    let session = session.with_budget(Arc::clone(&shard.content));
     begin::<SmtpService>(shard, conn, front, session)
 }
 

@@ -10,11 +10,12 @@ use shard::{Settings, Shard};
 use storage_engine::{Disk, Engine, Options};
 
 use super::connections::{self, Front};
-use super::world::{Here, random};
+use super::submit;
+use super::world::{Connector, Here, random};
 use crate::vitals::Watch;
 use crate::{
-    Asker, Blocking, Certificates, Conn, Gate, Listener, Local, Queue, Refusal, Resolver, ShardSetup,
-    Sidecar, TlsAcceptor, TlsError, accept, start_store,
+    Asker, Authorities, Blocking, Certificates, Conn, Gate, Listener, Local, Queue, Refusal, Resolver,
+    ShardSetup, Sidecar, TlsAcceptor, TlsError, accept, start_store,
 };
 
 /// What all shards are started with.
@@ -28,13 +29,19 @@ pub(super) struct Plan {
     pub(super) gate: Arc<Gate>,
     /// Of the control socket alone.
     pub(super) control_gate: Arc<Gate>,
+    /// Of the socket for local programs alone.
+    pub(super) submit_gate: Arc<Gate>,
     pub(super) blocking: Blocking,
     pub(super) sidecar: Sidecar,
     pub(super) asker: Asker,
+    /// Instead of the system's.
+    pub(super) authorities: Option<Authorities>,
     /// Each shard's listeners, taken by it at its start.
     pub(super) fronts: Mutex<Vec<Vec<(Listen, Listener)>>>,
     /// The control socket, served by shard 0.
     pub(super) control: Mutex<Option<Listener>>,
+    /// The socket for local programs, served by shard 0.
+    pub(super) submit: Mutex<Option<Listener>>,
     pub(super) data: PathBuf,
     /// When the process was.
     pub(super) started: Timestamp,
@@ -64,7 +71,7 @@ pub(super) fn start(plan: &Plan, setup: ShardSetup<Shard>) -> Result<Rc<Shard>, 
         local: local.clone(),
         watch: Watch::default(),
         started: plan.started,
-        connector: Rc::default(),
+        connector: Rc::new(Connector::new(plan.authorities.clone())),
         resolver: Resolver::new(local.clone(), plan.sidecar.clone(), plan.asker.clone()),
     });
     let shard = Shard::new(id, engine, router, Arc::clone(&plan.settings), world, process_key);
@@ -103,6 +110,15 @@ fn listen(plan: &Plan, id: ShardId, shard: &Rc<Shard>, local: &Local) -> Result<
             }
         });
     }
+    let submit = plan.submit.lock().unwrap_or_else(PoisonError::into_inner).take_if(|_| id == ShardId(0));
+    if let Some(listener) = submit {
+        spawn_accept(local, listener, &plan.submit_gate, b"", {
+            let (shard, local) = (Rc::clone(shard), local.clone());
+            move |conn| {
+                local.spawn_connection(Queue::Interactive, submit::serve(Rc::clone(&shard), conn));
+            }
+        });
+    }
     Ok(())
 }
 
@@ -126,7 +142,7 @@ fn spawn_accept(
 }
 
 /// What a peer hears when there is no room for it. Before TLS there is nothing it would understand.
-const fn refusal(listen: Listen) -> &'static [u8] {
+pub(super) const fn refusal(listen: Listen) -> &'static [u8] {
     match listen {
         Listen::Smtp | Listen::Submission | Listen::Lmtp => {
             b"421 4.3.2 Too many connections, try again later\r\n"

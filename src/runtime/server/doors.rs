@@ -1,11 +1,16 @@
 //! What a server's doors are: its listeners, its control socket, and how many may come in.
 
+use std::fs::DirBuilder;
 use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
 use admin::{Config, Exit, Failure, ListenAddress};
 
-use crate::limits::{CONNECTIONS_MIN, CONTROL_CONNECTIONS_MAX, FILES, OWNER_ALONE};
+use crate::limits::{
+    CONNECTIONS_MIN, CONTROL_CONNECTIONS_MAX, EVERYBODY, FILES, OWNER_ALONE, SUBMIT_CONNECTIONS_MAX,
+    SUBMIT_FOLDER_MODE,
+};
 use crate::{
     Address, ConnectionLimits, Gate, ListenError, Listener, bind_all, bind_local, descriptors, preflight,
 };
@@ -44,7 +49,7 @@ impl Doors {
             Self::Open => 2 * u64::from(shards) * config.addresses().len() as u64,
             Self::Shut => 0,
         };
-        FILES + CONTROL_CONNECTIONS_MAX as u64 + listeners
+        FILES + (CONTROL_CONNECTIONS_MAX + SUBMIT_CONNECTIONS_MAX) as u64 + listeners
     }
 
     /// The gate of all listeners. It lets in no more than there are descriptors for: the store needs
@@ -72,6 +77,14 @@ impl Doors {
         })
     }
 
+    /// The gate of the socket for local programs.
+    pub(super) fn submit_gate() -> Arc<Gate> {
+        Gate::new(ConnectionLimits {
+            connections_max: SUBMIT_CONNECTIONS_MAX,
+            per_source_max: SUBMIT_CONNECTIONS_MAX,
+        })
+    }
+
     /// Listens as configured.
     pub(super) fn fronts(self, config: &Config, shards: u16) -> Result<Fronts, Failure> {
         let mut all: Fronts = (0..shards).map(|_| Vec::new()).collect();
@@ -94,6 +107,21 @@ impl Doors {
             }
         }
         Ok(all)
+    }
+
+    /// The socket on which local programs hand mail in, open to every user who can reach it.
+    pub(super) fn submit(self, config: &Config) -> Result<Option<Listener>, Failure> {
+        if self == Self::Shut {
+            return Ok(None);
+        }
+        let path = config.submit_socket();
+        if let Some(folder) = path.parent() {
+            let made = DirBuilder::new().recursive(true).mode(SUBMIT_FOLDER_MODE).create(folder);
+            made.map_err(|error| Failure::new(Exit::Io, format!("{}: {error}", folder.display())))?;
+        }
+        let mut listeners = bind_local(&path, EVERYBODY, 1)
+            .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+        Ok(listeners.pop())
     }
 
     /// The control socket. Who can write to it can do anything: its owner alone.

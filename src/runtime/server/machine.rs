@@ -3,14 +3,15 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
-use admin::{Config, Control, Exit, Failure, Host, Started};
+use admin::{Config, Control, Exit, Failure, Host, Response, Started, Submission};
 use base::Timestamp;
 use storage_engine::{CheckProgress, CheckReport, Disk, check};
 
 use super::certificates;
 use super::control::{Direct, Socket, Workshop};
 use super::doors::Doors;
-use super::running::Running;
+use super::running::{self, Running};
+use super::submit;
 use crate::{Signal, Signals, clock};
 
 /// This machine.
@@ -77,7 +78,18 @@ impl Host for Machine {
     }
 
     fn check_certificates(&self, config: &Config) -> Result<(), Failure> {
+        certificates::authorities(config)?;
+        running::asker(config)?;
         certificates::configured(config).map(|_| ())
+    }
+
+    fn submit(&self, socket: &Path, submission: &Submission, content: &[u8]) -> Result<Response, Failure> {
+        submit::hand_in(socket, submission, content)
+    }
+
+    fn certificate(&self, config: &Config) -> Result<Vec<u8>, Failure> {
+        let found = certificates::read(config)?.find(Some(&config.server.hostname));
+        Ok(found.chain().first().map(|own| own.to_vec()).unwrap_or_default())
     }
 
     fn free_port(&self, wanted: u16) -> Result<u16, Failure> {

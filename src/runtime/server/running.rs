@@ -66,12 +66,15 @@ impl Running {
             tls: OnceLock::new(),
             gate: doors.gate(config, count),
             control_gate: Doors::control_gate(),
+            submit_gate: Doors::submit_gate(),
             blocking,
             sidecar: Sidecar::start()
                 .map_err(|error| Failure::new(Exit::System, format!("threads cannot be started: {error}")))?,
             asker: asker(config)?,
+            authorities: certificates::authorities(config)?,
             fronts: Mutex::new(doors.fronts(config, count)?),
             control: Mutex::new(doors.control(config)?),
+            submit: Mutex::new(doors.submit(config)?),
             data: data.clone(),
             started: clock::now(),
             serves: doors == Doors::Open,
@@ -138,7 +141,8 @@ impl Running {
     }
 }
 
-fn asker(config: &Config) -> Result<Asker, Failure> {
+/// What asks name servers, by the configuration.
+pub(super) fn asker(config: &Config) -> Result<Asker, Failure> {
     let dns = &config.dns;
     let settings = DnsSettings {
         servers: dns.addresses(),

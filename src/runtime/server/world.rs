@@ -5,13 +5,13 @@ use std::rc::Rc;
 
 use base::Timestamp;
 use base::dns::{Answer, Failure, Query};
-use shard::{Carrier, Hop, LocalFuture, Overloaded, Process, Unopened, Vitals, World};
+use shard::{Carrier, Dial, Hop, LocalFuture, Overloaded, Process, Unopened, Vitals, Wire, World};
 use transport::Fault;
 use transport::sts::Policy;
 
 use crate::limits::RANDOM_BYTES;
 use crate::vitals::{Watch, process};
-use crate::{Authorities, Blocking, Local, Queue, Resolver, TlsConnector, carrier, clock, sts};
+use crate::{Authorities, Blocking, Local, Queue, Resolver, TlsConnector, carrier, clock, sts, wire};
 
 /// Clock, generator and blocking pool of this process.
 #[derive(Debug)]
@@ -25,17 +25,27 @@ pub(super) struct Here {
 }
 
 /// TLS as a client, made when it is first needed: reading the system's authorities takes its time.
-#[derive(Debug, Default)]
-pub(super) struct Connector(RefCell<Option<TlsConnector>>);
+#[derive(Debug)]
+pub(super) struct Connector {
+    made: RefCell<Option<TlsConnector>>,
+    /// Instead of the system's.
+    authorities: Option<Authorities>,
+}
 
 impl Connector {
+    pub(super) fn new(authorities: Option<Authorities>) -> Self {
+        Self { made: RefCell::default(), authorities }
+    }
+
     async fn get(&self, blocking: &Blocking) -> Result<TlsConnector, String> {
-        if let Some(known) = &*self.0.borrow() {
+        if let Some(known) = &*self.made.borrow() {
             return Ok(known.clone());
         }
-        let made = blocking.run(|| TlsConnector::new(Authorities::of_system())).await;
+        let authorities = self.authorities.clone();
+        let make = || TlsConnector::new(authorities.unwrap_or_else(Authorities::of_system));
+        let made = blocking.run(make).await;
         let made = made.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        *self.0.borrow_mut() = Some(made.clone());
+        *self.made.borrow_mut() = Some(made.clone());
         Ok(made)
     }
 }
@@ -92,6 +102,15 @@ impl World for Here {
         Box::pin(async move {
             let connector = connector.get(&blocking).await.map_err(Unopened::Network)?;
             carrier::open(local, connector, hop).await
+        })
+    }
+
+    fn dial(&self, dial: Dial) -> LocalFuture<Result<Box<dyn Wire>, String>> {
+        let (local, blocking, connector) =
+            (self.local.clone(), self.blocking.clone(), Rc::clone(&self.connector));
+        Box::pin(async move {
+            let connector = if dial.tls.is_some() { Some(connector.get(&blocking).await?) } else { None };
+            wire::dial(local, connector, dial).await
         })
     }
 

@@ -6,19 +6,20 @@ mod support;
 
 use std::future::poll_fn;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::{ShardId, TlsInfo};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use runtime::{Authorities, Conn, ConnError, TlsConnector, block_on};
+use runtime::{Authorities, Conn, ConnError, TlsConnector, block_on, policy_from};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 use support::{Begin, Context, Plan, Server};
 use transport::dane::{Matching, Selector, Tlsa, Usage};
+use transport::sts::Policy;
 use transport::{Demand, Fault, Identity, Proof};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -57,13 +58,28 @@ impl Authority {
         (certificate.der().clone(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
     }
 
-    /// Serves `connections` connections, each one line, which comes back; with the authority's own
+    /// Serves `connections` connections, each with what it says come back; with the authority's own
     /// certificate at the end of the chain.
     fn serve(
         &self,
         last_year: i32,
         version: &'static SupportedProtocolVersion,
         connections: usize,
+    ) -> (SocketAddr, CertificateDer<'static>) {
+        self.serve_with(last_year, version, connections, |stream| {
+            let mut bytes = vec![0; 100_000];
+            while let Ok(count @ 1..) = stream.read(&mut bytes) {
+                stream.write_all(&bytes[..count]).unwrap();
+            }
+        })
+    }
+
+    fn serve_with(
+        &self,
+        last_year: i32,
+        version: &'static SupportedProtocolVersion,
+        connections: usize,
+        talk: impl Fn(&mut StreamOwned<ServerConnection, TcpStream>) + Send + 'static,
     ) -> (SocketAddr, CertificateDer<'static>) {
         let (certificate, key) = self.issue(last_year);
         let chain = vec![certificate.clone(), self.certificate.der().clone()];
@@ -82,11 +98,7 @@ impl Authority {
             for _ in 0..connections {
                 let (stream, _) = listener.accept().unwrap();
                 let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-                let mut stream = StreamOwned::new(connection, stream);
-                let mut bytes = vec![0; 100_000];
-                while let Ok(count @ 1..) = stream.read(&mut bytes) {
-                    stream.write_all(&bytes[..count]).unwrap();
-                }
+                talk(&mut StreamOwned::new(connection, stream));
             }
         });
         (address, certificate)
@@ -286,4 +298,54 @@ fn a_server_that_keeps_silent_or_talks_no_tls_ends_the_wait() {
         "{closed:?}"
     );
     garbage.join().unwrap();
+}
+
+const POLICY: &str = "version: STSv1\nmode: enforce\nmx: mail.example\nmax_age: 86400\n";
+
+/// What a fetch comes to from a server that answers so. The names of the certificate are `mail.example`'s.
+fn fetch(host: &'static str, last_year: i32, response: String) -> Result<Policy, Fault> {
+    let (server, authority) =
+        (Server::start(&Plan::new(1, Begin::Plain)), Authority::new(&format!("policy-{host}")));
+    let (address, _) = authority.serve_with(last_year, &TLS13, 1, move |stream| {
+        let mut request = Vec::new();
+        let mut byte = [0];
+        while !request.ends_with(b"\r\n\r\n") {
+            match stream.read(&mut byte) {
+                Ok(1) => request.push(byte[0]),
+                // It went away without asking, as it should from the wrong server.
+                _ => return,
+            }
+        }
+        assert!(request.starts_with(b"GET /.well-known/mta-sts.txt HTTP/1.1\r\nHost: mail.example\r\n"));
+        // It may have had enough before the end.
+        let _sent = stream.write_all(response.as_bytes());
+        stream.conn.send_close_notify();
+        let _sent = stream.flush();
+    });
+    let connector = authority.connector();
+    // Nobody listens on the first.
+    let addresses = vec!["127.0.0.1:1".parse().unwrap(), address];
+    let work = move |context: std::rc::Rc<Context>| async move {
+        policy_from(&context.local, &connector, host, addresses).await
+    };
+    block_on(server.shards.as_ref().unwrap().router().on(ShardId(0), work)).unwrap()
+}
+
+#[test]
+fn a_policy_comes_from_the_right_server_and_is_small_and_plain() {
+    let with = |kind: &str, body: &str| format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n{body}");
+    let good = with("text/plain", POLICY);
+    assert_eq!(fetch("mail.example", 2100, good.clone()), Ok(Policy::parse(POLICY.as_bytes()).unwrap()));
+    assert_eq!(fetch("other.example", 2100, good.clone()), Err(Fault::StsWebpkiInvalid));
+    assert_eq!(fetch("mail.example", 2020, good), Err(Fault::StsWebpkiInvalid));
+    assert_eq!(fetch("mail.example", 2100, with("text/plain", "hello")), Err(Fault::StsPolicyInvalid));
+    let long = format!("{POLICY}{}", "x: y\n".repeat(100_000));
+    for unusable in [
+        with("text/html", POLICY),
+        with("text/plain", &long),
+        "HTTP/1.1 302 Found\r\nLocation: https://mail.example/\r\n\r\n".to_owned(),
+        String::new(),
+    ] {
+        assert_eq!(fetch("mail.example", 2100, unusable), Err(Fault::StsPolicyFetchError));
+    }
 }

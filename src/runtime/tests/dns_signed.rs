@@ -6,7 +6,7 @@
 mod support;
 
 use std::fmt::Write;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
@@ -14,6 +14,10 @@ use std::time::Duration;
 
 use base::ShardId;
 use base::dns::{Answer, Failure, Query, RecordKind};
+use hickory_resolver::proto::op::{Message, ResponseCode};
+use hickory_resolver::proto::rr::rdata::SOA;
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use hickory_resolver::proto::serialize::binary::{BinDecodable, BinEncodable};
 use runtime::{Asker, DnsSettings, Resolver, Sidecar, block_on};
 use support::{Begin, Context, Plan, Server, until};
 
@@ -170,6 +174,51 @@ impl Drop for Zones {
     }
 }
 
+/// What an attacker does to an answer.
+type Change = fn(&mut Message);
+/// In words, and in deed.
+type Forgery = (&'static str, Change);
+
+/// Stands between us and the name server, as an attacker would, and changes what it says.
+fn forge(names: SocketAddr, change: Change) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok((count, peer)) = socket.recv_from(&mut buffer) {
+            let behind = UdpSocket::bind("127.0.0.1:0").unwrap();
+            behind.send_to(&buffer[..count], names).unwrap();
+            let mut answer = [0; 4096];
+            let count = behind.recv(&mut answer).unwrap();
+            let mut message = Message::from_bytes(&answer[..count]).unwrap();
+            change(&mut message);
+            socket.send_to(&message.to_bytes().unwrap(), peer).unwrap();
+        }
+    });
+    address
+}
+
+/// An SOA record of a zone that is not signed, or not there.
+fn soa(zone: &str) -> Record {
+    let name = |text: &str| Name::from_ascii(text).unwrap();
+    let data = SOA::new(name("ns.example."), name("admin.example."), 1, 3600, 600, 86400, 60);
+    Record::from_rdata(name(zone), 60, RData::SOA(data))
+}
+
+/// Whether this is about one of the two records that attackers would have missing.
+fn is_target(message: &Message) -> bool {
+    let query = &message.queries[0];
+    query.query_type() == RecordType::TLSA || query.name().to_ascii().starts_with("a.wild.")
+}
+
+fn deny(message: &mut Message, zone: &str) {
+    if is_target(message) {
+        message.answers.clear();
+        message.authorities = vec![soa(zone)];
+        message.metadata.response_code = ResponseCode::NXDomain;
+    }
+}
+
 /// `secure NAME COUNT`, `insecure NAME COUNT`, or the failure.
 fn told(outcome: &Result<Answer, Failure>) -> String {
     let word = |is_secure| if is_secure { "secure" } else { "insecure" };
@@ -297,4 +346,55 @@ fn the_word_of_a_resolver_counts_where_it_is_trusted() {
             ("a.to.signed.example", Aaaa, "secure no records"),
         ],
     );
+}
+
+#[test]
+#[ignore = "needs nsd, ldnsutils and unbound: perf-scripts/packages.sh test"]
+fn what_is_forged_on_the_way_is_not_believed() {
+    use RecordKind::{A, Tlsa};
+    let (zones, server) = (Zones::start("forged"), Server::start(&Plan::new(1, Begin::Plain)));
+    let anchor = Some(zones.folder.join("anchor"));
+    let validating = DnsSettings { trust_anchor: anchor, ..zones.settings(None) };
+    let forgeries: [Forgery; 6] = [
+        ("a denial by a zone that is not signed", |message| deny(message, "plain.example.")),
+        ("a denial by a zone that is none", |message| deny(message, "mail.signed.example.")),
+        ("a denial by nobody", |message| {
+            deny(message, ".");
+            if is_target(message) {
+                message.authorities.clear();
+            }
+        }),
+        ("signatures left out", |message| {
+            if is_target(message) {
+                message.answers.retain(|record| record.record_type() != RecordType::RRSIG);
+            }
+        }),
+        ("another answer under the signature", |message| {
+            if is_target(message) {
+                for record in
+                    message.answers.iter_mut().filter(|record| record.record_type() == RecordType::A)
+                {
+                    record.data = RData::A(Ipv4Addr::new(192, 0, 2, 99).into());
+                }
+                message.answers.retain(|record| record.record_type() != RecordType::TLSA);
+            }
+        }),
+        ("a wildcard without its denial, beside another zone's", |message| {
+            if is_target(message) {
+                message.authorities = vec![soa("plain.example.")];
+                message.answers.retain(|record| record.record_type() != RecordType::TLSA);
+            }
+        }),
+    ];
+    for (what, change) in forgeries {
+        let forged = DnsSettings { servers: vec![forge(zones.names, change)], ..validating.clone() };
+        for zone in ["signed.example", "nsec3.example"] {
+            let queries = [(format!("_25._tcp.mail.{zone}"), Tlsa), (format!("a.wild.{zone}"), A)];
+            let queries: Vec<_> = queries.iter().map(|(name, kind)| (name.as_str(), *kind)).collect();
+            assert_eq!(ask(&server, &forged, &queries), ["Bogus", "Bogus"], "{what}: {queries:?}");
+            // What is left alone is believed.
+            let (mail, expected) = (format!("mail.{zone}"), format!("secure mail.{zone} 1"));
+            assert_eq!(ask(&server, &forged, &[(&mail, A)]), [expected]);
+        }
+    }
 }

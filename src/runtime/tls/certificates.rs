@@ -138,7 +138,7 @@ impl Certificates {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set(default, names));
     }
 
-    pub(super) fn find(&self, name: Option<&str>) -> Certificate {
+    pub(crate) fn find(&self, name: Option<&str>) -> Certificate {
         let set = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
         let found = name.and_then(|name| {
             let name = name.to_ascii_lowercase();

@@ -90,6 +90,7 @@ families! {
 
     CONNECTIONS gauge "angarium_connections" ["protocol", "tls"] "Open connections";
     OPENED counter "angarium_connections_opened_total" ["protocol"] "Connections that were let in";
+    PROXIES_REFUSED counter "angarium_proxy_headers_refused_total" ["protocol"] "load balancers' connections without a PROXY header that can be read";
     HANDSHAKES_FAILED counter "angarium_tls_handshakes_failed_total" ["protocol"] "TLS handshakes that came to nothing";
     RECEIVED_BYTES counter "angarium_received_bytes_total" ["protocol"] "Bytes that clients have sent, without TLS";
     SENT_BYTES counter "angarium_sent_bytes_total" ["protocol"] "Bytes that were sent to clients, without TLS";
@@ -110,6 +111,8 @@ families! {
     RELAY_WAITING gauge "angarium_relay_waiting" [] "Queued entries that wait for their time";
     RELAY_OUT gauge "angarium_relay_out" [] "Queued entries that are being tried";
     RELAY_DESTINATIONS_DOWN gauge "angarium_relay_destinations_down" [] "Destinations that could not be reached at the last try and have mail waiting";
+
+    FILTERED counter "angarium_filter_answers_total" ["filter", "verdict"] "What filters made of messages: pass, junk, quarantine, greylist, defer, discard, reject, failed";
 
     TRANSACTIONS counter "angarium_transactions_total" [] "Transactions made durable";
     COMMITS counter "angarium_commits_total" [] "Commits of the log: batches of transactions, written and flushed";

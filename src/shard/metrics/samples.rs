@@ -72,6 +72,7 @@ impl Shard {
         }
         self.add_logins(&mut all);
         self.add_relay(&mut all);
+        self.add_filters(&mut all);
         self.add_store(&mut all);
         all.extend([
             whole(&f::CONTENT_BYTES, self.content.used() as u64),
@@ -88,6 +89,7 @@ impl Shard {
             labelled(&f::CONNECTIONS, &[name, "no"], traffic.open_plain.get()),
             labelled(&f::CONNECTIONS, &[name, "yes"], traffic.open_tls.get()),
             labelled(&f::OPENED, &[name], traffic.opened.get()),
+            labelled(&f::PROXIES_REFUSED, &[name], traffic.proxies_refused.get()),
             labelled(&f::HANDSHAKES_FAILED, &[name], traffic.handshakes_failed.get()),
             labelled(&f::RECEIVED_BYTES, &[name], traffic.received_bytes.get()),
             labelled(&f::SENT_BYTES, &[name], traffic.sent_bytes.get()),
@@ -137,6 +139,13 @@ impl Shard {
             whole(&f::RELAY_OUT, out as u64),
             whole(&f::RELAY_DESTINATIONS_DOWN, down as u64),
         ]);
+    }
+
+    fn add_filters(&self, all: &mut Vec<Sample>) {
+        all.extend(self.filters.counts().into_iter().map(|(filter, verdict, count)| Sample {
+            labels: vec![filter.into(), verdict.into()],
+            ..whole(&f::FILTERED, count)
+        }));
     }
 
     fn add_store(&self, all: &mut Vec<Sample>) {

@@ -5,9 +5,10 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use base::Timestamp;
-use queue::{Envelope, Error, Incoming};
+use queue::{Envelope, Error, Incoming, Origin};
 use smtp::Outcome;
 
 use super::route::Route;
@@ -19,11 +20,11 @@ pub(crate) async fn accept(
     shard: &Rc<Shard>,
     mut envelope: Envelope,
     content: Arc<Vec<u8>>,
+    is_held: bool,
     now: Timestamp,
 ) -> Outcome {
     let settings = shard.settings();
     let outbound = &settings.outbound;
-    let (waiting, out) = shard.relay.schedule.borrow().counts();
     let groups = {
         for recipient in &mut envelope.recipients {
             let Some(route) = Route::of(outbound, &recipient.address) else { return Outcome::Rejected };
@@ -32,12 +33,20 @@ pub(crate) async fn accept(
         }
         envelope.groups().len()
     };
-    if waiting + out + groups > outbound.entries_max || !shard.relay.is_loaded.get() {
+    if !shard.relay.is_loaded.get() {
+        return Outcome::Unavailable;
+    }
+    // A notice takes the place of what it is about: if there were no room for it, that could never end.
+    let is_notice = envelope.origin == Origin::default();
+    if !is_notice && shard.relay.store.len() + groups > outbound.entries_max {
         return Outcome::NoSpace;
     }
-    let expires = outbound.retry.expires(now);
-    let incoming =
-        Incoming { envelope, content, due: whole_second(now), expires, priority: 0, is_held: false };
+    let terms = envelope.terms;
+    // Due times have whole seconds; this one is not to be early.
+    let due = terms.release_at.map_or(now, |at| (at + Duration::from_millis(999)).max(now));
+    let expires = terms.ends_at().unwrap_or(Timestamp::NEVER).min(outbound.retry.expires(due));
+    let (due, priority) = (whole_second(due), terms.priority);
+    let incoming = Incoming { envelope, content, due, expires, priority, is_held };
     // A task of its own: a client that goes away while the message is being written must not leave behind an entry
     // that nobody knows of.
     let slot = Rc::new(Slot::default());
@@ -65,7 +74,10 @@ async fn add(shard: &Rc<Shard>, incoming: Incoming, now: Timestamp) -> Outcome {
     let bytes_max = shard.settings().outbound.fresh_bytes_max;
     let envelope = Arc::new(envelope);
     for entry in &entries {
-        relay.fresh.borrow_mut().put(entry.ticket, (Arc::clone(&envelope), Arc::clone(&content)), bytes_max);
+        if entry.due <= now && !entry.is_held {
+            let message = (Arc::clone(&envelope), Arc::clone(&content));
+            relay.fresh.borrow_mut().put(entry.ticket, message, bytes_max);
+        }
         relay.schedule(entry);
     }
     Outcome::Stored

@@ -1,33 +1,64 @@
 //! One try for one entry: on the shard where it lies.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{ShardId, Timestamp};
-use queue::{Action, Attempt, Destination, Entry, Envelope, Error, Progress, Ticket, Trace};
+use base::{Timestamp, give_way};
+use queue::{
+    ATTEMPTS_KEPT_MAX, Action, Attempt, Destination, Entry, Envelope, Error, Progress, Terms, Ticket, Trace,
+};
 
 use super::notice::{self, Notice};
 use super::parcel::{Parcel, Report, Told};
 use super::route::Route;
-use super::{Counts, chance, courier, whole_second};
+use super::{Counts, chance, courier, local, whole_second};
 use crate::Shard;
-use crate::limits::{DESTINATION_PAUSE_MAX, STORE_PAUSE};
+use crate::limits::{DESTINATION_PAUSE_MAX, ENTRIES_PER_TURN, LOOK_OVER_PAUSE, STORE_PAUSE};
+
+/// Rows have whole seconds: what is due at a moment is due at the second after it.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Tries what is due, and sees to it that the entry ends or comes again.
 pub(super) async fn attempt(shard: &Rc<Shard>, ticket: Ticket, lane: Destination) {
     let is_first = shard.relay.busy.borrow_mut().insert(ticket);
-    let again = if is_first { work(shard, ticket, lane).await } else { None };
+    let turn = Turn { shard, lane, is_over: Cell::new(false) };
+    let again = if is_first { work(shard, ticket, &turn).await } else { after_another(shard, ticket) };
     if is_first {
         shard.relay.busy.borrow_mut().remove(&ticket);
     }
-    let mut schedule = shard.relay.schedule.borrow_mut();
-    schedule.done(lane);
+    turn.end();
     if let Some(entry) = again {
-        schedule.add(&entry);
+        shard.relay.schedule.borrow_mut().add(&entry);
     }
-    drop(schedule);
     shard.relay.bell.ring();
+}
+
+/// An entry in whose place another attempt is under way: perhaps that is for one that an operator has taken out, and this
+/// one has come after it.
+fn after_another(shard: &Rc<Shard>, ticket: Ticket) -> Option<Entry> {
+    let now = shard.world.now();
+    let entry = shard.relay.store.entry(ticket).filter(|entry| !entry.is_held && entry.due <= now);
+    entry.map(|entry| entry.due_at(now + SECOND))
+}
+
+/// A place among those of a lane that are being tried.
+struct Turn<'a> {
+    shard: &'a Rc<Shard>,
+    lane: Destination,
+    is_over: Cell<bool>,
+}
+
+impl Turn<'_> {
+    /// Gives the place to the next entry: what is left to do is to note what came of this one, which is no matter of the
+    /// destination.
+    fn end(&self) {
+        if !self.is_over.replace(true) {
+            self.shard.relay.schedule.borrow_mut().done(self.lane);
+            self.shard.relay.bell.ring();
+        }
+    }
 }
 
 /// An entry with all that is known of it.
@@ -39,15 +70,18 @@ struct Case {
 }
 
 /// The entry as it waits on, if it does.
-async fn work(shard: &Rc<Shard>, ticket: Ticket, lane: Destination) -> Option<Entry> {
+async fn work(shard: &Rc<Shard>, ticket: Ticket, turn: &Turn<'_>) -> Option<Entry> {
     let relay = &shard.relay;
-    let entry = relay.store.entry(ticket)?;
+    let Some(entry) = relay.store.entry(ticket) else {
+        relay.fresh.borrow_mut().take(ticket);
+        return None;
+    };
     // Held, or put off since it was scheduled: then it is, or will be, in the schedule again.
     if entry.is_held || entry.due > shard.world.now() {
         return None;
     }
     match case(shard, entry).await {
-        Ok(case) => tried(shard, case, lane).await,
+        Ok(case) => tried(shard, case, turn).await,
         Err(error) => {
             tracing::warn!(event = "relay.store_failed", ?error, id = format!("{:016x}", entry.id));
             Some(entry.due_at(shard.world.now() + STORE_PAUSE))
@@ -57,7 +91,8 @@ async fn work(shard: &Rc<Shard>, ticket: Ticket, lane: Destination) -> Option<En
 
 async fn case(shard: &Rc<Shard>, entry: Entry) -> Result<Case, Error> {
     let relay = &shard.relay;
-    let fresh = relay.fresh.borrow_mut().take(entry.ticket);
+    // Its place may have been another message's.
+    let fresh = relay.fresh.borrow_mut().take(entry.ticket).filter(|(envelope, _)| envelope.id == entry.id);
     let progress = relay.store.progress(entry.ticket);
     if let Some((envelope, content)) = fresh {
         return Ok(Case { entry, envelope, progress, content: Some(content) });
@@ -67,11 +102,40 @@ async fn case(shard: &Rc<Shard>, entry: Entry) -> Result<Case, Error> {
 }
 
 impl Case {
-    /// Its recipients that need something, by their place in the envelope.
+    /// Its recipients that need something, by their place in the envelope. First those that were tried longest ago: of
+    /// a host that takes a few at once, the same ones must not take the others' turn for ever.
     fn pending(&self) -> Vec<u32> {
         let all = (0..).zip(&self.envelope.recipients);
         let own = all.filter(|(_, recipient)| recipient.group == self.entry.group).map(|(at, _)| at);
-        own.filter(|at| !self.progress.is_done(*at)).collect()
+        let mut pending: Vec<u32> = own.filter(|at| !self.progress.is_done(*at)).collect();
+        let tried = self.last_tried();
+        pending.sort_by_key(|at| tried.get(*at as usize).copied());
+        pending
+    }
+
+    /// For each recipient of the envelope the last attempt that was about it, counted from 1.
+    fn last_tried(&self) -> Vec<usize> {
+        let mut tried = vec![0; self.envelope.recipients.len()];
+        for (number, attempt) in (1..).zip(&self.progress.attempts) {
+            for at in &attempt.recipients {
+                if let Some(last) = tried.get_mut(*at as usize) {
+                    *last = number;
+                }
+            }
+        }
+        tried
+    }
+
+    /// Whether those whom the host would not hear with the others go at once: if this round has ended for somebody, or
+    /// some of them were never tried. Else the host has refused all for now, and there is a pause.
+    fn goes_on(&self, report: &Report) -> bool {
+        let is_first_turn = usize::from(self.entry.attempts) < ATTEMPTS_KEPT_MAX;
+        let tried = self.last_tried();
+        let is_new = |at: &u32| is_first_turn && tried.get(*at as usize) == Some(&0);
+        let mut unheard = report.results.iter().filter(|told| told.is_for_another_round).peekable();
+        unheard.peek().is_some()
+            && (report.results.iter().any(|told| told.action != Action::Delayed)
+                || unheard.any(|told| told.recipients.iter().any(is_new)))
     }
 
     async fn content(&mut self, shard: &Rc<Shard>) -> Result<Arc<Vec<u8>>, Error> {
@@ -84,8 +148,8 @@ impl Case {
     }
 }
 
-async fn tried(shard: &Rc<Shard>, mut case: Case, lane: Destination) -> Option<Entry> {
-    let now = shard.world.now();
+async fn tried(shard: &Rc<Shard>, mut case: Case, turn: &Turn<'_>) -> Option<Entry> {
+    let (now, lane) = (shard.world.now(), turn.lane);
     let pending = case.pending();
     if now >= case.entry.expires {
         let reply = expired(&case.progress);
@@ -101,7 +165,10 @@ async fn tried(shard: &Rc<Shard>, mut case: Case, lane: Destination) -> Option<E
         return settle(shard, case, Report { results: vec![told], is_down: false, is_in_doubt: false }).await;
     }
     let settings = shard.settings();
-    let route = match routes(&settings.outbound, &case.envelope, &pending).as_slice() {
+    let Some(ways) = routes(shard, &settings.outbound, &case.envelope, &pending).await else {
+        return Some(case.entry.due_at(now + STORE_PAUSE));
+    };
+    let route = match ways.as_slice() {
         [(route, _)] if route.destination() == lane => {
             shard.relay.name(lane, || route.name());
             route.clone()
@@ -122,14 +189,77 @@ async fn tried(shard: &Rc<Shard>, mut case: Case, lane: Destination) -> Option<E
     };
     Counts::add(&shard.relay.counts.attempts, 1);
     let parcel = Parcel { route, envelope: Arc::clone(&case.envelope), recipients: pending, content };
-    let report = send(shard, lane, parcel).await;
+    let report = match parcel.route {
+        Route::Local => local::deliver_here(shard, &parcel).await,
+        _ => send(shard, parcel).await,
+    };
     note_lane(shard, lane, &report);
+    if report.is_down {
+        look_over(shard, lane, &report);
+    }
+    turn.end();
     settle(shard, case, report).await
 }
 
+/// Entries of a destination that is down are not tried one by one; but they expire, and their senders are told that
+/// they are late. So from time to time each is looked at, beside everything else.
+fn look_over(shard: &Rc<Shard>, lane: Destination, report: &Report) {
+    let now = shard.world.now();
+    let Some(told) = report.results.first() else { return };
+    {
+        let mut looked = shard.relay.looked_over.borrow_mut();
+        looked.retain(|_, at| now.since(*at) < LOOK_OVER_PAUSE);
+        if looked.contains_key(&lane) {
+            return;
+        }
+        looked.insert(lane, now);
+    }
+    let (shard, told) = (Rc::clone(shard), told.clone());
+    let task = Rc::clone(&shard);
+    shard.world.spawn_aside(Box::pin(async move {
+        let tickets = task.relay.schedule.borrow_mut().take_all(lane);
+        for (at, ticket) in tickets.into_iter().enumerate() {
+            let Some(entry) = task.relay.store.entry(ticket) else { continue };
+            let is_due = now >= entry.expires || (!entry.is_late && is_overdue(&task, &entry, now).await);
+            let again =
+                if is_due && !entry.is_held { untried(&task, entry, &told, now).await } else { Some(entry) };
+            if let Some(entry) = again {
+                task.relay.schedule.borrow_mut().add(&entry);
+            }
+            if at % ENTRIES_PER_TURN == 0 {
+                give_way().await;
+            }
+        }
+        task.relay.bell.ring();
+    }));
+}
+
+/// An entry that was not tried, since its destination is down: given up, or told of.
+async fn untried(shard: &Rc<Shard>, entry: Entry, told: &Told, now: Timestamp) -> Option<Entry> {
+    let is_free = shard.relay.busy.borrow_mut().insert(entry.ticket);
+    if !is_free {
+        return Some(entry);
+    }
+    let again = match case(shard, entry).await {
+        Err(_) => Some(entry.due_at(now + STORE_PAUSE)),
+        Ok(case) => {
+            let (action, reply) = if now >= entry.expires {
+                (Action::Failed, format!("554 5.4.7 given up; the last answer was: {}", told.reply))
+            } else {
+                (Action::Delayed, told.reply.clone())
+            };
+            let told = Told { recipients: case.pending(), action, reply, ..told.clone() };
+            settle(shard, case, Report { results: vec![told], is_down: false, is_in_doubt: false }).await
+        }
+    };
+    shard.relay.busy.borrow_mut().remove(&entry.ticket);
+    again
+}
+
 /// To the shard that has the connections.
-async fn send(shard: &Rc<Shard>, lane: Destination, parcel: Parcel) -> Report {
-    let there = ShardId(lane.shard(shard.router.shards()));
+async fn send(shard: &Rc<Shard>, parcel: Parcel) -> Report {
+    let connections_max = shard.settings().outbound.connections_max;
+    let (there, _) = parcel.route.connections(connections_max, shard.router.shards(), shard.id);
     if there == shard.id {
         return courier::carry(Rc::clone(shard), parcel).await;
     }
@@ -154,18 +284,25 @@ fn note_lane(shard: &Rc<Shard>, lane: Destination, report: &Report) {
     schedule.failed(lane, |failures| now + pause(failures).min(DESTINATION_PAUSE_MAX));
 }
 
-/// The ways of some recipients, each with those that go it.
-fn routes(outbound: &super::Outbound, envelope: &Envelope, recipients: &[u32]) -> Vec<(Route, Vec<u32>)> {
+/// The ways of some recipients, each with those that go it; `None` when the directory cannot be asked.
+async fn routes(
+    shard: &Rc<Shard>,
+    outbound: &super::Outbound,
+    envelope: &Envelope,
+    recipients: &[u32],
+) -> Option<Vec<(Route, Vec<u32>)>> {
     let mut routes = Vec::<(Route, Vec<u32>)>::new();
     for at in recipients {
         let Some(recipient) = envelope.recipients.get(*at as usize) else { continue };
-        let Some(route) = Route::of(outbound, &recipient.address) else { continue };
+        let is_ours = local::is_ours(shard, &recipient.address).await?;
+        let way = if is_ours { Some(Route::Local) } else { Route::of(outbound, &recipient.address) };
+        let Some(route) = way else { continue };
         match routes.iter_mut().find(|(known, _)| known.destination() == route.destination()) {
             Some((_, own)) => own.push(*at),
             None => routes.push((route, vec![*at])),
         }
     }
-    routes
+    Some(routes)
 }
 
 /// The operator has changed the ways since the entry was queued.
@@ -178,7 +315,7 @@ async fn rerouted(shard: &Rc<Shard>, case: Case, routes: &[(Route, Vec<u32>)]) -
         (route.destination(), progress)
     });
     let parts: Vec<_> = parts.collect();
-    match shard.relay.store.split(case.entry.ticket, parts).await {
+    match shard.relay.store.split(&case.entry, parts).await {
         Ok(entries) => {
             entries.iter().for_each(|entry| shard.relay.schedule(entry));
             None
@@ -190,7 +327,7 @@ async fn rerouted(shard: &Rc<Shard>, case: Case, routes: &[(Route, Vec<u32>)]) -
 /// Notes what came of it, tells the sender, and ends the entry or sends it round again.
 async fn settle(shard: &Rc<Shard>, mut case: Case, report: Report) -> Option<Entry> {
     let now = shard.world.now();
-    for told in &report.results {
+    for told in report.results.iter().filter(|told| !told.is_for_another_round) {
         let count = match told.action {
             Action::Relayed => &shard.relay.counts.relayed,
             Action::Delayed => &shard.relay.counts.delayed,
@@ -208,7 +345,7 @@ async fn settle(shard: &Rc<Shard>, mut case: Case, report: Report) -> Option<Ent
         });
     }
     let is_over = case.pending().is_empty();
-    let is_late = !is_over && !case.entry.is_late && is_late(shard, &case.entry, now);
+    let is_late = !is_over && !case.entry.is_late && is_late(shard, &case.entry, &case.envelope.terms, now);
     // The sender is told before the entry is changed: after a crash in between they are told twice, never not at all.
     tell(shard, &mut case, &report, is_late).await;
     if is_over {
@@ -264,19 +401,23 @@ async fn again(
 ) -> Option<Entry> {
     let settings = shard.settings();
     let attempts = case.entry.attempts.saturating_add(1);
-    let pause = if report.results.iter().any(|told| told.is_for_another_round) {
+    let pause = if case.goes_on(report) {
         Duration::ZERO
     } else {
         settings.outbound.retry.wait(attempts, chance(shard) as u32)
     };
-    let due = whole_second(now + pause).min(case.entry.expires);
+    // Whom it is to be told of at a time is told then, and not at the try after it.
+    let late_at = case.envelope.terms.late_at().filter(|at| *at > now && !case.entry.is_late);
+    let due = late_at.map_or(now + pause, |at| (now + pause).min(at + SECOND));
+    let due = whole_second(due);
     let change = |entry: &mut Entry| {
         entry.attempts = attempts;
-        entry.due = due;
+        // An operator may have given it up meanwhile.
+        entry.due = due.min(entry.expires);
         entry.is_late |= is_late;
     };
     loop {
-        match shard.relay.store.update(case.entry.ticket, Some(&case.progress), change).await {
+        match shard.relay.store.update(&case.entry, Some(&case.progress), change).await {
             Ok(entry) => return Some(entry),
             Err(Error::Gone) => return None,
             Err(error) => not_noted(shard, &case.entry, error).await,
@@ -289,12 +430,24 @@ async fn not_noted(shard: &Rc<Shard>, entry: &Entry, error: Error) {
     shard.world.sleep_until(shard.world.now() + STORE_PAUSE).await;
 }
 
-fn is_late(shard: &Rc<Shard>, entry: &Entry, now: Timestamp) -> bool {
-    shard.settings().outbound.retry.is_late(entry.queued, now)
+fn is_late(shard: &Rc<Shard>, entry: &Entry, terms: &Terms, now: Timestamp) -> bool {
+    shard.settings().outbound.retry.is_late(entry.queued, now) || terms.late_at().is_some_and(|at| now >= at)
+}
+
+/// As [`is_late`], for an entry that nothing else is known of.
+async fn is_overdue(shard: &Rc<Shard>, entry: &Entry, now: Timestamp) -> bool {
+    let terms = if entry.is_timed {
+        shard.relay.store.envelope(entry).await.map(|envelope| envelope.terms).unwrap_or_default()
+    } else {
+        Terms::default()
+    };
+    is_late(shard, entry, &terms, now)
 }
 
 fn expired(progress: &Progress) -> String {
     match progress.attempts.last() {
+        // An operator's word.
+        Some(last) if last.recipients.is_empty() => last.reply.clone(),
         Some(last) => format!("554 5.4.7 given up; the last answer was: {}", last.reply),
         None => "554 5.4.7 given up before it could be tried".to_owned(),
     }

@@ -1,11 +1,17 @@
 //! What an operator sees of a shard's queue, and does to it.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
-use base::Timestamp;
+use base::{Timestamp, give_way};
 use queue::{Action, Attempt, Destination, Entry, Envelope, Error, LaneView, Progress, Trace, TraceFilter};
 
+use transport::report::Collected;
+
+use super::route::Route;
 use crate::Shard;
+use crate::limits::{ENTRIES_PER_TURN, ORDER_SHARE};
 
 /// Which entries are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +64,7 @@ impl Select {
         match self {
             Self::All => true,
             Self::Id(id) => entry.id == *id,
-            Self::Destination(name) => entry.destination == Destination::of(name),
+            Self::Destination(name) => entry.destination == named(name),
         }
     }
 }
@@ -89,8 +95,9 @@ pub async fn list(shard: &Rc<Shard>, select: &Select, limit: usize) -> Result<(V
 pub async fn act(shard: &Rc<Shard>, select: &Select, deed: &Deed) -> Result<usize, Error> {
     let mut found = Vec::new();
     shard.relay.store.each(|entry| found.extend(select.means(&entry).then_some(entry))).await;
-    let mut count = 0;
+    let (mut count, mut lanes) = (0, BTreeSet::new());
     for entry in found {
+        lanes.insert(entry.destination);
         match act_on(shard, entry, deed).await {
             Ok(is_done) => count += usize::from(is_done),
             // It went meanwhile.
@@ -98,7 +105,34 @@ pub async fn act(shard: &Rc<Shard>, select: &Select, deed: &Deed) -> Result<usiz
             Err(error) => return Err(error),
         }
     }
+    for lane in lanes {
+        put_in_order(shard, lane, count).await;
+    }
     Ok(count)
+}
+
+/// Takes out of a lane what does not wait there any more, or is in it twice, if after `changes` that may be much of it.
+async fn put_in_order(shard: &Rc<Shard>, lane: Destination, changes: usize) {
+    let relay = &shard.relay;
+    let tickets = {
+        let mut schedule = relay.schedule.borrow_mut();
+        if changes.saturating_mul(ORDER_SHARE) < schedule.waiting(lane) {
+            return;
+        }
+        let mut tickets = schedule.take_all(lane);
+        tickets.sort_unstable();
+        tickets.dedup();
+        tickets
+    };
+    for (at, ticket) in (1..).zip(tickets) {
+        let entry = relay.store.entry(ticket);
+        if let Some(entry) = entry.filter(|entry| !entry.is_held && entry.destination == lane) {
+            relay.schedule(&entry);
+        }
+        if at % ENTRIES_PER_TURN == 0 {
+            give_way().await;
+        }
+    }
 }
 
 async fn act_on(shard: &Rc<Shard>, entry: Entry, deed: &Deed) -> Result<bool, Error> {
@@ -106,23 +140,24 @@ async fn act_on(shard: &Rc<Shard>, entry: Entry, deed: &Deed) -> Result<bool, Er
     let due = super::whole_second(now);
     match deed {
         Deed::Hold => {
-            relay.store.update(entry.ticket, None, |entry| entry.is_held = true).await?;
+            relay.store.update(&entry, None, |entry| entry.is_held = true).await?;
         }
         Deed::Release | Deed::Retry => {
             let is_released = *deed == Deed::Release;
             if entry.is_held != is_released {
                 return Ok(false);
             }
-            let changed = relay.store.update(entry.ticket, None, |entry| {
+            let changed = relay.store.update(&entry, None, |entry| {
                 entry.is_held = false;
                 entry.due = due;
             });
+            relay.schedule.borrow_mut().unblock(entry.destination);
             relay.schedule(&changed.await?);
         }
         Deed::Bounce(reason) => {
             let mut progress = relay.store.progress(entry.ticket);
             progress.push(word(now, format!("554 5.3.0 {reason}"), Action::Delayed));
-            let changed = relay.store.update(entry.ticket, Some(&progress), |entry| {
+            let changed = relay.store.update(&entry, Some(&progress), |entry| {
                 entry.is_held = false;
                 (entry.due, entry.expires) = (due, due);
             });
@@ -130,6 +165,7 @@ async fn act_on(shard: &Rc<Shard>, entry: Entry, deed: &Deed) -> Result<bool, Er
         }
         Deed::Remove => {
             let envelope = relay.store.envelope(&entry).await?;
+            relay.fresh.borrow_mut().take(entry.ticket);
             let mut progress = relay.store.progress(entry.ticket);
             progress.push(word(now, "554 5.3.0 removed by an operator".to_owned(), Action::Failed));
             let trace = Trace { ended: Some(now), size: entry.size, group: entry.group, envelope, progress };
@@ -137,6 +173,15 @@ async fn act_on(shard: &Rc<Shard>, entry: Entry, deed: &Deed) -> Result<bool, Er
         }
     }
     Ok(true)
+}
+
+/// A destination by the name that a person gives it: as the configuration has it, or as lists show it.
+fn named(name: &str) -> Destination {
+    match (name.parse::<SocketAddr>(), transport::Destination::parse(name)) {
+        (Ok(address), _) => Destination::of(&format!("[{}]:{}", address.ip(), address.port())),
+        (_, Some(host)) => Route::Direct(host).destination(),
+        _ => Destination::of(name),
+    }
 }
 
 fn word(at: Timestamp, reply: String, action: Action) -> Attempt {
@@ -153,7 +198,7 @@ pub fn lanes(shard: &Shard) -> Vec<Lane> {
 
 /// Stops a destination, or lets it go on at once.
 pub fn suspend(shard: &Shard, name: &str, is_suspended: bool) {
-    shard.relay.schedule.borrow_mut().suspend(Destination::of(name), is_suspended);
+    shard.relay.schedule.borrow_mut().suspend(named(name), is_suspended);
     shard.relay.bell.ring();
 }
 
@@ -176,4 +221,9 @@ pub async fn trace(shard: &Rc<Shard>, filter: &TraceFilter, limit: usize) -> Res
     found.extend(store.traces(filter, limit).await?);
     found.truncate(limit);
     Ok(found)
+}
+
+/// How this shard's connections were protected so far, by day and domain.
+pub fn tls_reports(shard: &Shard) -> Collected {
+    shard.relay.tls_reports.borrow().clone()
 }

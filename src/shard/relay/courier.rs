@@ -1,23 +1,18 @@
 //! Takes a parcel to its destination: on the shard that has the connections to it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
-use base::Random;
-use base::dns::Query;
-use queue::{Action, Body, Envelope, Notify, Return};
-use smtp::{BodyKind, ClientConfig, Extensions, Mail, MailTo, Sent, ServerReply, StartTls};
-use transport::find::{self, NoHost, Wants};
-use transport::mx::NoHosts;
-use transport::{Demand, Destination};
+use base::{Random, Timestamp};
+use queue::{Action, Body, Envelope, Notify, Return, Terms};
+use smtp::{BodyKind, By, ByMode, Extensions, Mail, MailTo, Sent, ServerReply};
 
-use super::outbound::{Outbound, Smarthost, SmarthostTls};
 use super::parcel::{Parcel, Report, Told};
-use super::route::Route;
+use super::ways::ways;
 use super::{Counts, chance};
 use crate::Shard;
 use crate::limits::CONNECT_ATTEMPTS_MAX;
-use crate::world::{Carried, Carrier, Hop, Unopened};
+use crate::world::{Carried, Carrier, Unopened};
 
 /// An open connection, and to whom.
 struct Open {
@@ -32,9 +27,14 @@ pub(super) async fn carry(shard: Rc<Shard>, parcel: Parcel) -> Report {
     let outbound = &settings.outbound;
     let destination = parcel.route.destination();
     let pool = shard.relay.pools.of(destination);
-    let permit = pool.permit(outbound.connections_max).await;
+    let (_, connections_max) =
+        parcel.route.connections(outbound.connections_max, shard.router.shards(), shard.id);
+    let permit = pool.permit(connections_max).await;
     let mut report = None;
-    while let Some(idle) = pool.take() {
+    // An idle connection proves no more than what the messages before asked for, and its host may be none that this one
+    // may go to while another is.
+    let is_choosy = parcel.envelope.requires_tls || parcel.envelope.terms.ends_at().is_some();
+    while let Some(idle) = pool.take().filter(|_| !is_choosy) {
         let open = Open { carrier: idle.carrier, host: idle.host, carried: idle.carried };
         match send(&shard, open, &parcel).await {
             // It had ended while nobody looked; nothing is lost by trying another.
@@ -66,9 +66,8 @@ async fn open_and_send(shard: &Rc<Shard>, parcel: &Parcel) -> Report {
 
 /// A connection to the first host that takes one.
 async fn open(shard: &Rc<Shard>, parcel: &Parcel) -> Result<Open, Box<Report>> {
-    let settings = shard.settings();
     let mut random = Random::new(chance(shard));
-    let ways = ways(shard, &settings.outbound, parcel, &mut random).await?;
+    let ways = ways(shard, parcel, &mut random).await?;
     let mut last = Report::down(parcel, String::new(), "450 4.4.1 no host could be tried".to_owned());
     let mut tried = 0;
     for way in ways {
@@ -78,7 +77,9 @@ async fn open(shard: &Rc<Shard>, parcel: &Parcel) -> Result<Open, Box<Report>> {
                 return Err(Box::new(last));
             }
             let host = format!("{} [{address}]", way.name);
-            match way.terms.connect(shard, SocketAddr::new(address, way.port)).await {
+            let opened = way.terms.connect(shard, SocketAddr::new(address, way.port)).await;
+            way.terms.note(shard, &way.name, address, &opened);
+            match opened {
                 Ok(carrier) => {
                     Counts::add(&shard.relay.counts.connections, 1);
                     return Ok(Open { carrier, host, carried: 0 });
@@ -93,196 +94,9 @@ async fn open(shard: &Rc<Shard>, parcel: &Parcel) -> Result<Open, Box<Report>> {
     Err(Box::new(last))
 }
 
-/// A host, and on which terms.
-struct Way {
-    name: String,
-    addresses: Vec<IpAddr>,
-    port: u16,
-    terms: Terms,
-}
-
-/// How a connection is made.
-#[derive(Clone)]
-struct Terms {
-    client: ClientConfig,
-    is_implicit_tls: bool,
-    demand: Demand,
-}
-
-impl Terms {
-    async fn connect(&self, shard: &Rc<Shard>, address: SocketAddr) -> Result<Box<dyn Carrier>, Unopened> {
-        let hop = |client| Hop {
-            address,
-            source: None,
-            client,
-            is_implicit_tls: self.is_implicit_tls,
-            demand: self.demand.clone(),
-        };
-        let opened = shard.world.open(hop(self.client.clone())).await;
-        match opened {
-            // RFC 7435 §3: what need not be protected is sent without, rather than not at all.
-            Err(Unopened::Tls(..)) if self.client.tls == StartTls::IfOffered => {
-                let client = ClientConfig { tls: StartTls::Never, ..self.client.clone() };
-                shard.world.open(hop(client)).await
-            }
-            opened => opened,
-        }
-    }
-}
-
-async fn ways(
-    shard: &Rc<Shard>,
-    outbound: &Outbound,
-    parcel: &Parcel,
-    random: &mut Random,
-) -> Result<Vec<Way>, Box<Report>> {
-    match &parcel.route {
-        Route::Smarthost(smarthost) => smarthost_way(shard, outbound, parcel, smarthost, random).await,
-        Route::Direct(Destination::Address(address)) => {
-            if outbound.ourselves.is_address(*address) {
-                return Err(Box::new(local_fault(
-                    parcel,
-                    Action::Failed,
-                    "554 5.4.6 that address is ourselves",
-                )));
-            }
-            let name = format!("[{address}]");
-            let terms = terms(outbound, &name, StartTls::IfOffered, None);
-            Ok(vec![Way { name, addresses: vec![*address], port: outbound.port, terms }])
-        }
-        Route::Direct(Destination::Domain(domain)) => {
-            domain_ways(shard, outbound, parcel, domain, random).await
-        }
-    }
-}
-
-fn terms(outbound: &Outbound, name: &str, tls: StartTls, login: Option<&Smarthost>) -> Terms {
-    let client = ClientConfig {
-        hostname: outbound.hostname.clone(),
-        is_lmtp: false,
-        tls,
-        may_chunk: true,
-        login: login.and_then(|smarthost| smarthost.login.clone()),
-    };
-    Terms { client, is_implicit_tls: false, demand: Demand::anyone(name) }
-}
-
-async fn smarthost_way(
-    shard: &Rc<Shard>,
-    outbound: &Outbound,
-    parcel: &Parcel,
-    smarthost: &Smarthost,
-    random: &mut Random,
-) -> Result<Vec<Way>, Box<Report>> {
-    let (name, addresses) = match &smarthost.host {
-        Destination::Address(address) => (address.to_string(), vec![*address]),
-        Destination::Domain(host) => {
-            // It is the operator's word, so it may well be on this machine.
-            let nobody = transport::Ourselves::default();
-            let wants = Wants {
-                order: outbound.order,
-                ourselves: &nobody,
-                port: smarthost.port,
-                is_name_secure: false,
-            };
-            let found = find::host(host, wants, random, async |query| lookup(shard, query).await).await;
-            let found = found.map_err(|why| {
-                let reply = format!("450 4.4.3 the smarthost {host}: {}", why_no_host(why));
-                Box::new(Report::down(parcel, host.clone(), reply))
-            })?;
-            (host.clone(), found.addresses)
-        }
-    };
-    let tls = match smarthost.tls {
-        SmarthostTls::Never | SmarthostTls::Implicit => StartTls::Never,
-        SmarthostTls::IfOffered => StartTls::IfOffered,
-        SmarthostTls::Required => StartTls::Required,
-    };
-    let mut terms = terms(outbound, &name, tls, Some(smarthost));
-    if matches!(smarthost.tls, SmarthostTls::Required | SmarthostTls::Implicit) {
-        terms.demand = Demand::authority(&name);
-        terms.is_implicit_tls = smarthost.tls == SmarthostTls::Implicit;
-    }
-    Ok(vec![Way { name, addresses, port: smarthost.port, terms }])
-}
-
-async fn domain_ways(
-    shard: &Rc<Shard>,
-    outbound: &Outbound,
-    parcel: &Parcel,
-    domain: &str,
-    random: &mut Random,
-) -> Result<Vec<Way>, Box<Report>> {
-    let ask = async |query| lookup(shard, query).await;
-    let hosts = find::hosts(domain, &outbound.ourselves, random, ask).await;
-    let hosts = hosts.map_err(|why| Box::new(no_hosts(parcel, domain, why)))?;
-    let mut ways = Vec::new();
-    let mut last = NoHost::NoAddress;
-    for name in hosts.names {
-        let wants = Wants {
-            order: outbound.order,
-            ourselves: &outbound.ourselves,
-            port: outbound.port,
-            is_name_secure: hosts.is_secure,
-        };
-        match find::host(&name, wants, random, ask).await {
-            Ok(host) => {
-                let terms = terms(outbound, &host.name, StartTls::IfOffered, None);
-                ways.push(Way { name: host.name, addresses: host.addresses, port: outbound.port, terms });
-            }
-            Err(why) => last = why,
-        }
-    }
-    if !ways.is_empty() {
-        return Ok(ways);
-    }
-    let (action, code) = match last {
-        NoHost::NoAddress => (Action::Failed, "550 5.4.4"),
-        NoHost::Ourselves => (Action::Failed, "554 5.4.6"),
-        NoHost::Unknown | NoHost::Bogus => (Action::Delayed, "450 4.4.3"),
-    };
-    Err(Box::new(local_fault(
-        parcel,
-        action,
-        &format!("{code} the mail hosts of {domain}: {}", why_no_host(last)),
-    )))
-}
-
-async fn lookup(shard: &Rc<Shard>, query: Query) -> Result<base::dns::Answer, base::dns::Failure> {
-    shard.world.lookup(query).await
-}
-
-fn no_hosts(parcel: &Parcel, domain: &str, why: NoHosts) -> Report {
-    let (action, text) = match why {
-        NoHosts::NoSuchDomain => (Action::Failed, "550 5.1.2 there is no such domain"),
-        NoHosts::NullMx => (Action::Failed, "556 5.1.10 the domain takes no mail"),
-        NoHosts::Ourselves => {
-            (Action::Failed, "554 5.4.6 the domain's mail hosts are ourselves, and it is none of ours")
-        }
-        NoHosts::Unusable => (Action::Failed, "550 5.4.4 the domain's mail hosts cannot exist"),
-        NoHosts::Unknown => (Action::Delayed, "450 4.4.3 the domain's mail hosts cannot be looked up now"),
-        NoHosts::Bogus => (Action::Delayed, "450 4.7.5 the domain's records contradict their signatures"),
-    };
-    let report = local_fault(parcel, action, &format!("{text}: {domain}"));
-    Report { is_down: action == Action::Delayed, ..report }
-}
-
-const fn why_no_host(why: NoHost) -> &'static str {
-    match why {
-        NoHost::NoAddress => "no address",
-        NoHost::Ourselves => "it is ourselves",
-        NoHost::Unknown => "the address cannot be looked up now",
-        NoHost::Bogus => "the address contradicts its signature",
-    }
-}
-
-fn local_fault(parcel: &Parcel, action: Action, reply: &str) -> Report {
-    Report::all(parcel, action, String::new(), reply.to_owned())
-}
-
 /// What follows from a host that could not be talked to. A refusal for good counts as one for now: the next try may
 /// meet another host, and a misconfigured relay should not bounce everything.
-fn refused(parcel: &Parcel, host: String, why: &Unopened) -> Report {
+pub(super) fn refused(parcel: &Parcel, host: String, why: &Unopened) -> Report {
     let reply = match why {
         Unopened::Network(why) => format!("450 4.4.1 {why}"),
         Unopened::TimedOut => "450 4.4.1 it took too long".to_owned(),
@@ -308,9 +122,14 @@ async fn send(shard: &Rc<Shard>, open: Open, parcel: &Parcel) -> Attempted {
         keep(shard, parcel, Open { carrier, host: host.clone(), carried });
         return Attempted::Report(Report::all(parcel, Action::Failed, host, reply));
     }
-    let passes_dsn = carrier.extensions().dsn;
+    let now = shard.world.now();
+    if let Some(reply) = untimely(carrier.extensions(), &parcel.envelope.terms, now) {
+        keep(shard, parcel, Open { carrier, host: host.clone(), carried });
+        return Attempted::Report(Report::all(parcel, Action::Delayed, host, reply));
+    }
+    let passes_dsn = passes_dsn(carrier.extensions(), &parcel.envelope.terms);
     let (now_max, later) = split(carrier.extensions(), &parcel.recipients);
-    let mail = mail(&parcel.envelope, now_max, parcel);
+    let mail = mail(&parcel.envelope, now_max, parcel, now);
     match carrier.send(mail).await {
         Carried::Answered(sent, carrier) => {
             if let Some(carrier) = carrier {
@@ -396,7 +215,26 @@ fn split<'a>(offered: &Extensions, recipients: &'a [u32]) -> (&'a [u32], &'a [u3
     recipients.split_at(recipients.len().min(max))
 }
 
-fn mail(envelope: &Envelope, recipients: &[u32], parcel: &Parcel) -> Mail {
+/// Why a message may not go to a host by its time: RFC 2852 has what is to be returned (`R`) go only to those that will
+/// return it. Another host may be one of those, until the time is over.
+fn untimely(offered: &Extensions, terms: &Terms, now: Timestamp) -> Option<String> {
+    let by = terms.deliver_by.filter(|by| by.is_returned)?;
+    let Some(least) = offered.deliver_by_s_min else {
+        return Some("450 4.4.7 the host does not support DELIVERBY".to_owned());
+    };
+    let left = by.at.as_s() - now.as_s();
+    (left < least.max(1))
+        .then(|| format!("450 4.4.7 the host wants at least {least} seconds, {left} are left"))
+}
+
+/// Whether the next host is left to tell of success. Where it knows of no time limit, or each hop is to be told of, that is
+/// for us to do (RFC 2852).
+fn passes_dsn(offered: &Extensions, terms: &Terms) -> bool {
+    let is_ours = terms.deliver_by.is_some_and(|by| by.is_traced || offered.deliver_by_s_min.is_none());
+    offered.dsn && !is_ours
+}
+
+fn mail(envelope: &Envelope, recipients: &[u32], parcel: &Parcel, now: Timestamp) -> Mail {
     let to = |at: &u32| {
         let recipient = envelope.recipients.get(*at as usize)?;
         Some(MailTo {
@@ -419,6 +257,12 @@ fn mail(envelope: &Envelope, recipients: &[u32], parcel: &Parcel) -> Mail {
         },
         is_smtputf8: envelope.is_smtputf8,
         requires_tls: envelope.requires_tls,
+        priority: envelope.terms.priority,
+        by: envelope.terms.deliver_by.map(|by| By {
+            seconds: by.at.as_s() - now.as_s(),
+            mode: if by.is_returned { ByMode::Return } else { ByMode::Notify },
+            is_traced: by.is_traced,
+        }),
         ret: envelope.ret.map(|ret| match ret {
             Return::Full => smtp::Return::Full,
             Return::Headers => smtp::Return::Headers,
@@ -463,4 +307,32 @@ const fn action_of(reply: &ServerReply) -> Action {
 /// A reply in one line.
 fn text(reply: &ServerReply) -> String {
     format!("{} {}", reply.code, reply.text.replace('\n', " "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_returned_goes_only_where_it_will_be() {
+        const NOW: Timestamp = Timestamp::from_s(1000);
+        let by = |at: i64, is_returned| Terms {
+            deliver_by: Some(queue::DeliverBy { at: Timestamp::from_s(at), is_returned, is_traced: false }),
+            ..Terms::default()
+        };
+        let offers = |least| Extensions { deliver_by_s_min: least, dsn: true, ..Extensions::default() };
+        for (terms, least, may_go, passes) in [
+            (Terms::default(), None, true, true),
+            (by(1060, true), None, false, false),
+            (by(1060, true), Some(0), true, true),
+            (by(1060, true), Some(60), true, true),
+            (by(1060, true), Some(61), false, true),
+            (by(1000, true), Some(0), false, true),
+            (by(900, false), None, true, false),
+            (by(900, false), Some(60), true, true),
+        ] {
+            assert_eq!(untimely(&offers(least), &terms, NOW).is_none(), may_go, "{terms:?} {least:?}");
+            assert_eq!(passes_dsn(&offers(least), &terms), passes, "{terms:?} {least:?}");
+        }
+    }
 }

@@ -10,18 +10,21 @@
 //! - `outbound`: what an operator sets; `route`: which way a recipient's mail goes;
 //! - `accept`, `pump`, `attempt`, `notice`: on the shard where the message lies;
 //! - `control`: what an operator sees and does;
-//! - `courier`, `pool`: on the shard that the destination hashes to.
+//! - `courier`, `ways`, `pool`: on the shard that the destination hashes to; for a smarthost on each shard.
 
 mod accept;
 mod attempt;
 pub mod control;
 mod courier;
+mod local;
 mod notice;
 mod outbound;
 mod parcel;
 mod pool;
 mod pump;
+mod reports;
 mod route;
+mod ways;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -32,9 +35,13 @@ use std::task::Waker;
 use base::Timestamp;
 use queue::{Destination, Entry, Envelope, Schedule, Store, Ticket};
 use storage_engine::Engine;
+use transport::report::Collected;
+use transport::sts::Policies;
 
 use crate::limits::DESTINATION_NAMES_MAX;
 pub(crate) use accept::accept;
+pub(crate) use notice::delivered;
+pub(crate) use outbound::is_among;
 pub use outbound::{Outbound, Smarthost, SmarthostTls};
 use pool::Pools;
 pub use pump::run;
@@ -49,8 +56,14 @@ pub struct Relay {
     pools: Pools,
     /// Entries that are being tried: an operator may have put one in twice.
     busy: RefCell<HashSet<Ticket>>,
+    /// Destinations that are down, by when all that waits for them was last looked at.
+    looked_over: RefCell<HashMap<Destination, Timestamp>>,
     /// Destinations by their numbers, for people to read.
     names: RefCell<HashMap<Destination, String>>,
+    /// MTA-STS policies of the destinations that this shard has the connections to.
+    policies: RefCell<Policies>,
+    /// How connections were protected, for the reports to their domains.
+    tls_reports: RefCell<Collected>,
     bell: Bell,
     counts: Counts,
     /// The schedule has been rebuilt.
@@ -88,6 +101,7 @@ struct Fresh {
 
 impl Fresh {
     fn put(&mut self, ticket: Ticket, message: Message, bytes_max: usize) {
+        self.take(ticket);
         if self.bytes + message.1.len() <= bytes_max {
             self.bytes += message.1.len();
             self.messages.insert(ticket, message);
@@ -134,7 +148,10 @@ impl Relay {
             fresh: RefCell::default(),
             pools: Pools::default(),
             busy: RefCell::default(),
+            looked_over: RefCell::default(),
             names: RefCell::default(),
+            policies: RefCell::default(),
+            tls_reports: RefCell::default(),
             bell: Bell::default(),
             counts: Counts::default(),
             is_loaded: Cell::new(false),

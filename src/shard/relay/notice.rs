@@ -12,7 +12,8 @@ use smtp::{BodyKind, Message, Mode, Outcome, Peer, TransactionId};
 use super::accept::accept;
 use super::chance;
 use super::parcel::Told;
-use crate::{Shard, deliver};
+use crate::inbound::sign_own;
+use crate::{Manner, Shard, deliver};
 
 /// What there is to tell of one entry.
 pub(super) struct Notice<'a> {
@@ -69,31 +70,23 @@ pub(super) async fn tell(
     let mut recipients = notice.recipients();
     recipients.iter_mut().for_each(|recipient| recipient.attempted_at = Some(now));
     let Some(due) = notice_for(notice.envelope.sender.as_deref(), &recipients) else { return true };
-    let settings = shard.settings();
-    let outbound = &settings.outbound;
     let original = Original {
         envid: notice.envelope.envid.as_deref(),
-        ret: notice.envelope.ret.map(|ret| match ret {
-            queue::Return::Full => dsn::Return::Full,
-            queue::Return::Headers => dsn::Return::Headers,
-        }),
+        ret: match notice.envelope.ret {
+            // RFC 8689 §5: no more than the header of what needs TLS.
+            _ if notice.envelope.requires_tls => Some(dsn::Return::Headers),
+            Some(queue::Return::Full) => Some(dsn::Return::Full),
+            Some(queue::Return::Headers) => Some(dsn::Return::Headers),
+            None => None,
+        },
         arrived_at: Some(notice.envelope.received),
         received_from: Some(notice.envelope.origin.helo.as_str()).filter(|helo| !helo.is_empty()),
         content: content.map_or(Content::Header(b""), Content::Whole),
     };
-    let id = chance(shard);
-    let reporter = Reporter {
-        hostname: &outbound.hostname,
-        from: &format!("MAILER-DAEMON@{}", outbound.hostname),
-        postmaster: &settings.mx.postmaster,
-        message_id: &format!("{id:016x}.dsn@{}", outbound.hostname),
-        now,
-        utc_offset_minutes: 0,
-        templates: &outbound.templates,
-        returned_bytes_max: dsn::RETURNED_BYTES_DEFAULT,
-    };
-    let report = compose(&due, &original, &reporter);
-    let outcome = send(shard, due.to(), report, id, now).await;
+    let (id, mut report) = report(shard, &due, &original, now);
+    report.message = sign_own(shard, report.message).await;
+    let own = Own { id, requires_tls: notice.envelope.requires_tls };
+    let outcome = send(shard, due.to(), report, own, now).await;
     tracing::info!(
         event = "relay.notice",
         id = format!("{:016x}", notice.envelope.id),
@@ -112,20 +105,97 @@ pub(super) async fn tell(
     }
 }
 
+/// Writes a notice; with its id.
+fn report(
+    shard: &Rc<Shard>,
+    due: &dsn::Notice<'_>,
+    original: &Original<'_>,
+    now: Timestamp,
+) -> (u64, dsn::Report) {
+    let settings = shard.settings();
+    let outbound = &settings.outbound;
+    let id = chance(shard);
+    let reporter = Reporter {
+        hostname: &outbound.hostname,
+        from: &format!("MAILER-DAEMON@{}", outbound.hostname),
+        postmaster: &settings.mx.postmaster,
+        message_id: &format!("{id:016x}.dsn@{}", outbound.hostname),
+        now,
+        utc_offset_minutes: 0,
+        templates: &outbound.templates,
+        returned_bytes_max: dsn::RETURNED_BYTES_DEFAULT,
+    };
+    (id, compose(due, original, &reporter))
+}
+
+/// Tells the sender of a message that it lies in mailboxes of ours, where that was asked for (RFC 3461 §5.2.3). The
+/// message is safe, so what cannot be told is only logged.
+pub(crate) async fn delivered(
+    shard: &Rc<Shard>,
+    envelope: &smtp::Envelope,
+    header: &[u8],
+    to: &[smtp::Recipient],
+    now: Timestamp,
+) {
+    let recipient = |recipient: &smtp::Recipient| {
+        let notify = recipient.notify?;
+        Some((recipient.address.clone(), recipient.orcpt.clone(), notify))
+    };
+    let known: Vec<_> = to.iter().filter_map(recipient).collect();
+    let recipients: Vec<_> = known
+        .iter()
+        .map(|(address, orcpt, notify)| dsn::Recipient {
+            orcpt: orcpt.as_deref(),
+            notify: Some(dsn::Notify {
+                on_success: notify.on_success,
+                on_failure: notify.on_failure,
+                on_delay: notify.on_delay,
+            }),
+            attempted_at: Some(now),
+            ..dsn::Recipient::new(address, dsn::Outcome::Delivered)
+        })
+        .collect();
+    let sender = envelope.sender.as_ref().map(|path| path.as_str());
+    let Some(due) = notice_for(sender, &recipients) else { return };
+    let original = Original {
+        envid: envelope.envid.as_deref(),
+        ret: Some(dsn::Return::Headers),
+        arrived_at: Some(envelope.received),
+        received_from: Some(&envelope.helo),
+        content: Content::Header(header),
+    };
+    let (id, mut report) = report(shard, &due, &original, now);
+    report.message = sign_own(shard, report.message).await;
+    let own = Own { id, requires_tls: envelope.terms.requires_tls };
+    let outcome = send(shard, due.to(), report, own, now).await;
+    tracing::info!(
+        event = "relay.notice", id = %envelope.id, notice = format!("{id:016x}"), to = due.to(), ?outcome
+    );
+}
+
+/// What a notice has of its own, and what it takes from the message that it is about.
+#[derive(Clone, Copy)]
+struct Own {
+    id: u64,
+    /// It says much of the message, so it goes as that (RFC 8689 §5).
+    requires_tls: bool,
+}
+
 /// Into the sender's mailbox, if it is one of ours, else into the queue.
-async fn send(shard: &Rc<Shard>, to: &str, report: dsn::Report, id: u64, now: Timestamp) -> Outcome {
+async fn send(shard: &Rc<Shard>, to: &str, report: dsn::Report, own: Own, now: Timestamp) -> Outcome {
     let Ok(address) = EmailAddress::parse(to) else { return Outcome::Rejected };
     match shard.people.resolve(shard, &address).await {
         Ok(Resolution::NotLocal) => {
             let content = Arc::new(report.message);
-            return accept(shard, queued(to, id, report.is_8bit, report.is_smtputf8, now), content, now)
-                .await;
+            let body = if report.is_8bit { Body::EightBitMime } else { Body::SevenBit };
+            let envelope = Envelope { body, is_smtputf8: report.is_smtputf8, ..queued(to, own, now) };
+            return accept(shard, envelope, content, false, now).await;
         }
         Ok(_) => {}
         Err(_) => return Outcome::Unavailable,
     }
     let envelope = smtp::Envelope {
-        id: TransactionId(id),
+        id: TransactionId(own.id),
         mode: Mode::Mx,
         helo: Arc::from(shard.settings().outbound.hostname.as_str()),
         is_extended: true,
@@ -138,17 +208,18 @@ async fn send(shard: &Rc<Shard>, to: &str, report: dsn::Report, id: u64, now: Ti
         is_smtputf8: report.is_smtputf8,
         ret: None,
         envid: None,
+        terms: smtp::Terms::default(),
         received: now,
         received_field_bytes: 0,
     };
-    let outcomes = deliver(shard, Message { envelope, data: report.message }, false, now).await;
+    let outcomes = deliver(shard, Message { envelope, data: report.message }, Manner::default(), now).await;
     outcomes.into_iter().next().unwrap_or(Outcome::Unavailable)
 }
 
 /// A notice's own envelope: from nobody, and nobody is told of it (RFC 3461 §6.1).
-fn queued(to: &str, id: u64, is_8bit: bool, is_smtputf8: bool, now: Timestamp) -> Envelope {
+fn queued(to: &str, own: Own, now: Timestamp) -> Envelope {
     Envelope {
-        id,
+        id: own.id,
         sender: None,
         recipients: vec![queue::Recipient {
             address: to.to_owned(),
@@ -156,11 +227,12 @@ fn queued(to: &str, id: u64, is_8bit: bool, is_smtputf8: bool, now: Timestamp) -
             notify: Some(queue::Notify::default()),
             group: queue::Destination(0),
         }],
-        body: if is_8bit { Body::EightBitMime } else { Body::SevenBit },
-        is_smtputf8,
+        body: Body::SevenBit,
+        is_smtputf8: false,
         ret: None,
         envid: None,
-        requires_tls: false,
+        requires_tls: own.requires_tls,
+        terms: queue::Terms::default(),
         received: now,
         origin: Origin::default(),
     }

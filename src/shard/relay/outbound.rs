@@ -98,9 +98,14 @@ impl Outbound {
 
     /// Whether a peer may send to anybody without a login.
     pub fn may_relay(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        self.relay_from.iter().any(|(network, bits)| is_within(peer, *network, *bits))
+        is_among(peer, &self.relay_from)
     }
+}
+
+/// Whether an address is in one of some networks.
+pub(crate) fn is_among(address: IpAddr, networks: &[(IpAddr, u8)]) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|(network, bits)| is_within(address, *network, *bits))
 }
 
 fn is_within(address: IpAddr, network: IpAddr, bits: u8) -> bool {

@@ -5,10 +5,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use base::give_way;
+use base::{ShardId, give_way};
 
 use super::attempt::attempt;
-use super::whole_second;
 use crate::Shard;
 use crate::limits::ATTEMPTS_PER_TURN;
 
@@ -17,6 +16,9 @@ pub async fn run(shard: Rc<Shard>) {
     let relay = &shard.relay;
     relay.store.load(|entry| relay.schedule.borrow_mut().add(&entry)).await;
     relay.is_loaded.set(true);
+    if shard.id == ShardId(0) {
+        shard.world.spawn_aside(Box::pin(super::reports::daily(Rc::clone(&shard))));
+    }
     let (waiting, _) = relay.schedule.borrow().counts();
     if waiting > 0 {
         tracing::info!(event = "relay.queue_loaded", entries = waiting);
@@ -36,19 +38,25 @@ pub async fn run(shard: Rc<Shard>) {
 }
 
 fn next(shard: &Rc<Shard>) -> Option<(queue::Ticket, queue::Destination)> {
-    let mut schedule = shard.relay.schedule.borrow_mut();
-    if shard.world.is_stopping() || schedule.counts().1 >= shard.settings().outbound.attempts_max {
+    if !may_begin(shard) {
         return None;
     }
-    schedule.next(shard.world.now())
+    shard.relay.schedule.borrow_mut().next(shard.world.now())
+}
+
+/// Whether another attempt may begin; if not, the bell rings when one has ended.
+fn may_begin(shard: &Rc<Shard>) -> bool {
+    // Those that were given out, and those whose end is being noted.
+    let out = shard.relay.schedule.borrow().counts().1.max(shard.relay.busy.borrow().len());
+    !shard.world.is_stopping() && out < shard.settings().outbound.attempts_max
 }
 
 /// Until the bell rings or the next entry is due. What is due already and was not given out waits for others to end.
 async fn wait(shard: &Rc<Shard>) {
-    let now = shard.world.now();
     let due = shard.relay.schedule.borrow().wake_at();
+    // Not by comparing with the clock: it has moved since the last look, perhaps into the second that is waited for.
     let mut sleep: Option<Pin<Box<dyn Future<Output = ()>>>> =
-        due.filter(|due| *due > whole_second(now)).map(|due| shard.world.sleep_until(due));
+        due.filter(|_| may_begin(shard)).map(|due| shard.world.sleep_until(due));
     poll_fn(|cx| {
         if shard.relay.bell.look(cx.waker()) {
             return Poll::Ready(());

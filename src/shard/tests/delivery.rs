@@ -15,8 +15,10 @@ use shard::{
     Carrier, Hop, LocalFuture, MESSAGE_TARGETS_MAX, Overloaded, Settings, Shard, SmtpService, Unopened,
     World, deliver,
 };
-use smtp::{BodyKind, Entropy, Envelope, Message, Mode, Outcome, Peer, Recipient, RecipientCheck, Smtp};
-use smtp::{TransactionId, Verdict};
+use smtp::Verdict;
+use smtp::{
+    BodyKind, Entropy, Envelope, Message, Mode, Outcome, Peer, Recipient, RecipientCheck, Smtp, TransactionId,
+};
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
 
 const NOW: Timestamp = Timestamp::from_s(1_767_225_600);
@@ -146,7 +148,7 @@ impl Server {
 
     fn deliver(&mut self, mode: Mode, to: &[&str]) -> Vec<Outcome> {
         let shard = Rc::clone(&self.shards[0]);
-        self.wait(async move { deliver(&shard, message(mode, to), false, NOW).await })
+        self.wait(async move { deliver(&shard, message(mode, to), shard::Manner::default(), NOW).await })
     }
 
     /// What RCPT says.
@@ -158,6 +160,12 @@ impl Server {
             identity: None,
             mode: Mode::Mx,
             size_bytes,
+            id: TransactionId(1),
+            helo: Arc::from("client.example.net"),
+            is_tls: false,
+            accepted: 0,
+            refused: 0,
+            messages: 0,
         };
         let entropy = Entropy { ids: 1, nonces: Secret::new([[1; 18]; smtp::AUTH_ATTEMPTS_MAX]) };
         let peer = Peer { address: "192.0.2.1".to_owned(), is_trusted: false };
@@ -202,6 +210,7 @@ fn message(mode: Mode, to: &[&str]) -> Message {
         is_smtputf8: false,
         ret: None,
         envid: None,
+        terms: smtp::Terms::default(),
         received: NOW,
         received_field_bytes: 0,
     };
@@ -214,6 +223,7 @@ fn settings() -> Settings {
         hostname: "mail.example.org".to_owned(),
         default_domain: Some("example.org".to_owned()),
         content_bytes_max: 1 << 20,
+        inbound: Arc::default(),
         outbound: Arc::new(shard::Outbound { is_enabled: false, ..shard::Outbound::new("mail.example.org") }),
         slow: shard::SlowSettings::default(),
         mx: smtp(Mode::Mx),

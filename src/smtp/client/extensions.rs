@@ -4,6 +4,7 @@ use super::wire::ServerReply;
 
 /// The extensions that matter to whoever sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a keyword of its own")]
 pub struct Extensions {
     /// PIPELINING (RFC 2920).
     pub pipelining: bool,
@@ -21,6 +22,10 @@ pub struct Extensions {
     pub starttls: bool,
     /// REQUIRETLS (RFC 8689).
     pub requiretls: bool,
+    /// MT-PRIORITY (RFC 6710).
+    pub priority: bool,
+    /// DELIVERBY (RFC 2852); the least time for what is to be returned, in seconds.
+    pub deliver_by_s_min: Option<i64>,
     /// AUTH with PLAIN (RFC 4954, RFC 4616).
     pub auth_plain: bool,
     /// RCPTMAX of LIMITS (RFC 9422 §4.2): recipients of one message.
@@ -49,6 +54,8 @@ impl Extensions {
             chunking: has("CHUNKING"),
             starttls: has("STARTTLS"),
             requiretls: has("REQUIRETLS"),
+            priority: has("MT-PRIORITY"),
+            deliver_by_s_min: reply.extension("DELIVERBY").map(|least| least.trim().parse().unwrap_or(0)),
             auth_plain: reply
                 .extension("AUTH")
                 .is_some_and(|names| names.split(' ').any(|name| name.eq_ignore_ascii_case("PLAIN"))),

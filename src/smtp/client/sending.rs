@@ -3,6 +3,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt::{self, Write};
 
 use super::extensions::Extensions;
 use super::wire::{self, ServerReply};
@@ -30,11 +31,14 @@ pub(super) struct Sending {
 
 /// What of the server's extensions the commands need.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a keyword of its own")]
 struct Offered {
     is_pipelining: bool,
     size: bool,
     eight_bit_mime: bool,
     dsn: bool,
+    priority: bool,
+    deliver_by: bool,
 }
 
 /// How much of the content has been written.
@@ -50,6 +54,8 @@ pub(super) enum Then {
     More,
     Done,
     Reset,
+    /// It has no meaning in its place. Nothing follows from it, least of all that the message was taken.
+    Broken,
 }
 
 impl Sending {
@@ -60,6 +66,8 @@ impl Sending {
             size: extensions.size.is_some(),
             eight_bit_mime: extensions.eight_bit_mime,
             dsn: extensions.dsn,
+            priority: extensions.priority,
+            deliver_by: extensions.deliver_by_s_min.is_some(),
         };
         // What nobody wants is sent for nothing: so not what is large.
         let is_chunked = may_chunk
@@ -88,9 +96,11 @@ impl Sending {
         sending
     }
 
-    /// Whether the server has, or will have with the output, all there is.
+    /// Whether the server has, or will have with the output, all there is. Where all went at once, that is so from its first
+    /// answer on: before it, a connection that was idle may have ended long ago.
     pub(super) fn is_in_doubt(&self) -> bool {
-        matches!(self.content, Content::Written) && (self.is_chunked || !self.due.is_empty())
+        let is_read = if self.is_chunked { self.answered > 0 } else { !self.due.is_empty() };
+        matches!(self.content, Content::Written) && is_read
     }
 
     /// Writes some of the content, where it may be sent and is not; true when it did.
@@ -105,6 +115,12 @@ impl Sending {
     pub(super) fn take(&mut self, reply: ServerReply, is_lmtp: bool, output: &mut Vec<u8>) -> Then {
         let answered = self.answered;
         self.answered += 1;
+        let is_data = answered == self.last_command() && !self.is_chunked;
+        let is_meant =
+            if is_data { matches!(reply.code, 354 | 400..) } else { !matches!(reply.code, 300..400) };
+        if !is_meant {
+            return Then::Broken;
+        }
         if answered > self.last_command() {
             return self.content_answered(&reply, is_lmtp);
         }
@@ -201,7 +217,7 @@ impl Sending {
         let mail = &self.mail;
         let mut line = format!("MAIL FROM:<{}>", mail.sender.as_deref().unwrap_or(""));
         if self.offered.size {
-            line.push_str(&format!(" SIZE={}", mail.data.len()));
+            add(&mut line, format_args!(" SIZE={}", mail.data.len()));
         }
         if self.offered.eight_bit_mime {
             line.push_str(match mail.body {
@@ -216,6 +232,12 @@ impl Sending {
         if mail.requires_tls {
             line.push_str(" REQUIRETLS");
         }
+        if self.offered.priority && mail.priority != 0 {
+            add(&mut line, format_args!(" MT-PRIORITY={}", mail.priority));
+        }
+        if let Some(by) = mail.by.filter(|_| self.offered.deliver_by) {
+            add(&mut line, format_args!(" BY={by}"));
+        }
         if self.offered.dsn {
             line.push_str(match mail.ret {
                 None => "",
@@ -223,7 +245,7 @@ impl Sending {
                 Some(Return::Headers) => " RET=HDRS",
             });
             if let Some(envid) = &mail.envid {
-                line.push_str(&format!(" ENVID={}", to_xtext(envid)));
+                add(&mut line, format_args!(" ENVID={}", to_xtext(envid)));
             }
         }
         line.push_str("\r\n");
@@ -238,7 +260,7 @@ impl Sending {
                 line.push_str(&notify_parameter(notify));
             }
             if let Some(orcpt) = &to.orcpt {
-                line.push_str(&format!(" ORCPT={orcpt}"));
+                add(&mut line, format_args!(" ORCPT={orcpt}"));
             }
         }
         line.push_str("\r\n");
@@ -249,6 +271,10 @@ impl Sending {
         let Some(failure) = self.mail_failure else { return Sent { replies: self.replies } };
         Sent { replies: alloc::vec![failure; self.mail.recipients.len()] }
     }
+}
+
+fn add(line: &mut String, words: fmt::Arguments<'_>) {
+    line.write_fmt(words).expect("a String takes all");
 }
 
 /// ` NOTIFY=..` (RFC 3461 §4.1).

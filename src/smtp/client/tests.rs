@@ -5,7 +5,9 @@ use std::sync::Arc;
 use base::{Next, Secret, Session, TlsInfo};
 
 use crate::tests::{NOW, Stored, session, talk};
-use crate::{BodyKind, Client, ClientConfig, ClientError, ClientNext, Mail, Mode, Smtp, StartTls};
+use crate::{
+    BodyKind, By, ByMode, Client, ClientConfig, ClientError, ClientNext, Mail, Mode, Smtp, StartTls,
+};
 
 /// Runs client and server against each other until the client is ready, done or failed.
 fn meet(client: &mut Client, server: &mut Smtp, stored: &Stored) -> ClientNext {
@@ -41,6 +43,8 @@ fn mail(recipients: &[&str]) -> Mail {
         body: BodyKind::EightBitMime,
         is_smtputf8: false,
         requires_tls: false,
+        priority: 0,
+        by: None,
         ret: None,
         envid: None,
     }
@@ -214,6 +218,25 @@ fn what_a_bounce_needs_is_passed_on_where_it_is_understood() {
 }
 
 #[test]
+fn terms_are_passed_on_where_they_are_understood() {
+    for (offer, said) in [
+        ("250 MT-PRIORITY", "MAIL FROM:<bob@example.com> MT-PRIORITY=-3\r\n"),
+        ("250 DELIVERBY", "MAIL FROM:<bob@example.com> BY=119;RT\r\n"),
+        ("250-DELIVERBY 60\r\n250 mt-priority", "MAIL FROM:<bob@example.com> MT-PRIORITY=-3 BY=119;RT\r\n"),
+    ] {
+        let mut client = Client::new(client_config(false));
+        client.input(format!("220 x\r\n250-x\r\n{offer}\r\n").as_bytes());
+        assert!(matches!(client.step(), ClientNext::Ready));
+        let least = offer.contains("DELIVERBY").then(|| if offer.contains("60") { 60 } else { 0 });
+        assert_eq!(client.extensions().deliver_by_s_min, least);
+        client.output().clear();
+        let by = Some(By { seconds: 119, mode: ByMode::Return, is_traced: true });
+        client.send(Mail { priority: -3, by, ..mail(&["a@x.example"]) });
+        assert_eq!(String::from_utf8_lossy(client.output()), said);
+    }
+}
+
+#[test]
 fn tls_that_is_refused_is_done_without_only_where_that_is_allowed() {
     for (tls, fails) in [(StartTls::IfOffered, false), (StartTls::Required, true)] {
         let mut client = Client::new(ClientConfig { tls, ..client_config(false) });
@@ -222,4 +245,57 @@ fn tls_that_is_refused_is_done_without_only_where_that_is_allowed() {
         assert_eq!(matches!(next, ClientNext::Failed(ClientError::Refused(_))), fails, "{next:?}");
         assert_eq!(matches!(next, ClientNext::Ready), !fails, "{next:?}");
     }
+}
+
+/// A client that has introduced itself to a server which offers `extensions`, and one recipient's message begun.
+fn begun(extensions: &str, may_chunk: bool) -> Client {
+    let mut client = Client::new(ClientConfig { may_chunk, ..client_config(false) });
+    client.input(b"220 mx\r\n");
+    assert!(matches!(client.step(), ClientNext::Read));
+    client.input(format!("250-mx\r\n{extensions}250 HELP\r\n").as_bytes());
+    assert!(matches!(client.step(), ClientNext::Ready));
+    client.send(mail(&["ann@example.org"]));
+    client
+}
+
+#[test]
+fn what_has_no_meaning_in_its_place_is_no_acceptance() {
+    let whole = "250-PIPELINING\r\n250-CHUNKING\r\n";
+    for (extensions, may_chunk, replies) in [
+        // DATA: nothing but 354 asks for the content.
+        ("", false, &["250 ok", "250 ok", "250 ok"][..]),
+        ("250-PIPELINING\r\n", false, &["250 ok", "250 ok", "220 ok"]),
+        // The content, and RCPT: nothing but 2xx takes them.
+        ("", false, &["250 ok", "250 ok", "354 go", "354 go"]),
+        (whole, true, &["250 ok", "250 ok", "354 go"]),
+        ("", false, &["250 ok", "354 go"]),
+        ("", false, &["334 go"]),
+    ] {
+        let mut client = begun(extensions, may_chunk);
+        let mut last = ClientNext::Read;
+        for reply in replies {
+            while matches!(client.step(), ClientNext::Write) {}
+            client.input(format!("{reply}\r\n").as_bytes());
+            last = client.step();
+        }
+        while matches!(last, ClientNext::Write) {
+            last = client.step();
+        }
+        assert!(matches!(last, ClientNext::Failed(ClientError::Protocol)), "{replies:?}: {last:?}");
+    }
+}
+
+#[test]
+fn a_refusal_counts_though_the_server_is_gone_after_it() {
+    for last in [&b""[..], b"421 bye\r\n", b"what?\r\n"] {
+        let mut client = begun("", false);
+        client.input(b"250 ok\r\n");
+        assert!(matches!(client.step(), ClientNext::Read));
+        client.input(b"550 never\r\n");
+        assert!(matches!(client.step(), ClientNext::Read), "RSET is not answered");
+        client.input(last);
+        assert!(matches!(client.step(), ClientNext::Read | ClientNext::Failed(_)));
+        assert_eq!(client.verdict().expect("it was refused").replies[0].code, 550);
+    }
+    assert_eq!(begun("", false).verdict(), None);
 }

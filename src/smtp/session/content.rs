@@ -14,7 +14,7 @@ use crate::envelope::{BodyKind, Message, TransactionId};
 use crate::headers::{header_facts, received_field};
 use crate::limits::{CHUNK_BYTES_MAX, CONTENT_START_BYTES, HEADER_BYTES_MAX, RECEIVED_FIELDS_MAX};
 use crate::reply::{self, Bad, Order, Refusal};
-use crate::request::{Outcome, Request};
+use crate::request::{Outcome, Refused, Request};
 
 impl Smtp {
     pub(super) fn data(&mut self) {
@@ -212,6 +212,15 @@ impl Smtp {
         for outcome in outcomes {
             let failure = (*outcome != Outcome::Stored).then_some(Refusal::Delivery(*outcome));
             self.answer_delivery(id, failure);
+        }
+    }
+
+    /// The whole message is refused in somebody else's words.
+    pub(super) fn message_refused(&mut self, client: Client, recipients: usize, refused: &Refused) {
+        self.state = State::Ready(client);
+        let replies = if self.config.mode == Mode::Lmtp { recipients } else { 1 };
+        for _ in 0..replies {
+            reply::refused(&mut self.output, refused);
         }
     }
 

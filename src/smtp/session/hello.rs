@@ -7,8 +7,11 @@ use core::mem;
 
 use super::Smtp;
 use super::state::{Client, State};
+use crate::announced;
 use crate::config::Mode;
+use crate::limits::DELIVER_BY_S_MIN;
 use crate::reply::{self, Order, Refusal};
+use crate::terms::{Hold, Rfc3339};
 
 impl Smtp {
     /// RFC 5321 §4.2: the greeting has no enhanced code (RFC 2034 §4).
@@ -39,12 +42,13 @@ impl Smtp {
             State::Ready(client) | State::Mail { client, .. } => client.identity,
             _ => None,
         };
-        self.state = State::Ready(Client { helo: name.into(), is_extended, identity });
+        let helo = self.announced_helo.clone().unwrap_or_else(|| name.into());
+        self.state = State::Ready(Client { helo, is_extended, identity });
     }
 
     fn extensions(&self) -> Vec<String> {
         let limits = &self.config.limits;
-        let mut lines = Vec::with_capacity(12);
+        let mut lines = Vec::with_capacity(18);
         lines.push(self.config.hostname.clone());
         // RFC 1870 §3: the number is the limit.
         lines.push(format!("SIZE {}", limits.message_bytes_max));
@@ -54,6 +58,17 @@ impl Smtp {
             lines.push(keyword.into());
         }
         lines.extend(["ENHANCEDSTATUSCODES".into(), "DSN".into()]);
+        if self.config.mode != Mode::Lmtp {
+            lines.extend(["MT-PRIORITY".into(), format!("DELIVERBY {DELIVER_BY_S_MIN}")]);
+        }
+        if self.offers_hold() {
+            let latest = Hold::For(limits.hold_s_max).ends(self.now);
+            lines.push(format!("FUTURERELEASE {} {}", limits.hold_s_max, Rfc3339(latest)));
+        }
+        // RFC 8689 §2: under TLS only.
+        if self.tls.is_some() && self.config.mode != Mode::Lmtp {
+            lines.push("REQUIRETLS".into());
+        }
         // RFC 3207 §4.2: not under TLS.
         if self.config.tls_offered && self.tls.is_none() {
             lines.push("STARTTLS".into());
@@ -63,6 +78,9 @@ impl Smtp {
             if !mechanisms.is_empty() {
                 lines.push(format!("AUTH {}", mechanisms.join(" ")));
             }
+        }
+        if self.rights.may_announce {
+            lines.push(announced::KEYWORD.into());
         }
         lines.push("HELP".into());
         lines

@@ -12,15 +12,17 @@ use super::state::{Client, State, Transaction, Wait};
 use crate::command::{ParseError, RcptTo};
 use crate::config::Mode;
 use crate::envelope::{Envelope, Recipient, TransactionId};
-use crate::limits::CONTENT_START_BYTES;
+use crate::limits::{CONTENT_START_BYTES, DELIVER_BY_S_MIN};
 use crate::parameters::{MailParameters, RcptParameters};
 use crate::path::Path;
 use crate::reply::{self, Bad, End, Order, Refusal};
-use crate::request::{RecipientCheck, Request, Verdict};
+use crate::request::{RecipientCheck, Refused, Request, Verdict};
+use crate::terms::{ByMode, Hold, Terms};
 
 impl Smtp {
     pub(super) fn mail(&mut self, sender: Option<Path>, parameters: MailParameters) {
-        if let Some(refusal) = self.mail_refusal(sender.as_ref(), &parameters) {
+        let refusal = self.mail_refusal(sender.as_ref(), &parameters);
+        if let Some(refusal) = refusal.or_else(|| self.terms_refusal(&parameters)) {
             return self.refuse(refusal);
         }
         if self.counts.transactions >= self.config.limits.transactions_max {
@@ -32,9 +34,15 @@ impl Smtp {
         }
         let Some(client) = self.take_ready() else { return };
         self.counts.transactions += 1;
+        let asked = parameters.priority.unwrap_or(0);
         let transaction = Box::new(self.transaction(&client, sender, parameters));
+        let priority = transaction.envelope.terms.priority;
         self.state = State::Mail { client, transaction };
-        self.say(250, "2.1.0", "sender ok");
+        if priority == asked {
+            return self.say(250, "2.1.0", "sender ok");
+        }
+        // RFC 6710: the text begins with the priority that it gets.
+        self.say(250, "2.3.6", &alloc::format!("{priority} is its priority here; sender ok"));
     }
 
     fn mail_refusal(&self, sender: Option<&Path>, parameters: &MailParameters) -> Option<Refusal> {
@@ -65,6 +73,49 @@ impl Smtp {
         }
     }
 
+    /// What is asked of the message's way and is not to be had.
+    fn terms_refusal(&self, parameters: &MailParameters) -> Option<Refusal> {
+        let not_offered = Some(Refusal::Parse(ParseError::Parameter));
+        let is_lmtp = self.config.mode == Mode::Lmtp;
+        if is_lmtp && (parameters.requires_tls || parameters.priority.is_some() || parameters.by.is_some()) {
+            return not_offered;
+        }
+        if parameters.requires_tls && self.tls.is_none() {
+            return Some(Refusal::TlsRequired);
+        }
+        let by = parameters.by.filter(|by| by.mode == ByMode::Return);
+        if by.is_some_and(|by| by.seconds < DELIVER_BY_S_MIN) {
+            return Some(Refusal::TooSoon);
+        }
+        let hold = parameters.hold?;
+        if !self.offers_hold() {
+            return not_offered;
+        }
+        let ends = hold.ends(self.now);
+        let is_too_long = ends > Hold::For(self.config.limits.hold_s_max).ends(self.now);
+        // What is held beyond its time could only come back.
+        let is_too_late = by.is_some_and(|by| ends >= by.from(self.now).at);
+        let is_wrong = ends <= self.now || is_too_long || is_too_late;
+        is_wrong.then_some(Refusal::Parse(ParseError::ParameterValue))
+    }
+
+    /// RFC 4865 §1: an extension of submission.
+    pub(super) fn offers_hold(&self) -> bool {
+        self.config.mode == Mode::Submission && self.config.limits.hold_s_max > 0
+    }
+
+    fn terms(&self, client: &Client, parameters: &MailParameters) -> Terms {
+        let asked = parameters.priority.unwrap_or(0);
+        // RFC 6710 §4.1: who is not known well enough is served as everybody, or after them.
+        let may_prioritise = client.identity.is_some() || self.rights.may_prioritise;
+        Terms {
+            requires_tls: parameters.requires_tls,
+            priority: if may_prioritise { asked } else { asked.min(0) },
+            release_at: parameters.hold.map(|hold| hold.ends(self.now)),
+            deliver_by: parameters.by.map(|by| by.from(self.now)),
+        }
+    }
+
     fn transaction(
         &mut self,
         client: &Client,
@@ -84,6 +135,7 @@ impl Smtp {
             body: parameters.body.unwrap_or_default(),
             is_smtputf8: parameters.is_smtputf8,
             ret: parameters.ret,
+            terms: self.terms(client, &parameters),
             envid: parameters.envid,
             received: self.now,
             received_field_bytes: 0,
@@ -109,6 +161,12 @@ impl Smtp {
             identity: client.identity.clone(),
             mode: self.config.mode,
             size_bytes: transaction.size_bytes,
+            id: transaction.envelope.id,
+            helo: client.helo.clone(),
+            is_tls: self.tls.is_some(),
+            accepted: u32::try_from(transaction.envelope.recipients.len()).unwrap_or(u32::MAX),
+            refused: self.counts.bad_recipients.saturating_add(self.counts.bad_commands),
+            messages: self.counts.transactions.saturating_sub(1),
         };
         let recipient = Recipient { address, orcpt: parameters.orcpt, notify: parameters.notify };
         Some(
@@ -150,6 +208,18 @@ impl Smtp {
             let code = reply::refuse(&mut self.output, Refusal::Recipient(verdict, self.config.mode));
             self.counts.bad_recipients += u32::from(code >= 500);
         }
+        self.state = State::Mail { client, transaction };
+    }
+
+    /// A recipient is refused in somebody else's words.
+    pub(super) fn recipient_refused(
+        &mut self,
+        client: Client,
+        transaction: Box<Transaction>,
+        refused: &Refused,
+    ) {
+        let code = reply::refused(&mut self.output, refused);
+        self.counts.bad_recipients += u32::from(code >= 500);
         self.state = State::Mail { client, transaction };
     }
 

@@ -8,9 +8,12 @@ use std::net::IpAddr;
 use base::Timestamp;
 
 use super::{DateRange, FailureDetails, PolicyResult, PolicyText, Report, Summary};
+use crate::dane::{Dane, Tlsa};
 use crate::fault::Fault;
+use crate::find::Host;
 use crate::hop::Applied;
 use crate::limits::{REPORT_DOMAINS_MAX, REPORT_FAILURES_MAX, REPORT_POLICIES_MAX};
+use crate::sts::Policy;
 
 /// A day of UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +55,24 @@ pub struct Used {
     pub lines: Vec<String>,
     /// The hosts of the policy's `mx` lines, or the host with the records.
     pub hosts: Vec<String>,
+}
+
+impl Used {
+    /// The policy that was applied to a host ([`Protection::applied`](crate::hop::Protection::applied), or
+    /// the first of [`Decision::Skip`](crate::hop::Decision::Skip)).
+    pub fn of(applied: Applied, host: &Host, sts: Option<&Policy>) -> Self {
+        let (lines, hosts) = match (applied, &host.dane, sts) {
+            (Applied::Tlsa, Dane::Records(records), _) => {
+                (records.iter().map(Tlsa::text).collect(), vec![host.base.clone()])
+            }
+            (Applied::Tlsa, ..) => (Vec::new(), vec![host.base.clone()]),
+            (Applied::Sts, _, Some(policy)) => {
+                (policy.text().lines().map(str::to_owned).collect(), policy.hosts.clone())
+            }
+            (Applied::Sts, _, None) | (Applied::Nothing, ..) => (Vec::new(), Vec::new()),
+        };
+        Self { applied, lines, hosts }
+    }
 }
 
 /// One connection that was made, or was not.
@@ -242,6 +263,20 @@ mod tests {
         assert_eq!(policy.failure_details[0].failed_session_count, 2);
         assert_eq!(policy.failure_details[0].receiving_ip.as_deref(), Some("192.0.2.1"));
         assert_eq!(Report::parse(report.json().as_bytes()), Some(report));
+    }
+
+    #[test]
+    fn a_report_shows_the_policy_as_it_was_published() {
+        let records = vec![Tlsa::for_certificate(&crate::certificate::tests::shaped(b"key", true)).unwrap()];
+        let host = |dane| Host { name: "mx".into(), addresses: vec![], dane, base: "real".into() };
+        let dane = Used::of(Applied::Tlsa, &host(Dane::Records(records)), None);
+        assert!(dane.lines[0].starts_with("3 1 1 ") && dane.hosts == ["real"]);
+        let text = b"version: STSv1\nmode: testing\nmx: mx.example\nmax_age: 1\n";
+        let policy = Policy::parse(text).unwrap();
+        let sts = Used::of(Applied::Sts, &host(Dane::None), Some(&policy));
+        assert_eq!(sts.lines, ["version: STSv1", "mode: testing", "mx: mx.example", "max_age: 1"]);
+        assert_eq!(sts.hosts, ["mx.example"]);
+        assert_eq!(Used::of(Applied::Nothing, &host(Dane::None), None).lines, [""; 0]);
     }
 
     #[test]

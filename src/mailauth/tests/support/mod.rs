@@ -50,7 +50,7 @@ impl Lookup for Zone {
             Record::Mx { .. } => query.kind == RecordKind::Mx,
             Record::Txt(_) => query.kind == RecordKind::Txt,
             Record::Ptr(_) => query.kind == RecordKind::Ptr,
-            Record::Tlsa { .. } | Record::Cname(_) => false,
+            _ => false,
         };
         let records: Vec<Record> = records.iter().filter(is_asked).cloned().collect();
         if records.is_empty() {

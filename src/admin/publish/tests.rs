@@ -1,0 +1,263 @@
+//! Every kind of record, right and wrong, in a zone that is a table.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use base::Timestamp;
+use base::dns::{Absence, Answer, Failure, Query, Record, RecordKind};
+use directory::DkimState;
+use mailauth::{Algorithm, Lookup, PrivateKey};
+use transport::Fault;
+use transport::sts::{Mode, Policy};
+
+use super::items::{Facts, Item, Key, Need, items};
+use super::judge::{Finding, Names, State, judge};
+
+const HOST: &str = "mail.example.org";
+
+#[derive(Default)]
+struct Zone {
+    records: HashMap<Query, Vec<Record>>,
+    is_signed: bool,
+    is_down: bool,
+    policy: Option<Policy>,
+}
+
+impl Lookup for Zone {
+    async fn ask(&self, query: Query) -> Result<Answer, Failure> {
+        if self.is_down {
+            return Err(Failure::Temporary);
+        }
+        let records = self.records.get(&query).cloned().ok_or(Failure::NoSuchName(Absence::default()))?;
+        Ok(Answer { records, name: query.name, is_secure: self.is_signed, ttl_s: 60 })
+    }
+}
+
+impl Names for Zone {
+    async fn policy(&self, _: &str) -> Result<Policy, Fault> {
+        self.policy.clone().ok_or(Fault::StsPolicyFetchError)
+    }
+}
+
+impl Zone {
+    fn add(&mut self, name: &str, kind: RecordKind, record: Record) {
+        self.records.entry(Query::new(name, kind)).or_default().push(record);
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        self.add(name, RecordKind::Txt, Record::Txt(text.as_bytes().to_vec()));
+    }
+
+    /// Everything that is printed, and what only the operator knows.
+    fn of(facts: &Facts<'_>) -> Self {
+        let mut zone = Self::default();
+        for published in items(facts).into_iter().flat_map(|item| item.records) {
+            zone.records.entry(published.query).or_default().push(published.record);
+        }
+        zone.add(HOST, RecordKind::A, Record::A([192, 0, 2, 1].into()));
+        zone.add("1.2.0.192.in-addr.arpa", RecordKind::Ptr, Record::Ptr(HOST.to_owned()));
+        zone
+    }
+}
+
+fn now<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    for _ in 0..100 {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return value;
+        }
+    }
+    panic!("a table lets nobody wait");
+}
+
+fn key(selector: &str, state: DkimState) -> Key {
+    let private = PrivateKey::generate(Algorithm::Ed25519Sha256).expect("a key");
+    Key { selector: selector.to_owned(), state, private }
+}
+
+fn facts<'a>(keys: &'a [Key], services: &'a [(String, u16)]) -> Facts<'a> {
+    Facts {
+        domain: "example.org",
+        hostname: HOST,
+        keys,
+        services,
+        certificate_key: vec![7; 32],
+        is_self_signed: false,
+        has_smarthost: false,
+        now: Timestamp::from_s(1_795_500_000),
+    }
+}
+
+fn found(zone: &Zone, facts: &Facts<'_>, what: &str) -> Finding {
+    let all = items(facts);
+    let item = all.iter().find(|item| item.what == what).expect("there is such an item");
+    now(judge(zone, facts, item))
+}
+
+#[test]
+fn every_record_is_printed_as_a_zone_has_it() {
+    let keys = [key("k", DkimState::Active)];
+    let services = [("imaps".to_owned(), 993)];
+    let facts = facts(&keys, &services);
+    let lines: Vec<String> =
+        items(&facts).iter().flat_map(|item| item.records.iter().map(|record| record.text())).collect();
+    let dkim =
+        format!("k._domainkey.example.org. IN TXT \"{}\"", keys[0].private.record().expect("a record"));
+    let policy = Policy { mode: Mode::Enforce, hosts: vec![HOST.to_owned()], max_age_s: 604_800 };
+    let sts =
+        format!("_mta-sts.example.org. IN TXT \"v=STSv1; id={};\"", transport::publish::policy_id(&policy));
+    let expected = [
+        "example.org. IN MX 10 mail.example.org.",
+        "example.org. IN TXT \"v=spf1 mx -all\"",
+        "mail.example.org. IN TXT \"v=spf1 a -all\"",
+        &dkim,
+        "_dmarc.example.org. IN TXT \"v=DMARC1; p=none; rua=mailto:postmaster@example.org\"",
+        &format!("_25._tcp.mail.example.org. IN TLSA 3 1 1 {}", "07".repeat(32)),
+        &sts,
+        "_smtp._tls.example.org. IN TXT \"v=TLSRPTv1; rua=mailto:postmaster@example.org\"",
+        "_imaps._tcp.example.org. IN SRV 0 1 993 mail.example.org.",
+    ];
+    assert_eq!(lines, expected);
+    let by_hand: Vec<String> = items(&facts).into_iter().flat_map(|item| item.by_hand).collect();
+    assert!(by_hand.contains(&"    mx: mail.example.org".to_owned()), "{by_hand:?}");
+}
+
+#[test]
+fn a_zone_with_all_of_them_is_right() {
+    let keys = [key("k", DkimState::Active), key("old", DkimState::Retiring), key("new", DkimState::Waiting)];
+    let services = [("imaps".to_owned(), 993), ("submissions".to_owned(), 465)];
+    let facts = facts(&keys, &services);
+    let policy = Policy { mode: Mode::Enforce, hosts: vec![HOST.to_owned()], max_age_s: 604_800 };
+    let zone = Zone { is_signed: true, policy: Some(policy), ..Zone::of(&facts) };
+    for item in items(&facts) {
+        let finding = now(judge(&zone, &facts, &item));
+        let expected = if item.what == "CAA" { State::NotChecked } else { State::Right };
+        assert_eq!(finding.state, expected, "{}: {finding:?}", item.what);
+    }
+}
+
+#[test]
+fn nothing_is_missing_and_silence_is_unknown() {
+    let facts = facts(&[], &[]);
+    let silent = Zone { is_down: true, ..Zone::default() };
+    for Item { what, need, .. } in items(&facts) {
+        let expected = if what == "CAA" { State::NotChecked } else { State::Missing };
+        assert_eq!(found(&Zone::default(), &facts, what).state, expected, "{what}");
+        let state = found(&silent, &facts, what).state;
+        let expected = match what {
+            "CAA" => State::NotChecked,
+            "DKIM" => State::Missing,
+            _ => State::Unknown,
+        };
+        assert_eq!(state, expected, "{what}");
+        assert_eq!(state.is_bad(need), !["CAA", "DKIM"].contains(&what), "{what}");
+    }
+}
+
+#[test]
+fn each_fault_is_found() {
+    let keys = [key("k", DkimState::Active)];
+    let services = [("imaps".to_owned(), 993)];
+    let facts = facts(&keys, &services);
+    let other = key("k", DkimState::Active).private.record().expect("a record");
+    let mx = |preference, host: &str| Record::Mx { preference, host: host.to_owned() };
+    type Change<'a> = Box<dyn Fn(&mut Zone) + 'a>;
+    let text = |name: &'static str, text: String| -> Change<'_> {
+        Box::new(move |zone: &mut Zone| {
+            zone.records.remove(&Query::new(name, RecordKind::Txt));
+            zone.text(name, &text);
+        })
+    };
+    let more = |name: &'static str, text: &'static str| -> Change<'_> {
+        Box::new(move |zone: &mut Zone| zone.text(name, text))
+    };
+    let put = |name: &'static str, kind, record: Record| -> Change<'_> {
+        Box::new(move |zone: &mut Zone| {
+            zone.records.insert(Query::new(name, kind), vec![record.clone()]);
+        })
+    };
+    let tlsa = Record::Tlsa { usage: 3, selector: 1, matching: 1, data: vec![8; 32] };
+    let srv = Record::Srv { priority: 0, weight: 0, port: 993, host: String::new() };
+    let cases: [(&str, Change<'_>, State, &str); 17] = [
+        ("MX", put("example.org", RecordKind::Mx, mx(1, "elsewhere.example")), State::Differs, "elsewhere"),
+        ("MX", put("example.org", RecordKind::Mx, mx(0, "")), State::Wrong, "takes no mail"),
+        (
+            "MX",
+            Box::new(|zone| zone.add("example.org", RecordKind::Mx, mx(1, "b.example"))),
+            State::Right,
+            "b.example too",
+        ),
+        (
+            "address",
+            put(HOST, RecordKind::Cname, Record::Cname("x.example".to_owned())),
+            State::Wrong,
+            "alias",
+        ),
+        (
+            "PTR",
+            put("1.2.0.192.in-addr.arpa", RecordKind::Ptr, Record::Ptr("x.example".to_owned())),
+            State::Wrong,
+            "192.0.2.1",
+        ),
+        ("SPF", more("example.org", "v=spf1 -all"), State::Wrong, "several SPF"),
+        ("SPF", text("example.org", "v=spf1 nonsense".to_owned()), State::Wrong, "cannot be read"),
+        ("SPF", text("example.org", "v=spf1 ip4:192.0.2.9 ~all".to_owned()), State::Wrong, "softfail"),
+        ("DKIM", text("k._domainkey.example.org", other.clone()), State::Wrong, "not this key"),
+        ("DKIM", Box::new(|zone| zone.text("k._domainkey.example.org", &other)), State::Wrong, "several"),
+        ("DMARC", more("_dmarc.example.org", "v=DMARC1; p=none"), State::Wrong, "several DMARC"),
+        (
+            "DMARC",
+            text("_dmarc.example.org", "v=DMARC1; p=reject; rua=mailto:x@b.example".to_owned()),
+            State::Wrong,
+            "takes them",
+        ),
+        ("DMARC", text("_dmarc.example.org", "v=DMARC1; p=reject; t=y".to_owned()), State::Right, "test"),
+        ("TLSA", put("_25._tcp.mail.example.org", RecordKind::Tlsa, tlsa), State::Wrong, "hold mail back"),
+        (
+            "MTA-STS",
+            text("_mta-sts.example.org", "v=STSv1; id=1;".to_owned()),
+            State::Wrong,
+            "cannot be fetched",
+        ),
+        (
+            "TLS-RPT",
+            text("_smtp._tls.example.org", "v=TLSRPTv1; rua=x".to_owned()),
+            State::Wrong,
+            "no reports",
+        ),
+        ("SRV", put("_imaps._tcp.example.org", RecordKind::Srv, srv), State::Differs, ""),
+    ];
+    for (what, change, state, words) in cases {
+        let mut zone = Zone::of(&facts);
+        change(&mut zone);
+        let finding = found(&zone, &facts, what);
+        assert_eq!(finding.state, state, "{what}: {finding:?}");
+        let note = finding.note.clone().unwrap_or_default();
+        assert!(note.contains(words), "{what}: {finding:?}");
+        assert!(!finding.found.is_empty(), "{what}: {finding:?}");
+    }
+}
+
+#[test]
+fn a_policy_must_name_the_host() {
+    let facts = facts(&[], &[]);
+    for (mode, host, state) in [
+        (Mode::Enforce, "other.example", State::Wrong),
+        (Mode::Enforce, "*.example.org", State::Right),
+        (Mode::Testing, HOST, State::Right),
+        (Mode::None, HOST, State::Differs),
+    ] {
+        let policy = Policy { mode, hosts: vec![host.to_owned()], max_age_s: 1 };
+        let zone = Zone { policy: Some(policy), ..Zone::of(&facts) };
+        assert_eq!(found(&zone, &facts, "MTA-STS").state, state, "{mode:?} {host}");
+    }
+}
+
+#[test]
+fn a_record_that_nobody_proves_is_no_harm() {
+    let facts = facts(&[], &[]);
+    let finding = found(&Zone::of(&facts), &facts, "TLSA");
+    assert_eq!((finding.state, finding.state.is_bad(Need::Recommended)), (State::Unproven, false));
+}

@@ -1,0 +1,125 @@
+//! What is looked at before a message is taken: who it is from, what the operator's rules say of it, what filters say of
+//! it. Each step may change the message, mark it, or refuse it; the first refusal stands.
+//!
+//! ```text
+//! RCPT ──▶ rules of connect, helo, mail, rcpt ──▶ accept, or refuse in the rule's words
+//! the last dot ──▶ authenticate ──▶ rules of data ──▶ filters ──▶ flow ──▶ sign ──▶ deliver
+//! ```
+//!
+//! - `authenticate`: SPF, DKIM, DMARC, ARC of mail from elsewhere; `rules`: the operator's policy, with `memory` for what
+//!   it remembers; `filters`: milters, rspamd, ClamAV, hooks; `flow`: the organisation's
+//!   rules for every message; `sign`: DKIM for mail of our own domains.
+
+mod authenticate;
+mod filters;
+mod flow;
+mod memory;
+mod rules;
+mod settings;
+mod sign;
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use smtp::{Message, Mode, RecipientCheck, Refused};
+
+pub(crate) use filters::Lanes;
+pub use filters::{FilterKind, FilterPlace, FilterSettings, HookSettings, RspamdSettings};
+pub(crate) use memory::Memory;
+pub use settings::{Dmarc, Inbound};
+pub(crate) use sign::{SigningKeys, sign_own};
+
+use crate::Shard;
+use rules::Rules;
+
+/// One connection's way in: what is known of it, from message to message.
+#[derive(Debug, Default)]
+pub(crate) struct Way {
+    rules: Rules,
+}
+
+/// A message on its way in.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    /// The message; steps may change it. Our own Received field stays at its front, with what is said about the
+    /// message before it counted to it: `envelope.received_field_bytes`.
+    pub(crate) message: Message,
+    /// It belongs into Junk.
+    pub(crate) is_junk: bool,
+    /// What was found out about who it is from, when that was looked at.
+    pub(crate) verdicts: Option<mailauth::Verdicts>,
+    /// For everybody it is accepted and dropped: a rule's or a filter's word.
+    pub(crate) is_discarded: bool,
+    /// It is accepted and waits for an operator.
+    pub(crate) is_held: bool,
+    /// Rules have changed whom it is for: the client's recipients share one outcome.
+    pub(crate) is_rerouted: bool,
+}
+
+/// A recipient as the rules leave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admitted {
+    /// As far as the rules are concerned.
+    Yes,
+    /// Accepted, and dropped.
+    Discarded,
+}
+
+impl Way {
+    /// The rules for a recipient, and, when they were not asked yet, those for the connection and the message.
+    pub(crate) async fn recipient(
+        &mut self,
+        shard: &Rc<Shard>,
+        source: &str,
+        check: &RecipientCheck,
+    ) -> Result<Admitted, Box<Refused>> {
+        let Some(peer) = peer(source) else { return Ok(Admitted::Yes) };
+        self.rules.recipient(shard, peer, check).await
+    }
+
+    /// Everything that is looked at when the content is there.
+    pub(crate) async fn message(
+        &mut self,
+        shard: &Rc<Shard>,
+        source: &str,
+        message: Message,
+    ) -> Result<Incoming, Box<Refused>> {
+        let mut incoming = Incoming {
+            message,
+            is_junk: false,
+            verdicts: None,
+            is_discarded: false,
+            is_held: false,
+            is_rerouted: false,
+        };
+        let settings = shard.settings();
+        let is_foreign = incoming.message.envelope.mode == Mode::Mx;
+        let is_near = |peer: IpAddr| peer.to_canonical().is_loopback() || settings.outbound.may_relay(peer);
+        if let Some(peer) = peer(source).filter(|peer| is_foreign && !is_near(*peer)) {
+            authenticate::authenticate(shard, peer, &mut incoming).await?;
+        }
+        if let Some(peer) = peer(source) {
+            self.rules.message(shard, peer, &mut incoming).await?;
+        }
+        filters::filter(shard, source, &mut incoming).await?;
+        flow::flow(shard, source, &mut incoming).await?;
+        sign::sign(shard, peer(source), &mut incoming).await;
+        Ok(incoming)
+    }
+}
+
+/// The peer's address; none on a Unix socket.
+fn peer(source: &str) -> Option<IpAddr> {
+    source.parse().ok()
+}
+
+/// Puts a field in front of the message, where our own fields are.
+fn put_in_front(message: &mut Message, field: &[u8]) {
+    message.data.splice(..0, field.iter().copied());
+    message.envelope.received_field_bytes += field.len();
+}
+
+/// A refusal in our own words.
+fn refused(code: u16, enhanced: (u8, u16, u16), text: &str) -> Box<Refused> {
+    Box::new(Refused { code, enhanced, text: text.to_owned() })
+}

@@ -1,0 +1,53 @@
+//! What an operator sets for mail that comes in.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use policy::{Flow, Policy};
+
+use super::FilterSettings;
+use crate::relay::is_among;
+
+/// Settings of what is looked at before a message is taken, shared by all shards.
+#[derive(Clone, Debug, Default)]
+pub struct Inbound {
+    /// Whether SPF, DKIM, DMARC and ARC of mail from elsewhere are looked at.
+    pub authenticates: bool,
+    /// What follows from DMARC.
+    pub dmarc: Dmarc,
+    /// The operator's rules.
+    pub policy: Arc<Policy>,
+    /// The organisation's rules for every message.
+    pub flow: Arc<Flow>,
+    /// Milters and other filters, in their order.
+    pub filters: Vec<FilterSettings>,
+    /// Networks of load balancers, whose connections begin with a PROXY header: address and length of the prefix in
+    /// bits.
+    pub proxy_from: Vec<(IpAddr, u8)>,
+    /// Networks of gateways that may say by XCLIENT for whom they speak.
+    pub xclient_from: Vec<(IpAddr, u8)>,
+}
+
+impl Inbound {
+    /// Whether a peer's connections begin with a PROXY header.
+    pub fn is_proxy(&self, peer: IpAddr) -> bool {
+        is_among(peer, &self.proxy_from)
+    }
+
+    /// Whether a peer may say for whom it speaks.
+    pub fn may_announce(&self, peer: IpAddr) -> bool {
+        is_among(peer, &self.xclient_from)
+    }
+}
+
+/// What follows when a message fails DMARC and its domain's owner asks for a consequence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dmarc {
+    /// It is only noted.
+    Note,
+    /// It goes into Junk, whether quarantine or rejection was asked for.
+    Junk,
+    /// What the owner asks for: into Junk, or refused.
+    #[default]
+    Enforce,
+}
