@@ -2,14 +2,14 @@
 # Installs the Debian packages that a purpose needs and that are not there yet, and says which.
 #   packages.sh build   what `cargo build` needs beside the Rust toolchain
 #   packages.sh test    the real mail programs that the black-box tests run, prometheus for its promtool, and valgrind,
-#                       which counts instructions
+#                       which counts instructions; Exim, for which there is no room beside Postfix, into a layer of its own
 #   packages.sh peers   what compare.sh runs: fio, and the other mail servers, which go into layers of their own
 #                       (peers/layers.sh) and not onto the machine
 set -euo pipefail
 
 declare -A lists=(
     [build]="gcc g++ make perl git ca-certificates"
-    [test]="swaks curl isync fetchmail offlineimap3 interimap postfix python3 python3-pip python3-venv nodejs npm strace openssl procps prometheus valgrind nsd ldnsutils unbound opendkim rspamd clamav-daemon clamav-milter python3-milter"
+    [test]="swaks curl isync fetchmail offlineimap3 interimap postfix python3 python3-pip python3-venv nodejs npm strace openssl procps prometheus valgrind nsd ldnsutils unbound opendkim rspamd clamav-daemon clamav-milter python3-milter bsd-mailx s-nail mutt"
     [peers]="fio iproute2 procps python3 util-linux"
 )
 
@@ -21,7 +21,12 @@ done
 
 # What follows once the packages are there.
 finish() {
-    case " $* " in *" peers "*) bash "$(dirname "$0")/peers/layers.sh" ;; esac
+    local layers
+    layers="$(dirname "$0")/peers/layers.sh"
+    case " $* " in
+    *" peers "*) bash "$layers" ;;
+    *" test "*) bash "$layers" dovecot exim || echo "packages: without a layer for Exim tests/exchange is left out" ;;
+    esac
 }
 
 missing=""

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The binary, the network, files: real clients, real filters, hostile input, the MIME corpora, the system calls of
+# The binary, the network, files: real clients, real filters, other mail servers, hostile input, the MIME corpora, the system calls of
 # the durable path, and two short kill -9 loops. Builds the release binary; client libraries go to
 # target/blackbox.
 #   tests/blackbox.sh [ROUNDS]    rounds of kill -9, 25 unless told
@@ -26,7 +26,7 @@ cargo info --quiet mail-parser@1.0.1 >/dev/null 2>&1 || echo "mail-parser 1.0.1 
 
 ulimit -n "$(ulimit -Hn)"
 passed=0
-for suite in tests/clients/test_*.py tests/filter/test_*.py tests/mailauth/test_*.py tests/strace/test_*.py; do
+for suite in tests/clients/test_*.py tests/filter/test_*.py tests/exchange/test_*.py tests/mailauth/test_*.py tests/strace/test_*.py; do
     [[ -e $suite ]] || continue
     echo "--- $suite"
     timeout 900 "$box/venv/bin/python" -W ignore "$suite"

@@ -196,7 +196,9 @@ pub(crate) fn trace(args: TraceArgs, file: &Path, host: &dyn Host, is_json: bool
         print::text("nothing is known of it");
         return Ok(Exit::NotFound);
     }
-    stories.iter().for_each(|story| print::text(&told(story)));
+    for story in stories {
+        print::text(&told(story));
+    }
     Ok(Exit::Done)
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn dns(args: DnsArgs, file: &Path, host: &dyn Host, is_json: bool) ->
     let ask = DnsRequest {
         domain: args.domain,
         services: services(&config),
-        certificate_key: tlsa.data.iter().map(|byte| format!("{byte:02x}")).collect(),
+        certificate_key: digits(&tlsa.data),
         is_self_signed: config.tls.certificates.is_empty(),
         checks: args.check,
     };
@@ -146,6 +146,11 @@ async fn about(names: &World, facts: &Facts<'_>, item: &Item<'_>, checks: bool) 
         json["bad"] = json!(finding.state.is_bad(item.need));
     }
     json
+}
+
+fn digits(bytes: &[u8]) -> String {
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('?');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Bytes out of hexadecimal digits.

@@ -130,8 +130,7 @@ impl Options {
         cluster: &'a str,
         rest: &mut impl Iterator<Item = &'a str>,
     ) -> Result<(), Failure> {
-        let mut letters = cluster.char_indices();
-        while let Some((at, letter)) = letters.next() {
+        for (at, letter) in cluster.char_indices() {
             let after = cluster.get(at + letter.len_utf8()..).unwrap_or_default();
             match letter {
                 't' => self.submission.header_names_recipients = true,

@@ -440,7 +440,6 @@ fn a_domain_has_keys_that_outlive_a_restart_and_never_print() {
     assert_eq!(world.directory.signing_keys("example.org"), None, "a key that waits does not sign");
     set(&world, "A", DkimState::Active).unwrap();
     assert_eq!(set(&world, "b", DkimState::Active), Err(Error::NotFound));
-
     let world = world.reopen();
     let keys = world.directory.dkim_keys("example.org");
     assert_eq!(keys, [dkim_key("a", DkimState::Active)]);
@@ -449,8 +448,6 @@ fn a_domain_has_keys_that_outlive_a_restart_and_never_print() {
         ("example.org", Some("example.org")),
         ("a.b.Example.org", Some("example.org")),
         ("notexample.org", None),
-        ("org", None),
-        ("[192.0.2.1]", None),
     ] {
         let found = world.directory.signing_keys(name).map(|(domain, _)| domain);
         assert_eq!(found.as_deref(), expected, "{name}");
@@ -460,7 +457,6 @@ fn a_domain_has_keys_that_outlive_a_restart_and_never_print() {
     }
     let full = Error::Limit { what: "keys of a domain", max: DKIM_KEYS_MAX };
     assert_eq!(add(&world, "example.org", dkim_key("z", DkimState::Waiting)), Err(full));
-
     world.run(world.directory.remove_dkim_key("example.org", "k1")).unwrap();
     assert_eq!(world.run(world.directory.remove_dkim_key("example.org", "k1")), Err(Error::NotFound));
     assert_eq!(world.directory.dkim_keys("example.org").len(), DKIM_KEYS_MAX - 1);

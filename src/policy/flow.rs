@@ -228,6 +228,14 @@ impl Flow {
         FlowOutcome::Done(verdict)
     }
 
+    /// The routes that rules name.
+    pub fn routes(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().flat_map(|rule| &rule.then).filter_map(|action| match action {
+            FlowAction::Route(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
     /// The rules' names in the order in which they are looked at.
     pub fn rule_names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.rules.iter().map(|rule| rule.name.as_str())

@@ -97,6 +97,8 @@ impl<'a> Reader<'a> {
         core::str::from_utf8(self.bytes()?).ok().map(str::to_owned)
     }
 
+    /// What [`Writer::maybe`] wrote; none when it cannot be read.
+    #[expect(clippy::option_option, reason = "one is whether it can be read, the other what it says")]
     pub(crate) fn maybe(&mut self) -> Option<Option<String>> {
         match self.u8()? {
             0 => Some(None),

@@ -32,9 +32,9 @@ impl RetryPolicy {
     /// together does not come back together. `chance` is any number.
     pub fn wait(&self, attempts: u16, chance: u32) -> Duration {
         let at = usize::from(attempts.max(1) - 1).min(self.waits.len().saturating_sub(1));
-        let wait = self.waits.get(at).copied().unwrap_or(Duration::from_secs(60));
+        let wait = self.waits.get(at).copied().unwrap_or(Duration::from_mins(1));
         let eighth = wait / 8;
-        wait - eighth + eighth * 2 * (chance % 1024) / 1024
+        wait.saturating_sub(eighth) + eighth * 2 * (chance % 1024) / 1024
     }
 
     /// When mail that is queued now is given up.

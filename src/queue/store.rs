@@ -101,7 +101,9 @@ impl Store {
             while let Some(start) = from {
                 rows.clear();
                 self.0.engine.rows(partition.0, QUEUE_ACCOUNT, WAITING, start, ROWS_PER_LOOK, &mut rows);
-                rows.iter().for_each(|row| each(Entry::of_row(*partition, row)));
+                for row in &rows {
+                    each(Entry::of_row(*partition, row));
+                }
                 from = rows.last().and_then(|row| row.item.checked_add(1));
                 give_way().await;
             }

@@ -192,11 +192,11 @@ fn network(error: ConnError) -> Unopened {
 fn unexpected(next: ClientNext) -> Unopened {
     match next {
         ClientNext::Failed(ClientError::Refused(reply)) => Unopened::Refused(reply),
-        ClientNext::Failed(ClientError::Protocol) => Unopened::Protocol,
         ClientNext::Failed(ClientError::NoTls) => Unopened::NoTls,
         ClientNext::Failed(ClientError::NoAuth) => Unopened::NoAuth,
         ClientNext::Closed => Unopened::Network("the connection was closed".to_owned()),
-        ClientNext::Read
+        ClientNext::Failed(ClientError::Protocol)
+        | ClientNext::Read
         | ClientNext::Write
         | ClientNext::StartTls
         | ClientNext::Ready

@@ -74,13 +74,12 @@ pub async fn deliver(shard: &Rc<Shard>, message: Message, manner: Manner, now: T
     plan.addresses.iter().map(|address| plan.outcomes[*address]).collect()
 }
 
+/// A message for the queue.
+type Queued = (queue::Envelope, Arc<Vec<u8>>);
+
 /// What goes into the queue, if anybody elsewhere is among the recipients, and what is left for those who are here. The
 /// bytes are copied only where both want them.
-fn queued(
-    plan: &Plan,
-    envelope: &Envelope,
-    data: Vec<u8>,
-) -> (Option<(queue::Envelope, Arc<Vec<u8>>)>, Option<Vec<u8>>) {
+fn queued(plan: &Plan, envelope: &Envelope, data: Vec<u8>) -> (Option<Queued>, Option<Vec<u8>>) {
     let for_others = plan.queue_envelope(envelope, &data);
     match (for_others, plan.wanted.is_empty()) {
         (None, _) => (None, Some(data)),

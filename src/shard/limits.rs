@@ -45,7 +45,7 @@ pub(crate) const CONNECT_ATTEMPTS_MAX: usize = 16;
 pub(crate) const RECIPIENTS_AT_ONCE_MAX: usize = 100;
 
 /// The longest pause between two looks at whether a destination is back.
-pub(crate) const DESTINATION_PAUSE_MAX: Duration = Duration::from_secs(60 * 60);
+pub(crate) const DESTINATION_PAUSE_MAX: Duration = Duration::from_hours(1);
 
 /// The pause before the store is tried again that would not take what became of a message.
 pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ pub(crate) const POLICY_ROUNDS_MAX: usize = 64;
 pub(crate) const REPORT_DELAY_MAX_S: u64 = 4 * 60 * 60;
 
 /// The pause between two looks at everything that waits for a destination that is down.
-pub(crate) const LOOK_OVER_PAUSE: Duration = Duration::from_secs(10 * 60);
+pub(crate) const LOOK_OVER_PAUSE: Duration = Duration::from_mins(10);
 
 /// Entries that are looked at in one go, before others on the shard get a turn.
 pub(crate) const ENTRIES_PER_TURN: usize = 256;

@@ -83,9 +83,10 @@ pub async fn submit_local(shard: &Rc<Shard>, mail: LocalMail) -> Result<Transact
     }
     let sender = sender(&mail, &settings.hostname)?;
     let now = shard.world.now();
-    let message = message(shard, &mail, content, (sender, recipients), now);
+    let message = message(shard, &mail, &content, (sender, recipients), now);
     let id = message.envelope.id;
-    let outcomes = SmtpService::new(Rc::clone(shard), "unix".to_owned()).deliver(message).await;
+    let mut way = SmtpService::new(Rc::clone(shard), "unix".to_owned());
+    let outcomes = Box::pin(way.deliver(message)).await;
     let outcomes = outcomes.map_err(|refused| match refused.code {
         400..500 => Unsent::Later("it was put off: see the server's log"),
         _ => Unsent::Refused(refused.text),
@@ -209,7 +210,7 @@ fn quoted(local: &str) -> String {
 fn message(
     shard: &Shard,
     mail: &LocalMail,
-    content: Vec<u8>,
+    content: &[u8],
     (sender, recipients): (Option<Path>, Vec<String>),
     now: Timestamp,
 ) -> Message {
@@ -222,7 +223,7 @@ fn message(
         format!("Received: by {hostname} (local user {user}) id {id};\r\n\t{}\r\n", rfc5322_date(now, 0))
             .into_bytes();
     let received_field_bytes = data.len();
-    let (end, is_ended) = header(&content);
+    let (end, is_ended) = header(content);
     let fields = content.get(..end).unwrap_or_default();
     if mime::field(fields, "From").is_none() {
         data.extend_from_slice(author(mail, sender.as_ref(), hostname).as_bytes());

@@ -1,6 +1,7 @@
 //! What stands behind an SMTP, submission or LMTP session.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use base::{Handled, Out, Service, Timestamp};
 use directory::{EmailAddress, Resolution, Target};
@@ -31,8 +32,20 @@ impl SmtpService {
         Self { shard, source, scram: None, way: Way::default(), dropped: Vec::new() }
     }
 
+    /// Who does much wrong waits for each answer.
+    async fn tarry(&self, refused: u32) {
+        let settings = self.shard.settings();
+        let Some(tarpit) = settings.inbound.policy.settings().tarpit else { return };
+        let delay = tarpit.delay_ms(refused);
+        if delay > 0 {
+            let end = self.shard.world.now() + Duration::from_millis(u64::from(delay));
+            self.shard.world.sleep_until(end).await;
+        }
+    }
+
     /// First whether there is such a recipient: rules may take down what they are asked.
     async fn admit(&mut self, check: &RecipientCheck) -> Reply {
+        self.tarry(check.refused).await;
         let verdict = self.recipient(check).await;
         if verdict != Verdict::Accept {
             return Reply::Recipient(verdict);

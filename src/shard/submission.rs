@@ -18,10 +18,10 @@ pub(crate) fn mend(
     let header = own.get(..end_of_headers(own)).unwrap_or(own);
     let mut added = String::new();
     if field(header, "Date").is_none() {
-        added.push_str(&format!("Date: {}\r\n", rfc5322_date(now, 0)));
+        added = format!("Date: {}\r\n", rfc5322_date(now, 0));
     }
     if field(header, "Message-ID").is_none() {
-        added.push_str(&format!("Message-ID: <{:x}.{unique:016x}@{hostname}>\r\n", now.as_ms()));
+        added = format!("{added}Message-ID: <{:x}.{unique:016x}@{hostname}>\r\n", now.as_ms());
     }
     let is_private = |field: &mime::Header<'_>| ["Bcc", "Return-Path"].iter().any(|name| field.is(name));
     let private: Vec<_> = Headers::of(header).filter(is_private).map(|field| field.range).collect();

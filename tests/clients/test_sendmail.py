@@ -5,9 +5,11 @@ import email
 import os
 import pathlib
 import pwd
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -142,6 +144,23 @@ class Sendmail(unittest.TestCase):
                 done.result()
         found = self.bob.wait(120)
         self.assertEqual({email.message_from_bytes(message)["Subject"] for message in found}, {str(at) for at in range(120)})
+
+    def test_it_comes_again_when_every_place_is_taken(self):
+        others = []
+        for _ in range(32):
+            other = socket.socket(socket.AF_UNIX)
+            other.connect(self.environment["ANGARIUM_SUBMIT_SOCKET"])
+            others.append(other)
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            small = pool.submit(self.sendmail, BOB)
+            large = pool.submit(self.sendmail, BOB, content=b"Subject: x\n\n" + b"a line\n" * 100_000)
+            time.sleep(1)
+            self.assertFalse(small.done() or large.done(), "they do not wait")
+            for other in others:
+                other.close()
+            small.result()
+            large.result()
+        self.bob.wait(2)
 
     def test_what_was_taken_survives_kill_9(self):
         self.sendmail(BOB)

@@ -1,5 +1,6 @@
 """The mail servers of the test: Angarium, Postfix and Exim, each with a domain and an address of its own."""
 
+import collections
 import email
 import email.policy
 import imaplib
@@ -7,7 +8,6 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import smtplib
 import ssl
 import subprocess
@@ -107,10 +107,8 @@ idle_s = 1
         wait_for(lambda: listens(self.address, 993), lambda: f"{self}\n{self.log_text()}", 30)
 
     def stop(self):
-        self.machine.stop()
-
-    def reload(self):
-        self.machine.signal(signal.SIGHUP)
+        status = self.machine.stop()
+        assert status == 0, f"{self} ended with {status}\n{self.log_text()}"
 
     def log_text(self):
         return (self.folder / "log").read_text(errors="replace")[-4000:]
@@ -142,27 +140,43 @@ idle_s = 1
         def look():
             stories = self.angarium("trace", f"<{subject.replace(' ', '.')}@{self.host}>")
             return stories and stories[0]["attempts"]
-        return wait_for(look, lambda: f"an attempt at {subject!r} by {self}\n{self.log_text()}")[-1]
+        return wait_for(look, lambda: f"an attempt at {subject!r}\n{self.state()}")[-1]
+
+    def state(self):
+        """For the words of a failure."""
+        asked = [self.angarium("queue", what) for what in ("list", "destinations", "tls")]
+        return f"{self}: {json.dumps(asked, indent=1)}\n{self.log_text()}"
 
     def held(self, destination):
         """The entry for a destination that was tried and waits."""
         def look():
             entries = self.angarium("queue", "list", "--destination", destination)
             return [entry for entry in entries if entry["attempts"]]
-        return wait_for(look, lambda: f"an entry that waits at {self}\n{self.log_text()}")[0]
+        return wait_for(look, lambda: f"an entry that waits\n{self.state()}")[0]
 
     def tls_failures(self, domain):
         """(policy, result type) of all failures that the report to a domain would name."""
-        reports = [report for report in self.angarium("queue", "tls") if report["policies"][0]["policy"]["policy-domain"] == domain]
-        return {(policy["policy"]["policy-type"], failure["result-type"]) for report in reports for policy in report["policies"]
+        return {(policy["policy"]["policy-type"], failure["result-type"]) for policy in self.tls_policies(domain)
                 for failure in policy.get("failure-details", [])}
+
+    def tls_policies(self, domain):
+        """What stands in the report to a domain as it is now."""
+        policies = [policy for report in self.angarium("queue", "tls") for policy in report["policies"]]
+        return [policy for policy in policies if policy["policy"]["policy-domain"] == domain]
+
+    def tls_successes(self, domain):
+        """How many connections were as they should be, by the policy's type."""
+        counts = collections.Counter()
+        for policy in self.tls_policies(domain):
+            counts[policy["policy"]["policy-type"]] += policy["summary"]["total-successful-session-count"]
+        return counts
 
     def retry_until(self, destination, arrived):
         """Tries what waits, as an operator who has mended something, until it has arrived."""
         def look():
             self.angarium("queue", "retry", "--destination", destination)
             return wait_for_briefly(arrived)
-        return wait_for(look, lambda: f"what waited\n{self.angarium('queue', 'list')}\n{self.log_text()}", 40)
+        return wait_for(look, lambda: f"what waited\n{self.state()}", 40)
 
 
 def wait_for_briefly(look):
@@ -206,6 +220,9 @@ class Peer(Site):
     def log_text(self):
         logs = [self.folder / "log", *(self.setup / "data" / "log").iterdir()]
         return "\n".join(log.read_text(errors="replace")[-4000:] for log in logs)
+
+    def wait_for_log(self, words):
+        wait_for(lambda: words in self.log_text(), lambda: f"{words!r} in\n{self.log_text()}")
 
     def send(self, to, subject):
         with smtplib.SMTP(self.address, 25, local_hostname="here.example") as client:
@@ -256,6 +273,10 @@ maillog_file = /srv/peer/data/log/postfix.log
 maillog_file_prefixes = /srv/peer/data/log
 """)
 
+    def flush(self):
+        """Tries what waits now."""
+        sh(["nsenter", "--target", str(self.machine.children()[0]), "--all", "--root", "postqueue", "-f"])
+
 
 class Exim(Peer):
     kind = "Exim"
@@ -266,10 +287,11 @@ class Exim(Peer):
     def configure(self):
         sh(["openssl", "genrsa", "-out", self.setup / "dkim.key", "2048"])
         self.key = sh(["openssl", "rsa", "-in", self.setup / "dkim.key", "-pubout"]).split("-----")[2].replace("\n", "")
-        (self.setup / "mailboxes").write_text(self.who.split("@")[0] + ":\n")
+        name = self.who.split("@")[0]
+        (self.setup / "mailboxes").write_text(f"{name}: {name}\n")
         (self.setup / "exim4.conf").write_text(f"""
 primary_hostname = {self.host}
-domainlist local_domains = {self.domain}
+domainlist local_domains = {self.domain} : five.example
 hostlist relay_from_hosts = {OURS}
 local_interfaces = {self.address}
 daemon_smtp_ports = 25

@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 
+import dns.exception
+import dns.flags
 import dns.message
 import dns.query
 import dns.rdatatype
@@ -78,7 +80,9 @@ class Machine:
         wait_for(lambda: namespace(self.process.pid) not in (None, namespace("self")), "a network of its own")
         Machine.count += 1
         wire = f"wire{Machine.count}"
-        sh(f"ip link add {wire} type veth peer name eth0 netns {self.process.pid}")
+        # The same card each time: the others remember it.
+        card = "02:00:" + ":".join(f"{int(part):02x}" for part in address.split("."))
+        sh(f"ip link add {wire} type veth peer name eth0 address {card} netns {self.process.pid}")
         sh(f"ip link set {wire} master br0 up")
 
     def children(self):
@@ -144,7 +148,8 @@ class Names:
     """The root and `example`, both signed: nsd serves them, unbound resolves and validates."""
 
     def __init__(self, folder):
-        self.folder, self.records, self.serial, self.servers = folder, {}, 0, []
+        # `hosts` are the reverse names of addresses.
+        self.folder, self.records, self.hosts, self.serial, self.servers = folder, {}, {}, 0, []
         self.keys = {zone: self.run("ldns-keygen", "-a", "ECDSAP256SHA256", "-k", zone) for zone in (".", "example")}
         self.anchor = folder / f"{self.keys['.']}.key"
 
@@ -156,7 +161,8 @@ class Names:
         soa = SOA.format(serial=self.serial)
         ds = (self.folder / f"{self.keys['example']}.ds").read_text()
         lines = "".join(f"{name} IN {kind} {data}\n" for (name, kind), datas in self.records.items() for data in datas)
-        for zone, file, content in ((".", "root", f"example. IN NS ns.example.\n{ds}\nns.example. IN A {NAMES}\n"),
+        reverse = "".join(f"{'.'.join(reversed(address.split('.')))}.in-addr.arpa. IN PTR {host}.\n" for address, host in self.hosts.items())
+        for zone, file, content in ((".", "root", f"example. IN NS ns.example.\n{ds}\nns.example. IN A {NAMES}\n{reverse}"),
                                     ("example", "example", f"ns IN A {NAMES}\n{lines}")):
             (self.folder / f"{file}.plain").write_text(f"$ORIGIN {zone.rstrip('.')}.\n$TTL 1\n{soa}{content}")
             self.run("ldns-signzone", "-o", zone, "-f", f"{file}.signed", f"{file}.plain", self.keys[zone])
@@ -173,7 +179,7 @@ class Names:
         stubs = "".join(f'stub-zone:\n name: "{zone}"\n stub-addr: {NAMES}\n' for zone in (".", "example"))
         (folder / "unbound.conf").write_text(
             f'server:\n interface: {RESOLVER}\n access-control: 10.77.0.0/24 allow\n username: ""\n chroot: ""\n directory: "{folder}"\n'
-            f' pidfile: "{folder}/unbound.pid"\n use-syslog: no\n do-daemonize: no\n cache-max-ttl: 1\n cache-max-negative-ttl: 1\n'
+            f' pidfile: "{folder}/unbound.pid"\n use-syslog: no\n do-daemonize: no\n local-zone: "10.in-addr.arpa." nodefault\n cache-max-ttl: 1\n cache-max-negative-ttl: 1\n'
             f' module-config: "validator iterator"\n trust-anchor-file: "{self.anchor}"\nremote-control:\n control-enable: no\n{stubs}')
         for command in (["nsd", "-d", "-c", "nsd.conf"], ["unbound", "-d", "-c", "unbound.conf"]):
             log = open(folder / f"{command[0]}.log", "ab")
@@ -238,6 +244,8 @@ class Policies:
 
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.sni_callback = self.choose
+        # A session that goes on would stand for the certificate that it began with.
+        self.context.num_tickets = 0
         self.server = Server((WEB, 443), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 

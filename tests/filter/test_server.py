@@ -323,7 +323,7 @@ class Hook(Served):
 
     @classmethod
     def start_filters(cls):
-        cls.asked, cls.answer, cls.connections = [], {"action": "accept"}, set()
+        cls.asked, cls.answer, cls.connections, cls.closes = [], {"action": "accept"}, set(), False
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -337,6 +337,8 @@ class Hook(Served):
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+                # Without having said so.
+                self.close_connection = cls.closes
 
             def log_message(self, *_):
                 pass
@@ -385,14 +387,31 @@ class Hook(Served):
         # Each of the two shards has its own.
         self.assertLessEqual(len(self.connections), 2)
 
+    def test_a_recipient_elsewhere_is_queued(self):
+        type(self).answer = {"action": "accept", "modifications": [
+            {"type": "add_recipient", "address": "cleo@far.example"}, {"type": "remove_recipient", "address": "bob@EXAMPLE.NET"}]}
+        self.taken(self.send(filters.message()))
+        self.assertEqual(self.mail(), [])
+        self.assertEqual([entry["recipients"] for entry in self.queue()], [["cleo@far.example"]])
+
+    def test_a_connection_that_it_has_closed_is_made_anew(self):
+        type(self).answer, type(self).closes = {"action": "accept"}, True
+        for _ in range(8):
+            self.taken(self.send(filters.message()))
+        type(self).closes = False
+        self.assertEqual(len(self.mail()), 8)
+        self.assertEqual(self.counts().get(("hook", "failed"), 0), 0)
+
     def test_its_words_are_said(self):
         type(self).answer = {"action": "reject", "reply": {"code": 550, "enhanced": "5.7.9", "text": "Not today"}}
         self.assertEqual(self.send(filters.message()), (550, "5.7.9 Not today"))
         type(self).answer = {"action": "defer", "reply": {"code": 421, "enhanced": "4.7.9", "text": "Not now"}}
         self.assertEqual(self.send(filters.message()), (451, "4.7.9 Not now"))
         # A misspelt word is no consent.
+        before = self.counts().get(("hook", "failed"), 0)
         type(self).answer = {"action": "rejekt"}
         self.assertEqual(self.send(filters.message())[0], 451)
+        self.assertEqual(self.counts()["hook", "failed"], before + 1)
 
 
 class Faults(Served):

@@ -86,6 +86,46 @@ impl Rules {
             |fault: Fault| ConfigError { file: file.to_owned(), line: fault.line, message: fault.message };
         let policy = Policy::parse(text, &list).map_err(wrong)?;
         let flow = Flow::parse(text, &list).map_err(wrong)?;
-        Ok(Self { policy: Arc::new(policy), flow: Arc::new(flow) })
+        let unserved = if policy.settings().pregreet.wait_ms > 0 {
+            Some(
+                "policy.pregreet: this version does not wait before its greeting; leave the table out"
+                    .to_owned(),
+            )
+        } else {
+            let named = flow.routes().next();
+            named.map(|name| format!("there is no route {name:?}: this version has no routes by name"))
+        };
+        match unserved {
+            Some(message) => Err(ConfigError { file: file.to_owned(), line: 0, message }),
+            None => Ok(Self { policy: Arc::new(policy), flow: Arc::new(flow) }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::*;
+
+    #[test]
+    fn what_is_not_served_is_refused_and_faults_of_rules_have_their_line() {
+        let fault =
+            |text: &str| Config::parse(Path::new("a.toml"), text).expect_err("it is wrong").to_string();
+        let waits = fault("[policy.pregreet]\nwait = \"6s\"\n");
+        assert!(waits.contains("policy.pregreet"), "{waits}");
+        let routed = fault("[[mailflow.rule]]\nname = \"x\"\nthen = { route = \"fast\" }\n");
+        assert!(routed.contains("no route \"fast\""), "{routed}");
+        let wrong = fault(
+            "[server]\nhostname = \"x\"\n[[policy.rule]]\nname = \"x\"\nstage = \"nowhere\"\nthen = \"accept\"\n",
+        );
+        assert!(wrong.starts_with("a.toml:5: ") && wrong.contains("nowhere"), "{wrong}");
+    }
+
+    #[test]
+    fn rules_reach_the_services() {
+        let text = "[[policy.rule]]\nname = \"x\"\nstage = \"rcpt\"\nthen = { reject = \"no\" }\n[inbound]\ndmarc = \"junk\"\n";
+        let settings = Config::parse(Path::new("a.toml"), text).expect("valid").settings();
+        assert_eq!(settings.inbound.policy.rule_count(), 1);
+        assert_eq!(settings.inbound.dmarc, Dmarc::Junk);
     }
 }

@@ -93,7 +93,6 @@ pub(super) async fn judge<N: Names>(names: &N, facts: &Facts<'_>, item: &Item<'_
         }
     };
     let mut finding = match (&item.check, &answer) {
-        (Check::Nothing, _) => Finding::bare(State::NotChecked),
         (Check::NoKey, _) => Finding::bare(State::Missing),
         (Check::Addresses, _) => {
             let (finding, addresses) = located(names, facts).await;
@@ -101,8 +100,8 @@ pub(super) async fn judge<N: Names>(names: &N, facts: &Facts<'_>, item: &Item<'_
             finding
         }
         (Check::Reverse, _) => reversed(names, facts).await,
-        // Without a record to publish there should be none.
-        (_, None) => Finding::bare(State::NotChecked),
+        // Nothing to publish, or nothing that can be looked up.
+        (Check::Nothing, _) | (_, None) => Finding::bare(State::NotChecked),
         (_, Some(Err(failure))) => absent(*failure),
         (check, Some(Ok(answer))) => present(names, facts, item, (check, answer)).await,
     };
@@ -119,7 +118,7 @@ async fn present<N: Names>(
     match check {
         Check::Mx => exchangers(facts, answer),
         Check::Spf(name) => sender_policy(names, facts, name, answer).await,
-        Check::Dkim(key) => key_record(key, answer),
+        Check::Dkim(key) => key_record(facts.domain, key, answer),
         Check::Dmarc => author_policy(names, facts, answer).await,
         Check::Sts => transport_policy(names, facts, answer).await,
         Check::TlsReports => match transport::report::recipients(answer) {
@@ -293,14 +292,14 @@ async fn sender_policy<N: Names>(names: &N, facts: &Facts<'_>, name: &str, answe
     Finding::bare(State::Right)
 }
 
-fn key_record(key: &Key, answer: &Answer) -> Finding {
+fn key_record(domain: &str, key: &Key, answer: &Answer) -> Finding {
     let all = texts(answer);
     let judged: Vec<_> = all.iter().map(|text| key.private.is_published_by(text)).collect();
     match judged.as_slice() {
         [] => Finding::bare(State::Missing),
         [Ok(())] if key.state == DkimState::Waiting => Finding::with(
             State::Right,
-            format!("it can be made active: angarium domain dkim state DOMAIN {} active", key.selector),
+            format!("it can be made active: angarium domain dkim state {domain} {} active", key.selector),
         ),
         [Ok(())] => Finding::bare(State::Right),
         [Err(trouble)] => Finding::with(State::Wrong, format!("it is not this key: {}", trouble.words())),

@@ -10,6 +10,7 @@ use base::dns::{Absence, Answer, Failure, Query, Record, RecordKind};
 use directory::DkimState;
 use mailauth::{Algorithm, Lookup, PrivateKey};
 use transport::Fault;
+use transport::publish::Published;
 use transport::sts::{Mode, Policy};
 
 use super::items::{Facts, Item, Key, Need, items};
@@ -102,7 +103,7 @@ fn every_record_is_printed_as_a_zone_has_it() {
     let services = [("imaps".to_owned(), 993)];
     let facts = facts(&keys, &services);
     let lines: Vec<String> =
-        items(&facts).iter().flat_map(|item| item.records.iter().map(|record| record.text())).collect();
+        items(&facts).iter().flat_map(|item| item.records.iter().map(Published::text)).collect();
     let dkim =
         format!("k._domainkey.example.org. IN TXT \"{}\"", keys[0].private.record().expect("a record"));
     let policy = Policy { mode: Mode::Enforce, hosts: vec![HOST.to_owned()], max_age_s: 604_800 };
@@ -156,79 +157,35 @@ fn nothing_is_missing_and_silence_is_unknown() {
     }
 }
 
-#[test]
-fn each_fault_is_found() {
+/// Something that goes wrong in a zone.
+type Change = Box<dyn Fn(&mut Zone)>;
+
+fn text(name: &'static str, text: impl Into<String>) -> Change {
+    let text = text.into();
+    Box::new(move |zone| {
+        zone.records.remove(&Query::new(name, RecordKind::Txt));
+        zone.text(name, &text);
+    })
+}
+
+fn more(name: &'static str, text: impl Into<String>) -> Change {
+    let text = text.into();
+    Box::new(move |zone| zone.text(name, &text))
+}
+
+fn put(name: &'static str, kind: RecordKind, record: Record) -> Change {
+    Box::new(move |zone| {
+        zone.records.insert(Query::new(name, kind), vec![record.clone()]);
+    })
+}
+
+/// What an item comes to after a change, and words of the note.
+type Case = (&'static str, Change, State, &'static str);
+
+fn each(cases: Vec<Case>) {
     let keys = [key("k", DkimState::Active)];
     let services = [("imaps".to_owned(), 993)];
     let facts = facts(&keys, &services);
-    let other = key("k", DkimState::Active).private.record().expect("a record");
-    let mx = |preference, host: &str| Record::Mx { preference, host: host.to_owned() };
-    type Change<'a> = Box<dyn Fn(&mut Zone) + 'a>;
-    let text = |name: &'static str, text: String| -> Change<'_> {
-        Box::new(move |zone: &mut Zone| {
-            zone.records.remove(&Query::new(name, RecordKind::Txt));
-            zone.text(name, &text);
-        })
-    };
-    let more = |name: &'static str, text: &'static str| -> Change<'_> {
-        Box::new(move |zone: &mut Zone| zone.text(name, text))
-    };
-    let put = |name: &'static str, kind, record: Record| -> Change<'_> {
-        Box::new(move |zone: &mut Zone| {
-            zone.records.insert(Query::new(name, kind), vec![record.clone()]);
-        })
-    };
-    let tlsa = Record::Tlsa { usage: 3, selector: 1, matching: 1, data: vec![8; 32] };
-    let srv = Record::Srv { priority: 0, weight: 0, port: 993, host: String::new() };
-    let cases: [(&str, Change<'_>, State, &str); 17] = [
-        ("MX", put("example.org", RecordKind::Mx, mx(1, "elsewhere.example")), State::Differs, "elsewhere"),
-        ("MX", put("example.org", RecordKind::Mx, mx(0, "")), State::Wrong, "takes no mail"),
-        (
-            "MX",
-            Box::new(|zone| zone.add("example.org", RecordKind::Mx, mx(1, "b.example"))),
-            State::Right,
-            "b.example too",
-        ),
-        (
-            "address",
-            put(HOST, RecordKind::Cname, Record::Cname("x.example".to_owned())),
-            State::Wrong,
-            "alias",
-        ),
-        (
-            "PTR",
-            put("1.2.0.192.in-addr.arpa", RecordKind::Ptr, Record::Ptr("x.example".to_owned())),
-            State::Wrong,
-            "192.0.2.1",
-        ),
-        ("SPF", more("example.org", "v=spf1 -all"), State::Wrong, "several SPF"),
-        ("SPF", text("example.org", "v=spf1 nonsense".to_owned()), State::Wrong, "cannot be read"),
-        ("SPF", text("example.org", "v=spf1 ip4:192.0.2.9 ~all".to_owned()), State::Wrong, "softfail"),
-        ("DKIM", text("k._domainkey.example.org", other.clone()), State::Wrong, "not this key"),
-        ("DKIM", Box::new(|zone| zone.text("k._domainkey.example.org", &other)), State::Wrong, "several"),
-        ("DMARC", more("_dmarc.example.org", "v=DMARC1; p=none"), State::Wrong, "several DMARC"),
-        (
-            "DMARC",
-            text("_dmarc.example.org", "v=DMARC1; p=reject; rua=mailto:x@b.example".to_owned()),
-            State::Wrong,
-            "takes them",
-        ),
-        ("DMARC", text("_dmarc.example.org", "v=DMARC1; p=reject; t=y".to_owned()), State::Right, "test"),
-        ("TLSA", put("_25._tcp.mail.example.org", RecordKind::Tlsa, tlsa), State::Wrong, "hold mail back"),
-        (
-            "MTA-STS",
-            text("_mta-sts.example.org", "v=STSv1; id=1;".to_owned()),
-            State::Wrong,
-            "cannot be fetched",
-        ),
-        (
-            "TLS-RPT",
-            text("_smtp._tls.example.org", "v=TLSRPTv1; rua=x".to_owned()),
-            State::Wrong,
-            "no reports",
-        ),
-        ("SRV", put("_imaps._tcp.example.org", RecordKind::Srv, srv), State::Differs, ""),
-    ];
     for (what, change, state, words) in cases {
         let mut zone = Zone::of(&facts);
         change(&mut zone);
@@ -238,6 +195,52 @@ fn each_fault_is_found() {
         assert!(note.contains(words), "{what}: {finding:?}");
         assert!(!finding.found.is_empty(), "{what}: {finding:?}");
     }
+}
+
+#[test]
+fn each_fault_of_the_way_in_is_found() {
+    let mx = |preference, host: &str| Record::Mx { preference, host: host.to_owned() };
+    let tlsa = Record::Tlsa { usage: 3, selector: 1, matching: 1, data: vec![8; 32] };
+    let srv = Record::Srv { priority: 0, weight: 0, port: 993, host: String::new() };
+    let cname = Record::Cname("x.example".to_owned());
+    let ptr = Record::Ptr("x.example".to_owned());
+    let add_mx: Change = Box::new(|zone| {
+        zone.add("example.org", RecordKind::Mx, Record::Mx { preference: 1, host: "b.example".to_owned() });
+    });
+    each(vec![
+        ("MX", put("example.org", RecordKind::Mx, mx(1, "b.example")), State::Differs, "elsewhere"),
+        ("MX", put("example.org", RecordKind::Mx, mx(0, "")), State::Wrong, "takes no mail"),
+        ("MX", add_mx, State::Right, "b.example too"),
+        ("address", put(HOST, RecordKind::Cname, cname), State::Wrong, "alias"),
+        ("PTR", put("1.2.0.192.in-addr.arpa", RecordKind::Ptr, ptr), State::Wrong, "192.0.2.1"),
+        ("TLSA", put("_25._tcp.mail.example.org", RecordKind::Tlsa, tlsa), State::Wrong, "hold mail back"),
+        ("MTA-STS", text("_mta-sts.example.org", "v=STSv1; id=1;"), State::Wrong, "cannot be fetched"),
+        ("TLS-RPT", text("_smtp._tls.example.org", "v=TLSRPTv1; rua=x"), State::Wrong, "no reports"),
+        ("SRV", put("_imaps._tcp.example.org", RecordKind::Srv, srv), State::Differs, ""),
+    ]);
+}
+
+#[test]
+fn each_fault_of_the_sender_is_found() {
+    let other = key("k", DkimState::Active).private.record().expect("a record");
+    let (spf, dkim, dmarc) = ("example.org", "k._domainkey.example.org", "_dmarc.example.org");
+    let elsewhere = "v=DMARC1; p=reject; rua=mailto:x@b.example";
+    each(vec![
+        ("SPF", more(spf, "v=spf1 -all"), State::Wrong, "several SPF"),
+        ("SPF", text(spf, "v=spf1 nonsense"), State::Wrong, "cannot be read"),
+        ("SPF", text(spf, "v=spf1 ip4:192.0.2.9 ~all"), State::Wrong, "softfail"),
+        ("SPF", text(spf, "v=spf1 ip4:192.0.2.1 ~all"), State::Right, ""),
+        ("SPF", text(spf, "something else"), State::Missing, ""),
+        ("DKIM", text(dkim, other.clone()), State::Wrong, "not this key"),
+        ("DKIM", text(dkim, "v=DKIM1; p="), State::Wrong, "revoked"),
+        ("DKIM", more(dkim, other), State::Wrong, "several"),
+        ("DMARC", more(dmarc, "v=DMARC1; p=none"), State::Wrong, "several DMARC"),
+        ("DMARC", text(dmarc, "v=DMARC1; none"), State::Wrong, "cannot be read"),
+        ("DMARC", text(dmarc, "v=DMARC1; p=maybe"), State::Wrong, "p= is missing"),
+        ("DMARC", text(dmarc, elsewhere), State::Wrong, "takes them"),
+        ("DMARC", text(dmarc, "v=DMARC1; p=reject; t=y"), State::Right, "test"),
+        ("DMARC", text(dmarc, "v=DMARC1; p=reject"), State::Right, ""),
+    ]);
 }
 
 #[test]

@@ -77,12 +77,11 @@ fn a_dead_destination_is_probed_by_one_at_a_time_and_holds_up_nobody_else() {
     assert_eq!(given.len(), 10, "five of each");
     for item in given {
         let lane = if item < 1000 { dead } else { alive };
-        match lane == dead {
-            true => {
-                schedule.failed(dead, |failures| at(60 * i64::from(failures)));
-                schedule.add(&entry(item, "dead", 60, 0));
-            }
-            false => schedule.succeeded(alive),
+        if lane == dead {
+            schedule.failed(dead, |failures| at(60 * i64::from(failures)));
+            schedule.add(&entry(item, "dead", 60, 0));
+        } else {
+            schedule.succeeded(alive);
         }
         schedule.done(lane);
     }
@@ -126,7 +125,9 @@ fn all_of_a_lane_can_be_looked_at_though_it_is_blocked() {
     all.sort_unstable();
     assert_eq!(all, [0, 1, 2]);
     assert_eq!(schedule.counts(), (1, 0));
-    all.into_iter().for_each(|item| schedule.add(&entry(item, "a", i64::from(item), 0)));
+    for item in all {
+        schedule.add(&entry(item, "a", i64::from(item), 0));
+    }
     assert_eq!(drain(&mut schedule, at(499)), [9], "it stays blocked");
     assert_eq!(drain(&mut schedule, at(500)).len(), 1);
 }
@@ -142,7 +143,7 @@ fn nothing_is_lost_or_given_twice_whatever_the_destinations_do() {
         match random.below(6) {
             0 | 1 => {
                 let name = format!("d{}", random.below(20));
-                let due = now + random.below(50) as i64;
+                let due = now + random.below(50).cast_signed();
                 schedule.add(&entry(step, &name, due, random.below(5) as i8 - 2));
                 inside.insert(step);
             }
@@ -162,7 +163,7 @@ fn nothing_is_lost_or_given_twice_whatever_the_destinations_do() {
                 }
                 schedule.done(lane);
             }
-            _ => now += random.below(3) as i64,
+            _ => now += random.below(3).cast_signed(),
         }
         assert_eq!(schedule.counts(), (inside.len(), out.len()));
     }

@@ -174,7 +174,7 @@ impl World {
 
     fn delay(&mut self) {
         let Some((key, entry, mut seen)) = self.any() else { return };
-        let due = Timestamp::from_s(NOW.as_s() + self.random.below(1000) as i64);
+        let due = Timestamp::from_s(NOW.as_s() + self.random.below(1000).cast_signed());
         let is_held = self.random.one_in(4);
         seen.attempts += 1;
         seen.tried += 1;
@@ -273,12 +273,11 @@ impl World {
             let is_done = after.iter().all(|(key, seen)| now.get(key) == seen.as_ref());
             if is_done {
                 for (key, seen) in after {
-                    match seen {
-                        Some(seen) => drop(expected.insert(*key, seen.clone())),
-                        None => {
-                            expected.remove(key);
-                            self.gone.insert(key.0);
-                        }
+                    if let Some(seen) = seen {
+                        expected.insert(*key, seen.clone());
+                    } else {
+                        expected.remove(key);
+                        self.gone.insert(key.0);
                     }
                 }
             }

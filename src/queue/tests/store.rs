@@ -158,7 +158,7 @@ fn what_has_gone_leaves_its_place_and_its_story() {
         let mut progress = Progress::default();
         progress.push(attempt(&[0], Action::Relayed, "250 ok"));
         let envelope = ready(store.envelope(&entry)).unwrap();
-        let ended = Some(Timestamp::from_s(NOW.as_s() + id as i64));
+        let ended = Some(Timestamp::from_s(NOW.as_s() + id.cast_signed()));
         let trace = Trace { ended, size: entry.size, group: entry.group, envelope, progress };
         ready(store.finish(&trace, entry.ticket)).unwrap();
         assert_eq!(ready(store.finish(&trace, entry.ticket)), Err(Error::Gone));
@@ -195,8 +195,8 @@ fn what_has_gone_does_not_come_back_in_the_place_of_another() {
     let old = ready(store.add(incoming(1, &["a@x.example"]), NOW)).unwrap()[0];
     let old_story = story(&old);
     ready(store.finish(&old_story, old.ticket)).unwrap();
-    let new = (2..18).map(|id| ready(store.add(incoming(id, &["a@x.example"]), NOW)).unwrap()[0]);
-    let new = new.filter(|new| new.ticket == old.ticket).next_back().expect("the partitions go by turns");
+    let mut new = (2..18).map(|id| ready(store.add(incoming(id, &["a@x.example"]), NOW)).unwrap()[0]);
+    let new = new.rfind(|new| new.ticket == old.ticket).expect("the partitions go by turns");
     assert_eq!(store.len(), 16);
     // Whatever the attempt finds, it is not the new message's.
     assert_eq!(ready(store.finish(&old_story, old.ticket)), Err(Error::Gone));
@@ -247,7 +247,7 @@ fn the_queue_of_a_restart_gives_out_the_same() {
     let (store, _) = loaded(&disk);
     for id in 0..20 {
         let mut message = incoming(id, &["a@x.example"]);
-        message.due = Timestamp::from_s(NOW.as_s() + 100 - id as i64);
+        message.due = Timestamp::from_s(NOW.as_s() + 100 - id.cast_signed());
         message.is_held = id == 7;
         message.priority = 0;
         ready(store.add(message, NOW)).unwrap();
@@ -255,7 +255,9 @@ fn the_queue_of_a_restart_gives_out_the_same() {
     drop(store);
     let (store, entries) = loaded(&disk);
     let mut schedule = Schedule::new(Window { first: 100, max: 100 });
-    entries.iter().for_each(|entry| schedule.add(entry));
+    for entry in &entries {
+        schedule.add(entry);
+    }
     let mut given = Vec::new();
     while let Some((ticket, _)) = schedule.next(Timestamp::from_s(NOW.as_s() + 1000)) {
         given.push(store.entry(ticket).unwrap().id);

@@ -49,8 +49,9 @@ pub(super) fn hand_in(path: &Path, submission: &Submission, content: &[u8]) -> R
     for _ in 0..SUBMIT_TRIES {
         match exchange(path, &bytes) {
             Ok((json, payload)) => return decode_answer(&json, payload),
-            // Closed without a word: nothing was taken.
-            Err(failed) if failed.kind() == io::ErrorKind::UnexpectedEof => error = failed,
+            // Closed without a word: no place was free, or the server ended. A message whose answer is lost is handed in
+            // again, as by any queue.
+            Err(failed) if is_closed(&failed) => error = failed,
             Err(failed) => {
                 error = failed;
                 break;
@@ -62,6 +63,11 @@ pub(super) fn hand_in(path: &Path, submission: &Submission, content: &[u8]) -> R
     Err(Failure::new(Exit::TempFail, words))
 }
 
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe)
+}
+
 fn exchange(path: &Path, bytes: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let mut stream = UnixStream::connect(SocketPath::new(path)?.as_path())?;
     stream.set_read_timeout(Some(SUBMIT_ANSWER_TIMEOUT))?;
@@ -70,7 +76,7 @@ fn exchange(path: &Path, bytes: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let written = stream.write_all(bytes);
     let mut head = [0; 8];
     if let Err(error) = stream.read_exact(&mut head) {
-        return Err(written.err().filter(|_| error.kind() != io::ErrorKind::UnexpectedEof).unwrap_or(error));
+        return Err(written.err().unwrap_or(error));
     }
     let (json_bytes, payload_bytes) = lengths(head);
     if json_bytes + payload_bytes > SUBMIT_ANSWER_BYTES_MAX {

@@ -47,7 +47,7 @@ pub(super) async fn authenticate(
     };
     let end = shard.world.sleep_until(checks.now + AUTHENTICATION_TIME_MAX);
     let names = Names(Rc::clone(shard));
-    let Some(verdicts) = before(end, mailauth::verify(&names, &checks)).await else {
+    let Some(verdicts) = before(end, Box::pin(mailauth::verify(&names, &checks))).await else {
         // RFC 7208 §4.6.4: it is as if nobody had answered.
         tracing::warn!(event = "inbound.authentication_late", id = %envelope.id);
         return Ok(());
@@ -63,7 +63,7 @@ pub(super) async fn authenticate(
     match (disposition, settings.inbound.dmarc) {
         (Policy::Reject, Dmarc::Enforce) => {
             let text = format!("the message fails DMARC, and {author} asks that such mail be refused");
-            // RFC 7372 §3.1.
+            // The words and codes of RFC 7489 §10.3.
             Err(refused(550, (5, 7, 1), &text))
         }
         (Policy::None, _) | (_, Dmarc::Note) => Ok(()),

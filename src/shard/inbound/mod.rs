@@ -40,6 +40,7 @@ pub(crate) struct Way {
 
 /// A message on its way in.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "steps say these independently of each other")]
 pub(crate) struct Incoming {
     /// The message; steps may change it. Our own Received field stays at its front, with what is said about the
     /// message before it counted to it: `envelope.received_field_bytes`.
@@ -120,6 +121,7 @@ fn put_in_front(message: &mut Message, field: &[u8]) {
 }
 
 /// A refusal in our own words.
+#[expect(clippy::unnecessary_box_returns, reason = "refusals are boxed wherever they go")]
 fn refused(code: u16, enhanced: (u8, u16, u16), text: &str) -> Box<Refused> {
     Box::new(Refused { code, enhanced, text: text.to_owned() })
 }

@@ -34,10 +34,15 @@ pub(super) struct Rules {
     /// The connection's share of the score, and the message's with it.
     connection_score: i32,
     score: i32,
+    /// The greatest score of a recipient of the message.
+    recipient_score: i32,
     is_connection_trusted: bool,
     is_trusted: bool,
     is_junk: bool,
     connection_refusal: Option<Box<Refused>>,
+    /// Messages and refusals of the connection, as the last recipient told them.
+    messages: u32,
+    errors: u32,
     /// A refusal of an earlier stage: it stands for every recipient until that stage is another.
     refusal: Option<Box<Refused>>,
     fields: Vec<policy::FieldEdit>,
@@ -91,6 +96,7 @@ impl Rules {
             errors: check.refused,
         };
         self.begin(policy, &mut moment, check.id).await;
+        (self.messages, self.errors) = (check.messages, check.refused);
         if let Some(refusal) = &self.refusal {
             return Err(refusal.clone());
         }
@@ -99,7 +105,8 @@ impl Rules {
         }
         moment.stage = Stage::Rcpt;
         let verdict = self.evaluate(policy, &moment).await;
-        self.score += verdict.score;
+        // A rule about recipients counts once for a message, however many there are: the worst of them does.
+        self.recipient_score = self.recipient_score.max(verdict.score);
         self.is_junk |= verdict.is_junk;
         self.fields.extend(verdict.fields.iter().cloned());
         self.is_trusted |= verdict.decision == Decision::Trust;
@@ -131,6 +138,7 @@ impl Rules {
                 (self.score, self.is_trusted) = (self.connection_score, self.is_connection_trusted);
                 (self.is_junk, self.refusal) = (false, self.connection_refusal.clone());
                 self.fields.clear();
+                self.recipient_score = 0;
                 self.held_for_message.clear();
             }
             self.message = Some(id);
@@ -167,6 +175,7 @@ impl Rules {
             return Ok(());
         }
         self.learn(incoming);
+        self.score += std::mem::take(&mut self.recipient_score);
         let mut decision = Decision::Continue;
         if !self.is_trusted && policy.has_rules(Stage::Data) {
             let verdict = self.content(policy, shard, peer, incoming).await;
@@ -215,8 +224,8 @@ impl Rules {
             count: u32::try_from(envelope.recipients.len()).unwrap_or(u32::MAX),
             size: Some(body.len() as u64),
             header: body.get(..mime::end_of_headers(body)).unwrap_or(body),
-            messages: 0,
-            errors: 0,
+            messages: self.messages,
+            errors: self.errors,
         };
         self.evaluate(policy, &moment).await
     }
@@ -241,7 +250,7 @@ impl Rules {
             let asked = match policy.evaluate(moment.stage, &moment.facts(&self.known, self.score)) {
                 Outcome::Done(verdict) => {
                     self.known.end_of_stage();
-                    self.log(policy, moment, &verdict);
+                    Self::log(policy, moment, &verdict);
                     if verdict.tarpit_ms > 0 {
                         let end = moment.shard.world.now()
                             + std::time::Duration::from_millis(u64::from(verdict.tarpit_ms));
@@ -269,7 +278,7 @@ impl Rules {
         }
     }
 
-    fn log(&self, policy: &Arc<Policy>, moment: &Moment<'_>, verdict: &Verdict) {
+    fn log(policy: &Arc<Policy>, moment: &Moment<'_>, verdict: &Verdict) {
         for rule in &verdict.rules {
             tracing::info!(
                 event = "inbound.rule", rule = policy.rule_name(*rule), stage = moment.stage.name(), peer = %moment.peer,
@@ -361,6 +370,7 @@ fn edit(incoming: &mut Incoming, fields: &[policy::FieldEdit]) {
 }
 
 /// A rule's words.
+#[expect(clippy::unnecessary_box_returns, reason = "refusals are boxed wherever they go")]
 pub(super) fn words(reply: &policy::Reply) -> Box<Refused> {
     refused(reply.code, reply.enhanced, &reply.text)
 }

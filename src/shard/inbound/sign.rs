@@ -140,10 +140,7 @@ async fn keys(shard: &Rc<Shard>, author: &str) -> Option<Arc<Keys>> {
     {
         return known.keys.clone();
     }
-    let (generation, found) = match shard.people.signing_keys(shard, author).await {
-        Ok(answer) => answer,
-        Err(_) => return None,
-    };
+    let Ok((generation, found)) = shard.people.signing_keys(shard, author).await else { return None };
     let keys = match found {
         None => None,
         Some((domain, listed)) => {

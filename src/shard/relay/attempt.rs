@@ -317,7 +317,9 @@ async fn rerouted(shard: &Rc<Shard>, case: Case, routes: &[(Route, Vec<u32>)]) -
     let parts: Vec<_> = parts.collect();
     match shard.relay.store.split(&case.entry, parts).await {
         Ok(entries) => {
-            entries.iter().for_each(|entry| shard.relay.schedule(entry));
+            for entry in &entries {
+                shard.relay.schedule(entry);
+            }
             None
         }
         Err(_) => Some(case.entry.due_at(shard.world.now() + STORE_PAUSE)),

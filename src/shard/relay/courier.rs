@@ -119,12 +119,19 @@ async fn send(shard: &Rc<Shard>, open: Open, parcel: &Parcel) -> Attempted {
     let Open { carrier, host, carried } = open;
     let tls = carrier.tls().to_owned();
     if let Some(reply) = unfit(carrier.extensions(), parcel) {
-        keep(shard, parcel, Open { carrier, host: host.clone(), carried });
+        if carried > 0 {
+            // For good, so not on what the host said some time ago, perhaps before its connection ended.
+            carrier.quit();
+            return Attempted::Stale;
+        }
+        // One that has been used: if it ends while it waits, that is not the next message's fault.
+        keep(shard, parcel, Open { carrier, host: host.clone(), carried: carried.max(1) });
         return Attempted::Report(Report::all(parcel, Action::Failed, host, reply));
     }
     let now = shard.world.now();
     if let Some(reply) = untimely(carrier.extensions(), &parcel.envelope.terms, now) {
-        keep(shard, parcel, Open { carrier, host: host.clone(), carried });
+        // One that has been used: if it ends while it waits, that is not the next message's fault.
+        keep(shard, parcel, Open { carrier, host: host.clone(), carried: carried.max(1) });
         return Attempted::Report(Report::all(parcel, Action::Delayed, host, reply));
     }
     let passes_dsn = passes_dsn(carrier.extensions(), &parcel.envelope.terms);
@@ -291,7 +298,9 @@ fn answered(recipients: &[u32], sent: &Sent, host: &str, tls: &str, passes_dsn: 
         }
     }
     if !results.iter().any(|told| told.action == Action::Relayed) {
-        results.iter_mut().for_each(|told| told.is_for_another_round = false);
+        for told in &mut results {
+            told.is_for_another_round = false;
+        }
     }
     Report { results, is_down: false, is_in_doubt: false }
 }

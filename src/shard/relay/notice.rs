@@ -68,7 +68,9 @@ pub(super) async fn tell(
     now: Timestamp,
 ) -> bool {
     let mut recipients = notice.recipients();
-    recipients.iter_mut().for_each(|recipient| recipient.attempted_at = Some(now));
+    for recipient in &mut recipients {
+        recipient.attempted_at = Some(now);
+    }
     let Some(due) = notice_for(notice.envelope.sender.as_deref(), &recipients) else { return true };
     let original = Original {
         envid: notice.envelope.envid.as_deref(),
@@ -155,7 +157,7 @@ pub(crate) async fn delivered(
             ..dsn::Recipient::new(address, dsn::Outcome::Delivered)
         })
         .collect();
-    let sender = envelope.sender.as_ref().map(|path| path.as_str());
+    let sender = envelope.sender.as_ref().map(smtp::Path::as_str);
     let Some(due) = notice_for(sender, &recipients) else { return };
     let original = Original {
         envid: envelope.envid.as_deref(),

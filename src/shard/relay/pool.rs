@@ -99,7 +99,9 @@ impl Pool {
         state.is_swept = !state.idle.is_empty();
         let is_left = state.is_swept;
         drop(state);
-        old.into_iter().for_each(|idle| idle.carrier.quit());
+        for idle in old {
+            idle.carrier.quit();
+        }
         is_left
     }
 

@@ -330,6 +330,10 @@ const fn why_no_host(why: NoHost) -> &'static str {
     }
 }
 
+#[expect(
+    clippy::unnecessary_box_returns,
+    reason = "reports of what cannot be done are boxed wherever they go"
+)]
 fn fault(parcel: &Parcel, action: Action, reply: &str) -> Box<Report> {
     Box::new(Report::all(parcel, action, String::new(), reply.to_owned()))
 }

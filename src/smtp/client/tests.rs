@@ -165,7 +165,6 @@ fn a_small_message_goes_in_one_round_trip_where_chunks_are_taken() {
     let (mut client, mut server, stored) = (Client::new(config), session(Mode::Mx), Stored::default());
     assert!(matches!(meet(&mut client, &mut server, &stored), ClientNext::Ready));
     client.send(mail(&["nobody@example.org", "ann@example.org"]));
-    assert!(client.is_in_doubt());
     let said = String::from_utf8_lossy(client.output()).into_owned();
     assert!(said.ends_with("BDAT 20 LAST\r\nSubject: x\r\n\r\n.dot\r\n"), "{said:?}");
     let ClientNext::Sent(sent) = meet(&mut client, &mut server, &stored) else { panic!("it is sent") };
@@ -298,4 +297,18 @@ fn a_refusal_counts_though_the_server_is_gone_after_it() {
         assert_eq!(client.verdict().expect("it was refused").replies[0].code, 550);
     }
     assert_eq!(begun("", false).verdict(), None);
+}
+
+#[test]
+fn a_chunk_is_in_doubt_from_the_first_answer_on() {
+    let mut client = begun("250-PIPELINING\r\n250-CHUNKING\r\n", true);
+    assert!(!client.is_in_doubt(), "the connection may have ended while it was idle");
+    for reply in ["250 ok", "250 ok"] {
+        client.input(format!("{reply}\r\n").as_bytes());
+        assert!(matches!(client.step(), ClientNext::Read));
+        assert!(client.is_in_doubt());
+    }
+    client.input(b"250 taken\r\n");
+    assert!(matches!(client.step(), ClientNext::Sent(_)));
+    assert!(!client.is_in_doubt());
 }

@@ -106,8 +106,8 @@ fn last_arrivals(
     unknown += next.count() as u64;
     if lost + doubled + unknown > 0 {
         return Err(Wrong::Answer(format!(
-            "of {} messages acknowledged, for {recipients} recipients each: {lost} lost, {doubled} arrived twice, \
-             {unknown} arrived that were not acknowledged",
+            "of {} messages acknowledged, for {recipients} recipients each: {lost} have not arrived, {doubled} \
+             arrived twice, {unknown} arrived that were not acknowledged",
             accepted.len()
         )));
     }
@@ -153,10 +153,10 @@ mod tests {
         let last = last_arrivals(&all, 2, &arrived(&[0, 1, 4, 5])).expect("each once");
         assert_eq!(last, [start + Duration::from_millis(1), start + Duration::from_millis(5)]);
         for (keys, expected) in [
-            (&[0, 1, 4][..], "1 lost, 0 arrived twice, 0 arrived that"),
-            (&[0, 1, 1, 4, 5], "0 lost, 1 arrived twice, 0 arrived that"),
-            (&[0, 1, 2, 4, 5, 9], "0 lost, 0 arrived twice, 2 arrived that"),
-            (&[], "4 lost"),
+            (&[0, 1, 4][..], "1 have not arrived, 0 arrived twice, 0 arrived that"),
+            (&[0, 1, 1, 4, 5], "0 have not arrived, 1 arrived twice, 0 arrived that"),
+            (&[0, 1, 2, 4, 5, 9], "0 have not arrived, 0 arrived twice, 2 arrived that"),
+            (&[], "4 have not arrived"),
         ] {
             let Err(Wrong::Answer(text)) = last_arrivals(&all, 2, &arrived(keys)) else { panic!("{keys:?}") };
             assert!(text.contains(expected), "{text}");
