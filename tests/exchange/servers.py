@@ -43,9 +43,6 @@ class Site:
         yield short, "TXT", text(f"v=spf1 ip4:{self.address} -all")
         yield f"_dmarc.{short}", "TXT", text("v=DMARC1; p=reject")
 
-    def wait(self, subject, timeout_s=20):
-        return wait_for(lambda: self.find(subject), lambda: f"{subject!r} at {self}\n{self.log_text()}", timeout_s)
-
     def find(self, subject):
         """The message with this subject, if it has come."""
         for raw in self.messages():
@@ -220,6 +217,9 @@ class Peer(Site):
     def log_text(self):
         logs = [self.folder / "log", *(self.setup / "data" / "log").iterdir()]
         return "\n".join(log.read_text(errors="replace")[-4000:] for log in logs)
+
+    def state(self):
+        return f"{self}\n{self.log_text()}"
 
     def wait_for_log(self, words):
         wait_for(lambda: words in self.log_text(), lambda: f"{words!r} in\n{self.log_text()}")

@@ -14,7 +14,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from servers import LAYERS, Angarium, Exim, Postfix  # noqa: E402
-from village import WEB, Authority, Names, Policies, enter, text, tlsa  # noqa: E402
+from village import WEB, Authority, Names, Policies, enter, text, tlsa, wait_for  # noqa: E402
 
 MISSING = [what for what, is_there in [
     ("root", os.geteuid() == 0), ("perf-scripts/peers/layers.sh dovecot exim", (LAYERS / "exim" / "stamp").is_file()),
@@ -90,7 +90,7 @@ class Four(unittest.TestCase):
         for sender, receiver in pairs:
             with self.subTest(f"{sender} to {receiver}"):
                 subject = f"from {sender.domain} to {receiver.domain}"
-                message = receiver.wait(subject)
+                message = self.arrives(subject, sender, receiver)
                 # The words of all three for SMTP with TLS.
                 self.assertRegex(message["Received"], rf"(?is)from .*{sender.host}.*\sby {receiver.host}\s.*with esmtps")
                 if isinstance(sender, Angarium):
@@ -138,7 +138,7 @@ class Four(unittest.TestCase):
         self.one.retry_until("two.example", lambda: self.two.find("wrong record one.example"))
         self.three.flush()
         for sender in (self.three, self.four):
-            self.two.wait(f"wrong record {sender.domain}", 40)
+            self.arrives(f"wrong record {sender.domain}", sender, self.two)
 
     def test_5_a_policy_that_names_other_hosts_holds_mail(self):
         self.publish_policy("one", 2, "mail.elsewhere.example")
@@ -180,21 +180,25 @@ class Four(unittest.TestCase):
         self.forget()
         before = self.two.tls_successes("four.example")
         self.two.send(self.four.who, "a policy is kept")
-        self.four.wait("a policy is kept")
+        self.arrives("a policy is kept", self.two, self.four)
         self.assertEqual(self.two.tls_successes("four.example") - before, {"sts": 1})
         self.two.send("dan@five.example", "no policy is kept")
-        self.four.wait("no policy is kept")
+        self.arrives("no policy is kept", self.two, self.four)
         self.assertEqual(self.two.tls_failures("five.example"), {("sts", "sts-webpki-invalid")})
         self.web_files["five"] = self.authority.sign("web-five", "mta-sts.five.example")
         self.publish_policy("five", 2, self.four.host)
         self.forget()
         self.two.send("dan@five.example", "the policy is there")
-        self.four.wait("the policy is there")
+        self.arrives("the policy is there", self.two, self.four)
         self.assertEqual(self.two.tls_successes("five.example")["sts"], 1)
 
     def restart(self, site):
         site.stop()
         site.start()
+
+    def arrives(self, subject, sender, receiver):
+        """The message, as it came."""
+        return wait_for(lambda: receiver.find(subject), lambda: f"{subject!r} at {receiver}\n{sender.state()}\n{receiver.state()}", 40)
 
     def publish_policy(self, name, number, *hosts):
         self.web.serve(f"mta-sts.{name}.example", self.web_files[name], policy(*hosts))

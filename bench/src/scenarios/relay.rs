@@ -46,7 +46,7 @@ pub(super) fn run(options: &Options, args: RelayArgs) -> Result<Report, Wrong> {
     let (outcome, sinks) = std::thread::scope(|scope| {
         let served: Vec<_> = (0..args.sink_threads).map(|_| scope.spawn(serve)).collect();
         let outcome = send(options, args, naming, &arrived, &served);
-        std::thread::sleep(RELAY_REST);
+        clock::pause(RELAY_REST);
         stop.store(true, Ordering::Relaxed);
         let join = |thread: ScopedJoinHandle<'_, Result<Sink, Wrong>>| {
             thread.join().expect("a panic is reported where it happens")
@@ -103,7 +103,7 @@ fn wait_for(arrived: &AtomicU64, expected: u64, has_failed: impl Fn() -> bool) {
         if count >= expected || is_over || has_failed() {
             return;
         }
-        std::thread::sleep(RELAY_POLL);
+        clock::pause(RELAY_POLL);
     }
 }
 
