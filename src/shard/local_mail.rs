@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn a_header_ends_where_no_field_is() {
         for (content, end, is_ended) in [
-            ("To: x\r\n y\r\nA: b\r\n\r\nbody\r\n", 15, true),
+            ("To: x\r\n y\r\nA: b\r\n\r\nbody\r\n", 17, true),
             ("To: x\r\nhello there\r\n", 7, false),
             ("hello\r\n", 0, false),
             ("\r\nhello: x\r\n", 0, true),
