@@ -1,12 +1,12 @@
 //! A delivery status notification as a message: `multipart/report` (RFC 6522) with a text for people,
 //! `message/delivery-status` for programs (RFC 3464) and what is given back of the original.
 
-use base::Timestamp;
+use base::{Return, Timestamp};
 use mime::{encode_word, rfc5322_date};
 
 use crate::fields::{FieldForm, delivery_status};
 use crate::limits::RETURNED_HEADER_BYTES_MAX;
-use crate::notice::{Action, Notice, Return};
+use crate::notice::{Action, Notice};
 use crate::render::{Context, quoted_name, subject, text};
 use crate::template::Templates;
 use crate::write::{Letters, boundary, is_line_safe, printable, put_field, quoted_printable};

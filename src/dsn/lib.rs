@@ -31,11 +31,12 @@ mod verp;
 mod write;
 mod xtext;
 
+pub use base::{Notify, Return};
 pub use classify::{Bounce, classify};
 pub use compose::{Content, Original, Report, Reporter, compose, wants_whole};
 pub use feedback::{FeedbackKind, FeedbackReport};
 pub use limits::{RETURNED_BYTES_DEFAULT, RETURNED_HEADER_BYTES_MAX, TEMPLATES_BYTES_MAX};
-pub use notice::{Action, Notice, Notify, Outcome, Recipient, Return, notice_for};
+pub use notice::{Action, Notice, Outcome, Recipient, notice_for};
 pub use read::{DeliveryReport, Incoming, ReportedRecipient, Returned, read_report};
 pub use srs::{Srs, SrsConfig, SrsConfigError, SrsError, SrsHash};
 pub use status::Status;

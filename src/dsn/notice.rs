@@ -1,28 +1,8 @@
 //! Who is to be told what: the rules of RFC 3461 §5.2.
 
-use base::Timestamp;
+use base::{Notify, Timestamp};
 
 use crate::status::Status;
-
-/// When the sender wants to be told (RFC 3461 §4.1). All false is `NEVER`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Notify {
-    /// After delivery.
-    pub on_success: bool,
-    /// After the last failure.
-    pub on_failure: bool,
-    /// While it waits.
-    pub on_delay: bool,
-}
-
-/// How much of a message a report gives back (RFC 3461 §4.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Return {
-    /// All of it.
-    Full,
-    /// The header section.
-    Headers,
-}
 
 /// What became of a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

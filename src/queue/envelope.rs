@@ -1,6 +1,6 @@
 //! The envelope: what was said before the content, kept with it until the last recipient is done.
 
-use base::Timestamp;
+use base::{Notify, Return, Timestamp};
 
 use crate::Destination;
 use crate::codec::{Reader, Writer};
@@ -45,26 +45,6 @@ pub struct Recipient {
     pub notify: Option<Notify>,
     /// Where it went when it was queued: recipients with the same number share an entry.
     pub group: Destination,
-}
-
-/// When the sender wants to be told (RFC 3461 §4.1). All false is `NEVER`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Notify {
-    /// After delivery.
-    pub on_success: bool,
-    /// After the last failure.
-    pub on_failure: bool,
-    /// While it waits.
-    pub on_delay: bool,
-}
-
-/// How much of a message a bounce gives back (RFC 3461 §4.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Return {
-    /// All of it.
-    Full,
-    /// The header section.
-    Headers,
 }
 
 /// What the content may hold (RFC 6152 §3, RFC 3030 §3).

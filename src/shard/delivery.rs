@@ -308,10 +308,7 @@ fn queue_recipient(recipient: &smtp::Recipient) -> queue::Recipient {
     queue::Recipient {
         address: recipient.address.clone(),
         orcpt: recipient.orcpt.clone(),
-        notify: recipient.notify.map(|notify| {
-            let smtp::Notify { on_success, on_failure, on_delay } = notify;
-            queue::Notify { on_success, on_failure, on_delay }
-        }),
+        notify: recipient.notify,
         // Set where it is queued.
         group: queue::Destination(0),
     }
@@ -340,10 +337,7 @@ fn queue_envelope(envelope: &Envelope, recipients: Vec<queue::Recipient>, data: 
             smtp::BodyKind::BinaryMime => queue::Body::BinaryMime,
         },
         is_smtputf8: envelope.is_smtputf8,
-        ret: envelope.ret.map(|ret| match ret {
-            smtp::Return::Full => queue::Return::Full,
-            smtp::Return::Headers => queue::Return::Headers,
-        }),
+        ret: envelope.ret,
         envid: envelope.envid.clone(),
         requires_tls: envelope.terms.requires_tls,
         terms: queue_terms(&envelope.terms),

@@ -18,8 +18,9 @@ use base::Secret;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::envelope::{BodyKind, Notify, Return};
+use crate::envelope::BodyKind;
 use crate::terms::By;
+use base::{Notify, Return};
 pub use extensions::Extensions;
 use sending::Sending;
 pub use wire::ServerReply;

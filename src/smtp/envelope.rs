@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use auth::Identity;
-use base::{Timestamp, TlsInfo};
+use base::{Notify, Return, Timestamp, TlsInfo};
 
 use crate::config::{Mode, Peer};
 use crate::path::Path;
@@ -76,26 +76,6 @@ pub struct Recipient {
     pub orcpt: Option<String>,
     /// The NOTIFY parameter; `None` when it was not given (RFC 3461 §4.1).
     pub notify: Option<Notify>,
-}
-
-/// When the sender wants to be told (RFC 3461 §4.1). All false is `NEVER`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Notify {
-    /// After delivery.
-    pub on_success: bool,
-    /// After the last failure.
-    pub on_failure: bool,
-    /// While it waits.
-    pub on_delay: bool,
-}
-
-/// How much of a message a bounce gives back (RFC 3461 §4.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Return {
-    /// All of it.
-    Full,
-    /// The header section.
-    Headers,
 }
 
 /// What the content may hold (RFC 6152 §3, RFC 3030 §3).

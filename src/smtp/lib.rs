@@ -34,13 +34,14 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
+pub use base::{Notify, Return};
 pub use client::{
     Awaited, Client, ClientConfig, ClientError, ClientNext, Extensions, Mail, MailTo, Sent, ServerReply,
     StartTls,
 };
 pub use command::{Command, ParseError};
 pub use config::{Config, Entropy, Mode, Peer, Rights};
-pub use envelope::{BodyKind, Envelope, Message, Notify, Recipient, Return, TransactionId};
+pub use envelope::{BodyKind, Envelope, Message, Recipient, TransactionId};
 pub use headers::return_path_header;
 pub use limits::{AUTH_ATTEMPTS_MAX, Limits};
 pub use path::{Path, PathError};

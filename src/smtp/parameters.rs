@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 
 use crate::command::ParseError;
-use crate::envelope::{BodyKind, Notify, Return};
+use base::{Notify, Return};
+
+use crate::envelope::BodyKind;
 use crate::limits::{ENVID_BYTES_MAX, ORCPT_BYTES_MAX};
 use crate::terms::{self, By, Hold};
 

@@ -51,8 +51,11 @@ class Site:
                 return message
         return None
 
+    def message_id(self, subject):
+        return f"<{subject.replace(' ', '.')}@{self.host}>"
+
     def content(self, to, subject):
-        return f"From: <{self.who}>\r\nTo: <{to}>\r\nSubject: {subject}\r\nMessage-ID: <{subject.replace(' ', '.')}@{self.host}>\r\nDate: Tue, 24 Nov 2026 12:00:00 +0000\r\n\r\nHello.\r\n"
+        return f"From: <{self.who}>\r\nTo: <{to}>\r\nSubject: {subject}\r\nMessage-ID: {self.message_id(subject)}\r\nDate: Tue, 24 Nov 2026 12:00:00 +0000\r\n\r\nHello.\r\n"
 
 
 class Angarium(Site):
@@ -87,7 +90,7 @@ pop3s = []
 [dns]
 servers = ["{RESOLVER}:53"]
 trust_anchor = "{anchor}"
-timeout_s = 5
+timeout_s = 10
 [outbound]
 idle_s = 1
 """)
@@ -135,7 +138,7 @@ idle_s = 1
     def last_attempt(self, subject):
         """The last attempt at a message of ours, once there is one."""
         def look():
-            stories = self.angarium("trace", f"<{subject.replace(' ', '.')}@{self.host}>")
+            stories = self.angarium("trace", self.message_id(subject))
             return stories and stories[0]["attempts"]
         return wait_for(look, lambda: f"an attempt at {subject!r}\n{self.state()}")[-1]
 

@@ -179,7 +179,8 @@ class Names:
         stubs = "".join(f'stub-zone:\n name: "{zone}"\n stub-addr: {NAMES}\n' for zone in (".", "example"))
         (folder / "unbound.conf").write_text(
             f'server:\n interface: {RESOLVER}\n access-control: 10.77.0.0/24 allow\n username: ""\n chroot: ""\n directory: "{folder}"\n'
-            f' pidfile: "{folder}/unbound.pid"\n use-syslog: no\n do-daemonize: no\n local-zone: "10.in-addr.arpa." nodefault\n cache-max-ttl: 1\n cache-max-negative-ttl: 1\n'
+            f' pidfile: "{folder}/unbound.pid"\n use-syslog: no\n do-daemonize: no\n infra-cache-max-rtt: 1000\n infra-host-ttl: 1\n'
+            f' local-zone: "10.in-addr.arpa." nodefault\n cache-max-ttl: 1\n cache-max-negative-ttl: 1\n'
             f' module-config: "validator iterator"\n trust-anchor-file: "{self.anchor}"\nremote-control:\n control-enable: no\n{stubs}')
         for command in (["nsd", "-d", "-c", "nsd.conf"], ["unbound", "-d", "-c", "unbound.conf"]):
             log = open(folder / f"{command[0]}.log", "ab")

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use base::{Random, Timestamp};
-use queue::{Action, Body, Envelope, Notify, Return, Terms};
+use queue::{Action, Body, Envelope, Terms};
 use smtp::{BodyKind, By, ByMode, Extensions, Mail, MailTo, Sent, ServerReply};
 
 use super::parcel::{Parcel, Report, Told};
@@ -246,10 +246,7 @@ fn mail(envelope: &Envelope, recipients: &[u32], parcel: &Parcel, now: Timestamp
         let recipient = envelope.recipients.get(*at as usize)?;
         Some(MailTo {
             address: recipient.address.clone(),
-            notify: recipient.notify.map(|notify| {
-                let Notify { on_success, on_failure, on_delay } = notify;
-                smtp::Notify { on_success, on_failure, on_delay }
-            }),
+            notify: recipient.notify,
             orcpt: recipient.orcpt.clone(),
         })
     };
@@ -270,10 +267,7 @@ fn mail(envelope: &Envelope, recipients: &[u32], parcel: &Parcel, now: Timestamp
             mode: if by.is_returned { ByMode::Return } else { ByMode::Notify },
             is_traced: by.is_traced,
         }),
-        ret: envelope.ret.map(|ret| match ret {
-            Return::Full => smtp::Return::Full,
-            Return::Headers => smtp::Return::Headers,
-        }),
+        ret: envelope.ret,
         envid: envelope.envid.clone(),
     }
 }

@@ -38,11 +38,7 @@ impl Notice<'_> {
                 let Some(recipient) = self.envelope.recipients.get(*at as usize) else { continue };
                 recipients.push(dsn::Recipient {
                     orcpt: recipient.orcpt.as_deref(),
-                    notify: recipient.notify.map(|notify| dsn::Notify {
-                        on_success: notify.on_success,
-                        on_failure: notify.on_failure,
-                        on_delay: notify.on_delay,
-                    }),
+                    notify: recipient.notify,
                     status: Status::of_response(&told.reply),
                     remote_host: told.host.split(' ').next().filter(|host| !host.is_empty()),
                     response: Some(&told.reply),
@@ -74,13 +70,8 @@ pub(super) async fn tell(
     let Some(due) = notice_for(notice.envelope.sender.as_deref(), &recipients) else { return true };
     let original = Original {
         envid: notice.envelope.envid.as_deref(),
-        ret: match notice.envelope.ret {
-            // RFC 8689 §5: no more than the header of what needs TLS.
-            _ if notice.envelope.requires_tls => Some(dsn::Return::Headers),
-            Some(queue::Return::Full) => Some(dsn::Return::Full),
-            Some(queue::Return::Headers) => Some(dsn::Return::Headers),
-            None => None,
-        },
+        // RFC 8689 §5: no more than the header of what needs TLS.
+        ret: if notice.envelope.requires_tls { Some(dsn::Return::Headers) } else { notice.envelope.ret },
         arrived_at: Some(notice.envelope.received),
         received_from: Some(notice.envelope.origin.helo.as_str()).filter(|helo| !helo.is_empty()),
         content: content.map_or(Content::Header(b""), Content::Whole),
@@ -148,11 +139,7 @@ pub(crate) async fn delivered(
         .iter()
         .map(|(address, orcpt, notify)| dsn::Recipient {
             orcpt: orcpt.as_deref(),
-            notify: Some(dsn::Notify {
-                on_success: notify.on_success,
-                on_failure: notify.on_failure,
-                on_delay: notify.on_delay,
-            }),
+            notify: Some(*notify),
             attempted_at: Some(now),
             ..dsn::Recipient::new(address, dsn::Outcome::Delivered)
         })

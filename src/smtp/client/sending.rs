@@ -8,7 +8,9 @@ use core::fmt::{self, Write};
 use super::extensions::Extensions;
 use super::wire::{self, ServerReply};
 use super::{Mail, Sent};
-use crate::envelope::{BodyKind, Notify, Return};
+use base::{Notify, Return};
+
+use crate::envelope::BodyKind;
 use crate::limits::{CLIENT_CHUNK_BYTES_MAX, CLIENT_PIECE_BYTES};
 use crate::parameters::to_xtext;
 
