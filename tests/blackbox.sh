@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The binary, the network, files: real clients, real filters, other mail servers, hostile input, the MIME corpora, the system calls of
-# the durable path, and two short kill -9 loops. Builds the release binary; client libraries go to
-# target/blackbox.
+# The binary, the network, files: real clients, real filters, other mail servers, hostile input, the MIME corpora,
+# the system calls of the durable path, and two short kill -9 loops. Builds the release binary; client libraries go
+# to target/blackbox.
 #   tests/blackbox.sh [ROUNDS]    rounds of kill -9, 25 unless told
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -81,7 +81,7 @@ demo_command() { # [VARIANT]
 # What a peer is, into the variables of run_peer.
 describe() {
     local name="$1" word
-    layer="" ports="" cases="" packages="" opening="" options=()
+    layer="" ports="" cases="" packages="" opening="" left_out="" left_out_why="" options=()
     if [[ $name == angarium ]]; then
         cases="smtp lmtp imap pop3 relay"
         version="$("$angarium" --version | head -n 1) $(git describe --always --dirty 2>/dev/null || true), $shards shard(s)"
@@ -139,7 +139,7 @@ halt() {
 # All cases of one peer in one round, on fresh data.
 run_peer() {
     local name="$1" round="$2" layer ports cases packages opening version via="lmtp" options is_up="" is_filled=""
-    local case family scenario
+    local case family scenario left_out left_out_why
     describe "$name"
     say "round $round of $rounds: $name ($version)"
     rm -rf "${work:?}"/*
@@ -147,6 +147,8 @@ run_peer() {
         is_wanted "$case" "$chosen" || continue
         if [[ " $cases " != *" $family "* ]]; then
             not_offered "$(why_not "$family")"
+        elif [[ " $left_out " == *" $case "* ]]; then
+            not_offered "$left_out_why"
         elif [[ $case == start-up && -n ${external[$name]:-} ]]; then
             not_offered "it runs already, and is not ours to stop"
         else

@@ -171,6 +171,12 @@ idle_s = 1
             counts[policy["policy"]["policy-type"]] += policy["summary"]["total-successful-session-count"]
         return counts
 
+    def retry_what_dns_delayed(self):
+        """On a busy machine a name server may be too late for the first attempt, and the next would be minutes away."""
+        for entry in self.angarium("queue", "list"):
+            if (entry["last_reply"] or "").startswith("450 4.4.3"):
+                self.angarium("queue", "retry", entry["id"])
+
     def retry_until(self, destination, arrived):
         """Tries what waits, as an operator who has mended something, until it has arrived."""
         def look():
