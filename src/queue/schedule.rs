@@ -271,7 +271,7 @@ impl Lane {
 
     fn is_forgettable(&self) -> bool {
         let is_empty = self.later.is_empty() && self.ready.is_empty() && self.out == 0;
-        is_empty && !self.is_suspended && self.failures == 0
+        is_empty && !self.is_suspended
     }
 }
 

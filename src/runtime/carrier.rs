@@ -3,7 +3,9 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
+use base::Timestamp;
 use shard::{Carried, Carrier, Hop, LocalFuture, Unopened};
 use smtp::{Awaited, Client, ClientError, ClientNext, Extensions, Mail};
 use transport::{Demand, Fault};
@@ -69,7 +71,7 @@ impl Carrier for SmtpCarrier {
 
     fn send(mut self: Box<Self>, mail: Mail) -> LocalFuture<Carried> {
         Box::pin(async move {
-            if self.line.has_ended().await {
+            if self.line.has_ended().await || !self.line.client.is_clean() {
                 let why = Unopened::Network("the connection had ended".to_owned());
                 return Carried::Lost { why, is_in_doubt: false };
             }
@@ -80,8 +82,11 @@ impl Carrier for SmtpCarrier {
             }
             match next {
                 Ok(ClientNext::Sent(sent)) => Carried::Answered(sent, Some(self)),
-                // A reply is no doubt.
-                Ok(next) => Carried::Lost { why: unexpected(next), is_in_doubt: false },
+                // A refusal is no doubt; what is no reply says nothing.
+                Ok(next) => {
+                    let is_in_doubt = self.line.client.is_in_doubt();
+                    Carried::Lost { why: unexpected(next), is_in_doubt }
+                }
                 Err(why) => Carried::Lost { why, is_in_doubt: self.line.client.is_in_doubt() },
             }
         })
@@ -107,11 +112,21 @@ impl Carrier for SmtpCarrier {
 impl Line {
     /// Writes and reads until the client wants something else.
     async fn advance(&mut self) -> Result<ClientNext, Unopened> {
+        // A wait is for a whole reply: one that comes in drops does not make it longer.
+        let mut wait: Option<(u64, Timestamp)> = None;
         loop {
             let next = self.client.step();
             self.write().await?;
             match next {
-                ClientNext::Read => self.read().await?,
+                ClientNext::Read => {
+                    let answers = self.client.answers();
+                    let end = match wait {
+                        Some((known, end)) if known == answers => end,
+                        _ => clock::now() + self.limit(),
+                    };
+                    wait = Some((answers, end));
+                    self.read(end).await?;
+                }
                 ClientNext::Write => {}
                 other => return Ok(other),
             }
@@ -140,14 +155,17 @@ impl Line {
         .map_err(network)
     }
 
-    async fn read(&mut self) -> Result<(), Unopened> {
-        let limit = match self.client.awaits() {
+    /// How long the reply that is due may take.
+    fn limit(&self) -> Duration {
+        match self.client.awaits() {
             Awaited::Greeting => CLIENT_GREETING,
             Awaited::Command => CLIENT_COMMAND,
             Awaited::Acceptance => CLIENT_ACCEPTANCE,
-        };
+        }
+    }
+
+    async fn read(&mut self, end: Timestamp) -> Result<(), Unopened> {
         let mut deadline = self.local.timers().deadline();
-        let end = clock::now() + limit;
         let (conn, client) = (&mut self.conn, &mut self.client);
         let read =
             poll_fn(|cx| match conn.poll_read(cx, CLIENT_READ_BYTES_MAX, &mut |bytes| client.input(bytes)) {

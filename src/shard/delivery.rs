@@ -65,6 +65,10 @@ pub async fn deliver(shard: &Rc<Shard>, message: Message, manner: Manner, now: T
     if let Some((for_others, content)) = queued {
         let queued = accept(shard, for_others, content, manner.is_held, now).await;
         plan.set(queued);
+        // The client will send it to all of them again.
+        if envelope.mode != Mode::Lmtp {
+            plan.refuse_all_if_one_may_pass();
+        }
     }
     if let Some(data) = data {
         let data = with_return_path(&envelope, data);

@@ -34,6 +34,12 @@ pub(crate) const PASSWORD_MS_ALLOWED: u32 = 200;
 /// The time that a peer may take to read an answer before that makes it a slow operation, in milliseconds.
 pub(crate) const NETWORK_MS_ALLOWED: u32 = 1000;
 
+/// Characters of another system's reply that are kept.
+pub(crate) const REPLY_CHARS_MAX: usize = 1000;
+
+/// Times that a notice is tried to be stored before its entry goes on without: an hour of them.
+pub(crate) const NOTICE_TRIES_MAX: usize = 720;
+
 /// Entries that are given out in one go, before others on the shard get a turn.
 pub(crate) const ATTEMPTS_PER_TURN: usize = 32;
 

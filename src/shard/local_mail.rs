@@ -1,6 +1,7 @@
 //! Mail of programs on this machine, as `sendmail` hands it in: what it lacks is added, and then it goes the way of mail that
 //! a user submits.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -64,19 +65,19 @@ pub async fn submit_local(shard: &Rc<Shard>, mail: LocalMail) -> Result<Transact
         return Err(Unsent::TooLarge);
     }
     let host = settings.default_domain.as_deref().unwrap_or(&settings.hostname);
-    let mut recipients = Vec::new();
+    let (mut recipients, mut known_already) = (Vec::new(), HashSet::new());
     let named = if mail.header_names_recipients { named_in(&content) } else { Vec::new() };
     for text in mail.recipients.iter().chain(&named) {
         let address = whole(text, host)?;
-        if !recipients.contains(&address) {
+        if known_already.insert(address.clone()) {
             recipients.push(address);
+        }
+        if recipients.len() > limits.recipients_max {
+            return Err(Unsent::TooManyRecipients);
         }
     }
     if recipients.is_empty() {
         return Err(Unsent::NoRecipients);
-    }
-    if recipients.len() > limits.recipients_max {
-        return Err(Unsent::TooManyRecipients);
     }
     for address in &recipients {
         known(shard, address).await?;

@@ -141,6 +141,16 @@ impl Content {
     }
 }
 
+/// What is wrong with the lines of a header section. Of binary content only the body is free of the law (RFC 3030
+/// §3): a bare LF in its header would be the end of a field to some readers and not to others.
+pub(crate) fn header_lines_fault(content: &[u8]) -> Option<Fault> {
+    let end = memchr::memmem::find(content, b"\r\n\r\n").map_or(content.len(), |at| at + 4);
+    if content.starts_with(b"\r\n") {
+        return None;
+    }
+    line_fault(false, content.get(..end).unwrap_or(content))
+}
+
 /// The first break of the law of lines in `bytes`, which follow a CR if `is_after_cr`.
 fn line_fault(is_after_cr: bool, bytes: &[u8]) -> Option<Fault> {
     let mut rest = bytes;

@@ -160,6 +160,9 @@ pub struct Client {
     replies: Replies,
     output: Vec<u8>,
     is_secured: bool,
+    /// The connection broke when a message was in doubt.
+    was_in_doubt: bool,
+    answers: u64,
     extensions: Extensions,
 }
 
@@ -180,6 +183,8 @@ impl Client {
             replies: Replies::default(),
             output: Vec::new(),
             is_secured: false,
+            was_in_doubt: false,
+            answers: 0,
             extensions: Extensions::default(),
         }
     }
@@ -202,7 +207,17 @@ impl Client {
     /// Whether the server has all of a message and has not answered: if the connection ends now, nobody knows whether
     /// it took it.
     pub fn is_in_doubt(&self) -> bool {
-        matches!(&self.stage, Stage::Sending(sending) if sending.is_in_doubt())
+        self.was_in_doubt || matches!(&self.stage, Stage::Sending(sending) if sending.is_in_doubt())
+    }
+
+    /// Whether the server has said nothing that nobody asked for: it would be taken for the answer to the next command.
+    pub fn is_clean(&self) -> bool {
+        self.replies.is_empty()
+    }
+
+    /// Replies that were taken so far: a wait is over when there is one more.
+    pub fn answers(&self) -> u64 {
+        self.answers
     }
 
     /// What became of a message that was refused, when the connection has ended after that: servers that have had enough
@@ -215,7 +230,7 @@ impl Client {
     pub fn awaits(&self) -> Awaited {
         match &self.stage {
             Stage::Greeting => Awaited::Greeting,
-            Stage::Sending(sending) if sending.is_in_doubt() => Awaited::Acceptance,
+            Stage::Sending(sending) if sending.is_written() => Awaited::Acceptance,
             _ => Awaited::Command,
         }
     }
@@ -264,9 +279,13 @@ impl Client {
             }
             let reply = match self.replies.take() {
                 Taken::Partial => return ClientNext::Read,
-                Taken::Malformed => return self.fail(ClientError::Protocol),
+                Taken::Malformed => {
+                    self.was_in_doubt = self.is_in_doubt();
+                    return self.fail(ClientError::Protocol);
+                }
                 Taken::Reply(reply) => reply,
             };
+            self.answers += 1;
             if let Some(next) = self.take(reply) {
                 return next;
             }
@@ -363,7 +382,10 @@ impl Client {
                 self.verdict = Some(sending.into_sent());
                 None
             }
-            sending::Then::Broken => Some(self.fail(ClientError::Protocol)),
+            sending::Then::Broken => {
+                self.was_in_doubt = sending.is_in_doubt();
+                Some(self.fail(ClientError::Protocol))
+            }
         }
     }
 

@@ -35,8 +35,10 @@ impl fmt::Display for Unannounced {
 pub(super) async fn announce(conn: &mut Conn, timers: &Timers) -> Result<(), Unannounced> {
     match header(conn, timers).await? {
         Proxied::Addresses { source, .. } => conn.announce(Peer::Tcp(source)).map_err(Unannounced::Refused),
-        // The proxy speaks for itself, or does not know: then it is the peer.
-        Proxied::Local | Proxied::Unknown => Ok(()),
+        // The proxy speaks for itself: then it is the peer.
+        Proxied::Local => Ok(()),
+        // A client that it cannot name is not to have the rights that the proxy has.
+        Proxied::Unknown => Err(Unannounced::Connection(ConnError::Closed)),
     }
 }
 

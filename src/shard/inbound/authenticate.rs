@@ -22,8 +22,7 @@ impl Lookup for Names {
     }
 }
 
-/// Checks, and puts the result in front. What others have written under our name is taken out first: whoever reads it
-/// would believe it (RFC 8601 §5).
+/// Checks, and puts the result in front.
 pub(super) async fn authenticate(
     shard: &Rc<Shard>,
     peer: IpAddr,
@@ -31,7 +30,6 @@ pub(super) async fn authenticate(
 ) -> Result<(), Box<Refused>> {
     let settings = shard.settings();
     let hostname = settings.hostname.as_str();
-    strip_forged(incoming, hostname);
     if !settings.inbound.authenticates {
         return Ok(());
     }
@@ -48,9 +46,14 @@ pub(super) async fn authenticate(
     let end = shard.world.sleep_until(checks.now + AUTHENTICATION_TIME_MAX);
     let names = Names(Rc::clone(shard));
     let Some(verdicts) = before(end, Box::pin(mailauth::verify(&names, &checks))).await else {
-        // RFC 7208 §4.6.4: it is as if nobody had answered.
+        // Nobody is to get around DMARC by a slow name server of their own: it may be quicker the next time.
         tracing::warn!(event = "inbound.authentication_late", id = %envelope.id);
-        return Ok(());
+        return match settings.inbound.dmarc {
+            Dmarc::Note => Ok(()),
+            Dmarc::Junk | Dmarc::Enforce => {
+                Err(refused(451, (4, 7, 0), "who the message is from could not be checked in time"))
+            }
+        };
     };
     let disposition = verdicts.disposition;
     tracing::info!(
@@ -74,7 +77,8 @@ pub(super) async fn authenticate(
     }
 }
 
-fn strip_forged(incoming: &mut Incoming, hostname: &str) {
+/// Takes out what others have written under our name: whoever reads it would believe it (RFC 8601 §5).
+pub(super) fn strip_forged(incoming: &mut Incoming, hostname: &str) {
     let own = incoming.message.envelope.received_field_bytes;
     let Some(message) = incoming.message.data.get(own..) else { return };
     let header = message.get(..mime::end_of_headers(message)).unwrap_or(message);

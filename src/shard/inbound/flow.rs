@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use base::Timestamp;
+use base::{Timestamp, give_way};
 use directory::{EmailAddress, Resolution};
 use policy::{
     Applied, Effect, Flow, FlowAction, FlowFacts, FlowKnown, FlowOutcome, FlowQuestion, FlowVerdict, Journal,
@@ -73,7 +73,8 @@ async fn evaluate(
         envelope.recipients.iter().map(|recipient| recipient.address.as_str()).collect();
     let sender = envelope.sender.as_ref().map_or("", |path| path.as_str());
     let mut known = FlowKnown::default();
-    for _ in 0..POLICY_ROUNDS_MAX {
+    // Each round is over with the first rule that asks.
+    for _ in 0..=POLICY_ROUNDS_MAX + flow.rule_names().len() {
         let mut facts = FlowFacts::of(sender, &recipients, now, &known);
         facts.account = envelope.identity.as_ref().map(|identity| identity.address.as_str());
         facts.source = peer(source);
@@ -87,6 +88,7 @@ async fn evaluate(
             };
             known.answer(question, answer);
         }
+        give_way().await;
     }
     Err(refused(451, (4, 3, 5), "the rules for mail come to no end"))
 }

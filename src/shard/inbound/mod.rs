@@ -94,6 +94,7 @@ impl Way {
             is_rerouted: false,
         };
         let settings = shard.settings();
+        authenticate::strip_forged(&mut incoming, &settings.hostname);
         let is_foreign = incoming.message.envelope.mode == Mode::Mx;
         let is_near = |peer: IpAddr| peer.to_canonical().is_loopback() || settings.outbound.may_relay(peer);
         if let Some(peer) = peer(source).filter(|peer| is_foreign && !is_near(*peer)) {

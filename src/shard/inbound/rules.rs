@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use base::dns::{Query, Record, RecordKind};
+use base::give_way;
 use mailauth::dkim::DkimResult;
 use mailauth::spf::Sender;
 use policy::{
@@ -22,6 +23,7 @@ use crate::limits::POLICY_ROUNDS_MAX;
 
 /// What the rules have come to on a connection.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "rules say these independently of each other")]
 pub(super) struct Rules {
     known: Known,
     /// What is open under limits, for as long as the connection is, or the message.
@@ -38,13 +40,20 @@ pub(super) struct Rules {
     recipient_score: i32,
     is_connection_trusted: bool,
     is_trusted: bool,
+    /// A rule about one recipient trusts the message: the content's rules are left out, those of others are not.
+    is_recipient_trusted: bool,
+    is_connection_junk: bool,
     is_junk: bool,
+    /// Rules of MAIL's stage hold or drop the message.
+    is_held: bool,
+    is_discarded: bool,
     connection_refusal: Option<Box<Refused>>,
     /// Messages and refusals of the connection, as the last recipient told them.
     messages: u32,
     errors: u32,
     /// A refusal of an earlier stage: it stands for every recipient until that stage is another.
     refusal: Option<Box<Refused>>,
+    connection_fields: Vec<policy::FieldEdit>,
     fields: Vec<policy::FieldEdit>,
 }
 
@@ -107,17 +116,16 @@ impl Rules {
         let verdict = self.evaluate(policy, &moment).await;
         // A rule about recipients counts once for a message, however many there are: the worst of them does.
         self.recipient_score = self.recipient_score.max(verdict.score);
+        if let Decision::Reject(reply) | Decision::Defer(reply) = &verdict.decision {
+            return Err(words(reply));
+        }
         self.is_junk |= verdict.is_junk;
         self.fields.extend(verdict.fields.iter().cloned());
-        self.is_trusted |= verdict.decision == Decision::Trust;
-        match verdict.decision {
-            Decision::Reject(reply) | Decision::Defer(reply) => Err(words(&reply)),
-            Decision::Discard => Ok(Admitted::Discarded),
-            Decision::Quarantine => {
-                Err(refused(451, (4, 7, 1), "held mail is not taken for single recipients"))
-            }
-            Decision::Continue | Decision::Accept | Decision::Trust => Ok(Admitted::Yes),
-        }
+        self.is_recipient_trusted |= verdict.decision == Decision::Trust;
+        // A message is held for all it is for, or for nobody.
+        self.is_held |= verdict.decision == Decision::Quarantine;
+        let is_dropped = verdict.decision == Decision::Discard;
+        Ok(if is_dropped { Admitted::Discarded } else { Admitted::Yes })
     }
 
     /// The stages before the recipient's, each once for what it is about.
@@ -130,15 +138,18 @@ impl Rules {
             }
             self.connection_score = self.score;
             self.is_connection_trusted = self.is_trusted;
+            self.is_connection_junk = self.is_junk;
+            self.connection_fields.clone_from(&self.fields);
             self.connection_refusal.clone_from(&self.refusal);
         }
         if self.message != Some(id) {
             if self.message.is_some() {
                 self.known.end_of_message();
                 (self.score, self.is_trusted) = (self.connection_score, self.is_connection_trusted);
-                (self.is_junk, self.refusal) = (false, self.connection_refusal.clone());
-                self.fields.clear();
-                self.recipient_score = 0;
+                (self.is_junk, self.refusal) = (self.is_connection_junk, self.connection_refusal.clone());
+                self.fields.clone_from(&self.connection_fields);
+                (self.recipient_score, self.is_recipient_trusted) = (0, false);
+                (self.is_held, self.is_discarded) = (false, false);
                 self.held_for_message.clear();
             }
             self.message = Some(id);
@@ -158,7 +169,9 @@ impl Rules {
         match verdict.decision {
             Decision::Trust => self.is_trusted = true,
             Decision::Reject(reply) | Decision::Defer(reply) => self.refusal = Some(words(&reply)),
-            Decision::Continue | Decision::Accept | Decision::Discard | Decision::Quarantine => {}
+            Decision::Discard => self.is_discarded = true,
+            Decision::Quarantine => self.is_held = true,
+            Decision::Continue | Decision::Accept => {}
         }
     }
 
@@ -177,13 +190,18 @@ impl Rules {
         self.learn(incoming);
         self.score += std::mem::take(&mut self.recipient_score);
         let mut decision = Decision::Continue;
-        if !self.is_trusted && policy.has_rules(Stage::Data) {
+        let is_trusted = self.is_trusted || self.is_recipient_trusted;
+        if !is_trusted && policy.has_rules(Stage::Data) {
             let verdict = self.content(policy, shard, peer, incoming).await;
             self.is_junk |= verdict.is_junk;
             self.fields.extend(verdict.fields);
             decision = verdict.decision;
         }
         incoming.is_junk |= self.is_junk;
+        incoming.is_held |= self.is_held;
+        incoming.is_discarded |= self.is_discarded;
+        // The message is decided upon: what is counted at a time does not wait for the next one.
+        self.held_for_message.clear();
         if !self.fields.is_empty() {
             edit(incoming, &self.fields);
         }
@@ -246,7 +264,8 @@ impl Rules {
 
     /// Evaluates until nothing is asked any more, a bounded number of times.
     async fn evaluate(&mut self, policy: &Arc<Policy>, moment: &Moment<'_>) -> Verdict {
-        for _ in 0..POLICY_ROUNDS_MAX {
+        // Each round is over with the first rule that asks.
+        for _ in 0..=POLICY_ROUNDS_MAX + policy.rule_count() {
             let asked = match policy.evaluate(moment.stage, &moment.facts(&self.known, self.score)) {
                 Outcome::Done(verdict) => {
                     self.known.end_of_stage();
@@ -266,6 +285,7 @@ impl Rules {
                 let answer = moment.answer(policy, question, &self.known, held).await;
                 self.known.answer(answer);
             }
+            give_way().await;
         }
         tracing::error!(event = "inbound.rules_endless", stage = moment.stage.name());
         Verdict {

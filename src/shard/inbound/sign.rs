@@ -54,6 +54,15 @@ impl fmt::Debug for SigningKeys {
 
 /// Signs what comes from our own users, or from networks that may send through us.
 pub(super) async fn sign(shard: &Rc<Shard>, peer: Option<IpAddr>, incoming: &mut Incoming) {
+    // Most mail comes from elsewhere: nothing of it need be read for this.
+    let is_ours = match incoming.message.envelope.mode {
+        Mode::Submission => true,
+        Mode::Mx => peer.is_some_and(|peer| shard.settings().outbound.may_relay(peer)),
+        Mode::Lmtp => false,
+    };
+    if !is_ours {
+        return;
+    }
     let Some(author) = author(&incoming.message.data) else { return };
     if !may_sign(shard, peer, &incoming.message.envelope, &author) {
         return;

@@ -15,7 +15,9 @@ use super::parcel::{Parcel, Report, Told};
 use super::route::Route;
 use super::{Counts, chance, courier, local, whole_second};
 use crate::Shard;
-use crate::limits::{DESTINATION_PAUSE_MAX, ENTRIES_PER_TURN, LOOK_OVER_PAUSE, STORE_PAUSE};
+use crate::limits::{
+    DESTINATION_PAUSE_MAX, ENTRIES_PER_TURN, LOOK_OVER_PAUSE, NOTICE_TRIES_MAX, STORE_PAUSE,
+};
 
 /// Rows have whole seconds: what is due at a moment is due at the second after it.
 const SECOND: Duration = Duration::from_secs(1);
@@ -297,7 +299,7 @@ async fn routes(
         let is_ours = local::is_ours(shard, &recipient.address).await?;
         let way = if is_ours { Some(Route::Local) } else { Route::of(outbound, &recipient.address) };
         let Some(route) = way else { continue };
-        match routes.iter_mut().find(|(known, _)| known.destination() == route.destination()) {
+        match routes.iter_mut().find(|(known, _)| known.name() == route.name()) {
             Some((_, own)) => own.push(*at),
             None => routes.push((route, vec![*at])),
         }
@@ -373,9 +375,14 @@ async fn tell(shard: &Rc<Shard>, case: &mut Case, report: &Report, is_late: bool
     };
     let notice = Notice { envelope: &case.envelope, entry: &case.entry, results: &report.results, is_late };
     let content = content.as_ref().map(|content| content.as_slice());
-    while !notice::tell(shard, &notice, content, shard.world.now()).await {
+    for _ in 0..NOTICE_TRIES_MAX {
+        if notice::tell(shard, &notice, content, shard.world.now()).await {
+            return;
+        }
         shard.world.sleep_until(shard.world.now() + STORE_PAUSE).await;
     }
+    // What was sent must be noted at last, or it is sent again after a restart.
+    tracing::error!(event = "relay.notice_given_up", id = format!("{:016x}", case.entry.id));
 }
 
 async fn finish(shard: &Rc<Shard>, case: Case, now: Timestamp) {

@@ -86,7 +86,13 @@ pub async fn list(shard: &Rc<Shard>, select: &Select, limit: usize) -> Result<(V
     let mut listed = Vec::with_capacity(found.len());
     for entry in found {
         let progress = store.progress(entry.ticket);
-        listed.push(Listed { envelope: store.envelope(&entry).await?, progress, entry });
+        // One that cannot be read must not hide the others.
+        let envelope = match store.envelope(&entry).await {
+            Ok(envelope) => envelope,
+            Err(Error::Corrupt | Error::Gone) => continue,
+            Err(error) => return Err(error),
+        };
+        listed.push(Listed { entry, envelope, progress });
     }
     Ok((listed, count))
 }
@@ -100,8 +106,8 @@ pub async fn act(shard: &Rc<Shard>, select: &Select, deed: &Deed) -> Result<usiz
         lanes.insert(entry.destination);
         match act_on(shard, entry, deed).await {
             Ok(is_done) => count += usize::from(is_done),
-            // It went meanwhile.
-            Err(Error::Gone) => {}
+            // It went meanwhile, or cannot be read.
+            Err(Error::Gone | Error::Corrupt) => {}
             Err(error) => return Err(error),
         }
     }

@@ -8,11 +8,12 @@ use queue::{Action, Body, Envelope, Terms};
 use smtp::{BodyKind, By, ByMode, Extensions, Mail, MailTo, Sent, ServerReply};
 
 use super::parcel::{Parcel, Report, Told};
-use super::ways::ways;
+use super::ways::{message_tls, ways};
 use super::{Counts, chance};
 use crate::Shard;
-use crate::limits::CONNECT_ATTEMPTS_MAX;
+use crate::limits::{CONNECT_ATTEMPTS_MAX, REPLY_CHARS_MAX};
 use crate::world::{Carried, Carrier, Unopened};
+use transport::hop::MessageTls;
 
 /// An open connection, and to whom.
 struct Open {
@@ -25,8 +26,8 @@ struct Open {
 pub(super) async fn carry(shard: Rc<Shard>, parcel: Parcel) -> Report {
     let settings = shard.settings();
     let outbound = &settings.outbound;
-    let destination = parcel.route.destination();
-    let pool = shard.relay.pools.of(destination);
+    let name = parcel.route.name();
+    let pool = shard.relay.pools.of(&name);
     let (_, connections_max) =
         parcel.route.connections(outbound.connections_max, shard.router.shards(), shard.id);
     let permit = pool.permit(connections_max).await;
@@ -34,7 +35,7 @@ pub(super) async fn carry(shard: Rc<Shard>, parcel: Parcel) -> Report {
     // An idle connection proves no more than what the messages before asked for, and its host may be none that this one
     // may go to while another is.
     let is_choosy = parcel.envelope.requires_tls || parcel.envelope.terms.ends_at().is_some();
-    while let Some(idle) = pool.take().filter(|_| !is_choosy) {
+    while let Some(idle) = if is_choosy { None } else { pool.take() } {
         let open = Open { carrier: idle.carrier, host: idle.host, carried: idle.carried };
         match send(&shard, open, &parcel).await {
             // It had ended while nobody looked; nothing is lost by trying another.
@@ -50,7 +51,7 @@ pub(super) async fn carry(shard: Rc<Shard>, parcel: Parcel) -> Report {
         None => open_and_send(&shard, &parcel).await,
     };
     drop((permit, pool));
-    shard.relay.pools.forget(destination);
+    shard.relay.pools.forget(&name);
     report
 }
 
@@ -157,7 +158,8 @@ async fn send(shard: &Rc<Shard>, open: Open, parcel: &Parcel) -> Attempted {
             }
             Attempted::Report(report)
         }
-        Carried::Lost { is_in_doubt: false, why } if carried > 0 => {
+        // Only where it closed without a word: who does not answer, or not in SMTP, may have taken it.
+        Carried::Lost { is_in_doubt: false, why: why @ Unopened::Network(_) } if carried > 0 => {
             tracing::debug!(event = "relay.connection_stale", %host, ?why);
             Attempted::Stale
         }
@@ -177,11 +179,13 @@ fn keep(shard: &Rc<Shard>, parcel: &Parcel, open: Open) {
     let outbound = &settings.outbound;
     let Open { carrier, host, carried } = open;
     let mails_max = carrier.extensions().mails_max.unwrap_or(usize::MAX);
-    if carried >= outbound.messages_per_connection_max || carried as usize >= mails_max {
+    // What was opened for a message that wants no protection would carry others without theirs.
+    let is_lax = message_tls(parcel) == MessageTls::Optional;
+    if is_lax || carried >= outbound.messages_per_connection_max || carried as usize >= mails_max {
         return carrier.quit();
     }
-    let destination = parcel.route.destination();
-    let pool = shard.relay.pools.of(destination);
+    let name = parcel.route.name();
+    let pool = shard.relay.pools.of(&name);
     if !pool.put(carrier, host, carried, shard.world.now()) {
         return;
     }
@@ -194,7 +198,7 @@ fn keep(shard: &Rc<Shard>, parcel: &Parcel, open: Open) {
             }
         }
         drop(pool);
-        there.relay.pools.forget(destination);
+        there.relay.pools.forget(&name);
     }));
 }
 
@@ -307,9 +311,10 @@ const fn action_of(reply: &ServerReply) -> Action {
     }
 }
 
-/// A reply in one line.
+/// A reply in one line, and not too long.
 fn text(reply: &ServerReply) -> String {
-    format!("{} {}", reply.code, reply.text.replace('\n', " "))
+    let text: String = reply.text.chars().take(REPLY_CHARS_MAX).collect();
+    format!("{} {}", reply.code, text.replace('\n', " "))
 }
 
 #[cfg(test)]

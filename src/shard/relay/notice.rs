@@ -130,6 +130,10 @@ pub(crate) async fn delivered(
     to: &[smtp::Recipient],
     now: Timestamp,
 ) {
+    // It replaces no entry, so it has no claim to room in a full queue.
+    if shard.relay.store.len() >= shard.settings().outbound.entries_max {
+        return;
+    }
     let recipient = |recipient: &smtp::Recipient| {
         let notify = recipient.notify?;
         Some((recipient.address.clone(), recipient.orcpt.clone(), notify))
@@ -180,6 +184,7 @@ async fn send(shard: &Rc<Shard>, to: &str, report: dsn::Report, own: Own, now: T
             let envelope = Envelope { body, is_smtputf8: report.is_smtputf8, ..queued(to, own, now) };
             return accept(shard, envelope, content, false, now).await;
         }
+        Ok(Resolution::AliasLoop) => return Outcome::Rejected,
         Ok(_) => {}
         Err(_) => return Outcome::Unavailable,
     }

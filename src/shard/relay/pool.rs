@@ -6,14 +6,13 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use base::Timestamp;
-use queue::Destination;
-
 use crate::world::Carrier;
+use base::Timestamp;
 
-/// All pools of a shard.
+/// All pools of a shard, by the names of the ways. Numbers may be shared by two names, and a connection of one must never
+/// carry mail of the other: somebody could look for such a name.
 #[derive(Debug, Default)]
-pub(super) struct Pools(RefCell<HashMap<Destination, Rc<Pool>>>);
+pub(super) struct Pools(RefCell<HashMap<String, Rc<Pool>>>);
 
 /// The connections to one destination.
 #[derive(Default)]
@@ -47,16 +46,16 @@ pub(super) struct Idle {
 pub(super) struct Permit(Rc<Pool>);
 
 impl Pools {
-    /// The pool of a destination.
-    pub(super) fn of(&self, destination: Destination) -> Rc<Pool> {
-        Rc::clone(self.0.borrow_mut().entry(destination).or_default())
+    /// The pool of a way.
+    pub(super) fn of(&self, name: &str) -> Rc<Pool> {
+        Rc::clone(self.0.borrow_mut().entry(name.to_owned()).or_default())
     }
 
     /// Forgets a pool that nobody uses.
-    pub(super) fn forget(&self, destination: Destination) {
+    pub(super) fn forget(&self, name: &str) {
         let mut pools = self.0.borrow_mut();
-        if pools.get(&destination).is_some_and(|pool| Rc::strong_count(pool) == 1 && pool.is_empty()) {
-            pools.remove(&destination);
+        if pools.get(name).is_some_and(|pool| Rc::strong_count(pool) == 1 && pool.is_empty()) {
+            pools.remove(name);
         }
     }
 }

@@ -234,7 +234,7 @@ async fn domain_ways(
 }
 
 /// What a message says about TLS (RFC 8689 §2, §4).
-fn message_tls(parcel: &Parcel) -> MessageTls {
+pub(super) fn message_tls(parcel: &Parcel) -> MessageTls {
     if parcel.envelope.requires_tls {
         return MessageTls::Required;
     }

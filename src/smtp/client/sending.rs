@@ -105,6 +105,11 @@ impl Sending {
         matches!(self.content, Content::Written) && is_read
     }
 
+    /// Whether all of the content has been written.
+    pub(super) fn is_written(&self) -> bool {
+        matches!(self.content, Content::Written)
+    }
+
     /// Writes some of the content, where it may be sent and is not; true when it did.
     pub(super) fn write_more(&mut self, output: &mut Vec<u8>) -> bool {
         let Content::From(from) = self.content else { return false };

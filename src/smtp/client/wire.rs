@@ -49,6 +49,10 @@ impl Replies {
         self.input.extend_from_slice(bytes);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.input.is_empty() && self.lines.is_empty()
+    }
+
     pub(super) fn take(&mut self) -> Taken {
         loop {
             let line = match take_line(&mut self.input, REPLY_LINE_BYTES_MAX) {

@@ -8,7 +8,7 @@ use base::{Charge, Next};
 
 use super::Smtp;
 use super::state::{Chunk, Client, State, Transaction, Wait};
-use crate::body::{Content, DataReader, Fault};
+use crate::body::{Content, DataReader, Fault, header_lines_fault};
 use crate::config::Mode;
 use crate::envelope::{BodyKind, Message, TransactionId};
 use crate::headers::{header_facts, received_field};
@@ -182,7 +182,9 @@ impl Smtp {
                 return None;
             }
         };
-        if let Some(bad) = header_fault(data.get(envelope.received_field_bytes..).unwrap_or_default()) {
+        let content = data.get(envelope.received_field_bytes..).unwrap_or_default();
+        let lines = (envelope.body == BodyKind::BinaryMime).then(|| header_lines_fault(content)).flatten();
+        if let Some(bad) = lines.map(bad).or_else(|| header_fault(content)) {
             self.refuse_content(client, bad, replies);
             return None;
         }
