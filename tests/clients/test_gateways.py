@@ -202,6 +202,12 @@ class Proxies(Rig):
             with Talk(self.ports["smtp"], PROXY, front) as talk:
                 self.assertTrue(talk.greeting.startswith("220 "))
 
+    def test_whom_the_balancer_cannot_name_is_nobody_we_trust(self):
+        with Talk(self.ports["smtp"], PROXY, b"PROXY UNKNOWN\r\n") as talk:
+            talk.ask("EHLO client.example")
+            self.assertTrue(talk.send().startswith("250"))
+        self.assertIn("Received: from client.example ([0.0.0.0])", self.arrived())
+
     def test_without_a_header_nothing_is_said(self):
         before = self.counted()
         bad = [b"EHLO client.example\r\n", b"PROXY TCP4 192.0.2.1\r\n", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(32), b"PROXY" + b" x" * 60]

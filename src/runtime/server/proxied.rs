@@ -3,12 +3,16 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::task::Poll;
 
 use base::{Proxied, ProxyError, parse_proxy};
 
 use crate::limits::PROXY_HEADER;
 use crate::{Conn, ConnError, Peer, Refusal, Timers, clock};
+
+/// Who is behind a proxy that does not know it: no network that anybody trusts has it.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Why nobody is served.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,8 +41,8 @@ pub(super) async fn announce(conn: &mut Conn, timers: &Timers) -> Result<(), Una
         Proxied::Addresses { source, .. } => conn.announce(Peer::Tcp(source)).map_err(Unannounced::Refused),
         // The proxy speaks for itself: then it is the peer.
         Proxied::Local => Ok(()),
-        // A client that it cannot name is not to have the rights that the proxy has.
-        Proxied::Unknown => Err(Unannounced::Connection(ConnError::Closed)),
+        // A client that it cannot name is not to have the rights that the proxy has; health checks say so too.
+        Proxied::Unknown => conn.announce(Peer::Tcp(NOBODY)).map_err(Unannounced::Refused),
     }
 }
 
