@@ -7,6 +7,7 @@ mod filters;
 mod inbound;
 mod listen;
 mod outbound;
+mod routes;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -309,6 +310,9 @@ impl Config {
             return Err(at(span, message));
         }
         config.policy = self::inbound::Rules::read(file, text)?;
+        if let Some((span, message)) = config.routes_fault() {
+            return Err(at(span, message));
+        }
         config.file = Some(file.to_owned());
         Ok(config)
     }

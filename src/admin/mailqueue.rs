@@ -57,6 +57,18 @@ pub(crate) enum QueueCommand {
     },
     /// Take messages out of the queue, and tell nobody.
     Remove(Which),
+    /// Send messages by another route, now.
+    Reroute {
+        /// These.
+        #[command(flatten)]
+        which: Which,
+        /// The name of an [[outbound.route]] of the configuration.
+        #[arg(long, value_name = "NAME", required_unless_present = "no_route")]
+        route: Option<String>,
+        /// The way of their addresses, whatever a rule or an operator has said before.
+        #[arg(long, conflicts_with = "route")]
+        no_route: bool,
+    },
     /// Stop sending to a destination until it is resumed, or the server starts again.
     Suspend {
         /// A domain, or a smarthost as HOST:PORT.
@@ -161,6 +173,8 @@ pub enum Act {
     Bounce(String),
     /// See [`Deed::Remove`].
     Remove,
+    /// See [`Deed::Reroute`].
+    Reroute(Option<String>),
 }
 
 /// `angarium queue`.
@@ -176,6 +190,7 @@ pub(crate) fn queue(args: QueueArgs, file: &Path, host: &dyn Host, is_json: bool
         QueueCommand::Retry(which) => act(which, Act::Retry)?,
         QueueCommand::Bounce { which, reason } => act(which, Act::Bounce(reason))?,
         QueueCommand::Remove(which) => act(which, Act::Remove)?,
+        QueueCommand::Reroute { which, route, .. } => act(which, Act::Reroute(route))?,
         QueueCommand::Tls => QueueRequest::Tls,
         QueueCommand::Suspend { destination } => QueueRequest::Suspend { destination, is_suspended: true },
         QueueCommand::Resume { destination } => QueueRequest::Suspend { destination, is_suspended: false },
@@ -245,7 +260,16 @@ pub(crate) async fn execute(shard: &Rc<Shard>, request: QueueRequest) -> Result<
     match request {
         QueueRequest::List { which, limit } => list(shard, &select(which)?, limit.min(QUEUE_LIST_MAX)).await,
         QueueRequest::Destinations => destinations(shard).await,
-        QueueRequest::Act { which, deed } => act(shard, &select(which)?, &deed_of(deed)).await,
+        QueueRequest::Act { which, deed } => {
+            if let Act::Reroute(Some(name)) = &deed
+                && !shard.settings().outbound.routes.iter().any(|route| route.name == *name)
+            {
+                let message =
+                    format!("there is no [[outbound.route]] of the name {name:?} in the configuration");
+                return Err(Failure::new(Exit::NotFound, message));
+            }
+            act(shard, &select(which)?, &deed_of(deed)).await
+        }
         QueueRequest::Suspend { destination, is_suspended } => {
             for id in 0..shard.router.shards() {
                 let name = destination.clone();
@@ -277,6 +301,7 @@ fn deed_of(act: Act) -> Deed {
         Act::Retry => Deed::Retry,
         Act::Bounce(reason) => Deed::Bounce(one_line(&reason)),
         Act::Remove => Deed::Remove,
+        Act::Reroute(route) => Deed::Reroute(route),
     }
 }
 

@@ -5,7 +5,7 @@ use base::{Notify, Return, Timestamp};
 use crate::Destination;
 use crate::codec::{Reader, Writer};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// From whom, to whom, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Envelope {
     pub requires_tls: bool,
     /// When it may go, and by when it is to be there.
     pub terms: Terms,
+    /// The route that a rule has named, instead of the one that its addresses have.
+    pub route: Option<String>,
     /// When it was received.
     pub received: Timestamp,
     /// How it came.
@@ -156,6 +158,7 @@ impl Envelope {
             out.u64(recipient.group.0);
         }
         self.terms.write(&mut out);
+        out.maybe(self.route.as_deref());
         out.finish()
     }
 
@@ -187,6 +190,7 @@ impl Envelope {
             recipients.push(Recipient { address, orcpt, notify, group });
         }
         let terms = Terms::read(&mut from)?;
+        let route = from.maybe()?;
         let (is_smtputf8, requires_tls) = (flags & 1 != 0, flags & 2 != 0);
         Some(Self {
             id,
@@ -198,6 +202,7 @@ impl Envelope {
             envid,
             requires_tls,
             terms,
+            route,
             received,
             origin,
         })

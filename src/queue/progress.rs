@@ -6,7 +6,7 @@ use base::Timestamp;
 use crate::codec::{Reader, Writer};
 use crate::limits::{ATTEMPTS_KEPT_MAX, REPLY_BYTES_MAX};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What has become of an entry so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Progress {
     pub done: Vec<u32>,
     /// What was tried: the first attempt and the latest ones.
     pub attempts: Vec<Attempt>,
+    /// The route that an operator has named, instead of the one it would go.
+    pub route: Option<String>,
 }
 
 /// One try, or one reason not to.
@@ -87,6 +89,7 @@ impl Progress {
     }
 
     pub(crate) fn write(&self, out: &mut Writer) {
+        out.maybe(self.route.as_deref());
         write_numbers(out, &self.done);
         out.u32(self.attempts.len() as u32);
         for attempt in &self.attempts {
@@ -97,7 +100,7 @@ impl Progress {
     }
 
     pub(crate) fn read(from: &mut Reader<'_>) -> Option<Self> {
-        let done = read_numbers(from)?;
+        let (route, done) = (from.maybe()?, read_numbers(from)?);
         let mut attempts = Vec::new();
         for _ in 0..from.count(ATTEMPT_BYTES_MIN)? {
             let (at, host, tls, reply) = (from.time()?, from.text()?, from.text()?, from.text()?);
@@ -109,7 +112,7 @@ impl Progress {
             };
             attempts.push(Attempt { at, host, tls, reply, recipients: read_numbers(from)?, action });
         }
-        Some(Self { done, attempts })
+        Some(Self { done, attempts, route })
     }
 }
 

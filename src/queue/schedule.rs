@@ -3,16 +3,21 @@
 //!
 //! Entries of one destination are a *lane*. A lane gives out no more entries at the same time than its window, which
 //! grows with success and falls to one when the destination fails: then one entry at a time tries it, after longer
-//! and longer pauses, however many wait. Other lanes never notice.
+//! and longer pauses, however many wait. Other lanes never notice. A lane may have a pace as well: then its entries
+//! are given out evenly over each minute.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::num::NonZeroU32;
 
 use base::Timestamp;
 
 use crate::entry::seconds;
 use crate::limits::LANES_KEPT_MAX;
 use crate::{Destination, Entry, Ticket};
+
+const SECOND_US: u64 = 1_000_000;
+const MINUTE_US: u64 = 60 * SECOND_US;
 
 /// How many entries of a lane may be out at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +63,10 @@ struct Lane {
     failures: u32,
     blocked_until_s: u32,
     is_suspended: bool,
+    /// Microseconds between two entries; 0 is no pace.
+    pace_us: u64,
+    /// Since 1970, in microseconds: nothing before this second.
+    next_us: u64,
     /// Where it stands in `turns`.
     turn: Option<u32>,
 }
@@ -124,12 +133,15 @@ impl Schedule {
         if turn > now_s {
             return None;
         }
-        let place = self.lanes.get_mut(&destination)?.take(now_s)?;
+        let lane = self.lanes.get_mut(&destination)?;
+        let place = lane.take(now_s)?;
+        lane.out += 1;
+        if lane.pace_us > 0 {
+            let now_us = u64::try_from(now.as_ms()).unwrap_or(0).saturating_mul(1000);
+            lane.next_us = lane.next_us.max(now_us).saturating_add(lane.pace_us);
+        }
         self.waiting -= 1;
         self.out += 1;
-        if let Some(lane) = self.lanes.get_mut(&destination) {
-            lane.out += 1;
-        }
         self.place(destination);
         Some((place.ticket(), destination))
     }
@@ -185,6 +197,15 @@ impl Schedule {
         if !is_suspended {
             (lane.blocked_until_s, lane.failures) = (0, 0);
             lane.window = lane.window.max(self.window.first);
+        }
+        self.place(destination);
+    }
+
+    /// How many entries of a destination are given out in a minute at most; `None` is no bound. A destination that
+    /// nothing waits for is not remembered.
+    pub fn pace(&mut self, destination: Destination, per_minute: Option<NonZeroU32>) {
+        if let Some(lane) = self.lanes.get_mut(&destination) {
+            lane.pace_us = per_minute.map_or(0, |per_minute| MINUTE_US / u64::from(per_minute.get()));
         }
         self.place(destination);
     }
@@ -256,7 +277,8 @@ impl Lane {
             (None, Some(Reverse(later))) => later.due_s,
             (None, None) => return None,
         };
-        Some(due.max(self.blocked_until_s))
+        let paced_s = if self.pace_us > 0 { self.next_us / SECOND_US } else { 0 };
+        Some(due.max(self.blocked_until_s).max(u32::try_from(paced_s).unwrap_or(u32::MAX)))
     }
 
     /// The first of those due by `now_s`.

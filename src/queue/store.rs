@@ -37,8 +37,8 @@ pub struct Incoming {
     pub content: Arc<Vec<u8>>,
     /// When it is to be tried first.
     pub due: Timestamp,
-    /// When it is given up.
-    pub expires: Timestamp,
+    /// When it is given up, for each of [`Envelope::groups`], in their order.
+    pub expires: Vec<Timestamp>,
     /// Higher goes first (RFC 6710 §4: -9 to 9).
     pub priority: i8,
     /// Whether it waits for an operator.
@@ -121,7 +121,7 @@ impl Store {
         let mut transaction = self.0.engine.transaction(partition.0);
         let body = transaction.add_body(envelope.encode(), content);
         let mut tickets = Vec::new();
-        for group in envelope.groups() {
+        for (group, expires) in envelope.groups().into_iter().zip(expires) {
             let item = self.slot(partition, Slots::take);
             let entry = Entry {
                 ticket: Ticket { partition, item },

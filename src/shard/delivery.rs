@@ -24,7 +24,7 @@ use crate::{Shard, Wait};
 const JUNK: &str = "Junk";
 
 /// How a message is taken.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Manner {
     /// The sender may send to recipients elsewhere: for those it is queued.
     pub may_relay: bool,
@@ -32,6 +32,8 @@ pub struct Manner {
     pub is_junk: bool,
     /// It goes nowhere until an operator releases it from the queue, for whomever it is.
     pub is_held: bool,
+    /// The route that it leaves by, instead of the one that its addresses have.
+    pub route: Option<String>,
 }
 
 /// Where a message is to go.
@@ -53,7 +55,7 @@ struct Plan {
 /// is known before that it would have to say "try again".
 pub async fn deliver(shard: &Rc<Shard>, message: Message, manner: Manner, now: Timestamp) -> Vec<Outcome> {
     let Message { envelope, data } = message;
-    let Some(mut plan) = resolve(shard, &envelope, manner).await else {
+    let Some(mut plan) = resolve(shard, &envelope, &manner).await else {
         return vec![Outcome::TooManyRecipients; envelope.recipients.len()];
     };
     let rooms = rooms(shard, &plan.wanted, data.len() as u64).await;
@@ -62,7 +64,8 @@ pub async fn deliver(shard: &Rc<Shard>, message: Message, manner: Manner, now: T
         plan.refuse_all_if_one_may_pass();
     }
     let (queued, data) = queued(&plan, &envelope, data);
-    if let Some((for_others, content)) = queued {
+    if let Some((mut for_others, content)) = queued {
+        for_others.route = manner.route;
         let queued = accept(shard, for_others, content, manner.is_held, now).await;
         plan.set(queued);
         // The client will send it to all of them again.
@@ -93,7 +96,7 @@ fn queued(plan: &Plan, envelope: &Envelope, data: Vec<u8>) -> (Option<Queued>, O
 }
 
 /// None when the message would go to more than [`MESSAGE_TARGETS_MAX`] accounts.
-async fn resolve(shard: &Rc<Shard>, envelope: &Envelope, manner: Manner) -> Option<Plan> {
+async fn resolve(shard: &Rc<Shard>, envelope: &Envelope, manner: &Manner) -> Option<Plan> {
     let mut plan = Plan::default();
     let mut known = HashMap::<String, usize>::new();
     let mut accounts = HashMap::<AccountId, usize>::new();
@@ -345,6 +348,7 @@ fn queue_envelope(envelope: &Envelope, recipients: Vec<queue::Recipient>, data: 
         envid: envelope.envid.clone(),
         requires_tls: envelope.terms.requires_tls,
         terms: queue_terms(&envelope.terms),
+        route: None,
         received: envelope.received,
         origin: queue::Origin {
             peer: envelope.peer.address.clone(),

@@ -56,8 +56,11 @@ pub(crate) const DESTINATION_PAUSE_MAX: Duration = Duration::from_hours(1);
 /// The pause before the store is tried again that would not take what became of a message.
 pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(5);
 
-/// Destinations whose names a shard remembers for people to read.
-pub(crate) const DESTINATION_NAMES_MAX: usize = 100_000;
+/// How long an attempt sleeps that waits for its source's turn, before it looks whether the server is being stopped.
+pub(crate) const TURN_LOOK: Duration = Duration::from_millis(500);
+
+/// Ways that a shard remembers by their numbers.
+pub(crate) const WAYS_KNOWN_MAX: usize = 100_000;
 
 /// Times that rules may ask for more before they are given up: each time they learn something, so they end by themselves.
 pub(crate) const POLICY_ROUNDS_MAX: usize = 64;

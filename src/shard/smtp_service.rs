@@ -145,12 +145,12 @@ impl SmtpService {
         let named: Vec<String> =
             message.envelope.recipients.iter().map(|recipient| recipient.address.clone()).collect();
         let incoming = self.way.message(&self.shard, &self.source, message).await?;
-        let Incoming { mut message, is_junk, is_discarded, is_held, is_rerouted, .. } = incoming;
+        let Incoming { mut message, is_junk, is_discarded, is_held, is_rerouted, route, .. } = incoming;
         let is_dropped =
             |address: &str| is_discarded || self.dropped.iter().any(|dropped| dropped == address);
         message.envelope.recipients.retain(|recipient| !is_dropped(&recipient.address));
         // Whom a rule of the operator's names may be anywhere.
-        let manner = Manner { may_relay: is_rerouted || self.may_relay(mode), is_junk, is_held };
+        let manner = Manner { may_relay: is_rerouted || self.may_relay(mode), is_junk, is_held, route };
         let asks = Asks::of(&message, is_held);
         let outcomes = if message.envelope.recipients.is_empty() {
             Vec::new()

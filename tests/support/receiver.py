@@ -21,6 +21,9 @@ class Received:
     how: str
     connection: int
     is_secured: bool
+    # Whence the connection came, and the line of EHLO or HELO.
+    peer: str = ""
+    hello: str = ""
 
 
 @dataclasses.dataclass
@@ -58,21 +61,22 @@ class Gone(Exception):
 class Receiver:
     """Listens on loopback; `script` may be changed at any time."""
 
-    def __init__(self, port=0, **script):
+    def __init__(self, port=0, host="127.0.0.1", **script):
         self.script = Script(**script)
         self.messages = []
         self.commands = []
         self.connections = 0
         self.changed = threading.Condition()
         self.open = set()
-        self.listener = socket.create_server(("127.0.0.1", port), backlog=512)
+        self.listener = socket.create_server((host, port), backlog=512)
+        self.host = host
         self.port = self.listener.getsockname()[1]
         self.is_stopped = False
         threading.Thread(target=self.accept, daemon=True).start()
 
     @property
     def place(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def behave(self, **script):
         """From now on, like this; forgets what it took before."""
@@ -166,6 +170,7 @@ class Conversation:
         self.receiver, self.connection, self.number = receiver, connection, number
         self.file = connection.makefile("rb")
         self.is_secured = self.is_logged_in = False
+        self.peer, self.hello = connection.getpeername()[0], ""
         self.forget()
 
     @property
@@ -205,6 +210,8 @@ class Conversation:
 
     def command(self, verb, line):
         script = self.script
+        if verb in ("EHLO", "HELO"):
+            self.hello = line
         if verb == "EHLO":
             extensions = list(script.extensions)
             if script.tls and not self.is_secured:
@@ -308,7 +315,7 @@ class Conversation:
         reply = "250 2.0.0 taken" if reply is None else reply
         # Noted before it is answered: what is answered is there.
         if is_yes(reply):
-            self.receiver.take(Received(self.mail, self.rcpts, content, how, self.number, self.is_secured))
+            self.receiver.take(Received(self.mail, self.rcpts, content, how, self.number, self.is_secured, self.peer, self.hello))
         self.forget()
         self.say(reply)
         if self.script.closes_at == "after":

@@ -43,6 +43,13 @@ impl Config {
             .or_else(|| super::filters::fault(&self.filter).map(|(span, message)| (Some(span), message)))
     }
 
+    /// A rule that sends mail by a route that there is not would do something else than it says.
+    pub(super) fn routes_fault(&self) -> Option<Fault> {
+        let is_known = |name: &str| self.outbound.route.iter().any(|route| route.name.get_ref() == name);
+        let name = self.policy.unknown_route(is_known)?;
+        Some((None, format!("mailflow.rule: there is no [[outbound.route]] of the name {name:?}")))
+    }
+
     fn addresses_fault(&self) -> Option<Fault> {
         self.spanned_addresses().find_map(|(_, address)| {
             let message = parse_address(address.get_ref()).err()?;

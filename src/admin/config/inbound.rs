@@ -86,19 +86,18 @@ impl Rules {
             |fault: Fault| ConfigError { file: file.to_owned(), line: fault.line, message: fault.message };
         let policy = Policy::parse(text, &list).map_err(wrong)?;
         let flow = Flow::parse(text, &list).map_err(wrong)?;
-        let unserved = if policy.settings().pregreet.wait_ms > 0 {
-            Some(
+        if policy.settings().pregreet.wait_ms > 0 {
+            let message =
                 "policy.pregreet: this version does not wait before its greeting; leave the table out"
-                    .to_owned(),
-            )
-        } else {
-            let named = flow.routes().next();
-            named.map(|name| format!("there is no route {name:?}: this version has no routes by name"))
-        };
-        match unserved {
-            Some(message) => Err(ConfigError { file: file.to_owned(), line: 0, message }),
-            None => Ok(Self { policy: Arc::new(policy), flow: Arc::new(flow) }),
+                    .to_owned();
+            return Err(ConfigError { file: file.to_owned(), line: 0, message });
         }
+        Ok(Self { policy: Arc::new(policy), flow: Arc::new(flow) })
+    }
+
+    /// A route that rules name and that there is not.
+    pub(super) fn unknown_route(&self, known: impl Fn(&str) -> bool) -> Option<&str> {
+        self.flow.routes().find(|name| !known(name))
     }
 }
 
@@ -114,7 +113,9 @@ mod tests {
         let waits = fault("[policy.pregreet]\nwait = \"6s\"\n");
         assert!(waits.contains("policy.pregreet"), "{waits}");
         let routed = fault("[[mailflow.rule]]\nname = \"x\"\nthen = { route = \"fast\" }\n");
-        assert!(routed.contains("no route \"fast\""), "{routed}");
+        assert!(routed.contains("no [[outbound.route]] of the name \"fast\""), "{routed}");
+        let named = "[[outbound.route]]\nname = \"fast\"\n[[mailflow.rule]]\nname = \"x\"\nthen = { route = \"fast\" }\n";
+        Config::parse(Path::new("a.toml"), named).expect("the route is there");
         let wrong = fault(
             "[server]\nhostname = \"x\"\n[[policy.rule]]\nname = \"x\"\nstage = \"nowhere\"\nthen = \"accept\"\n",
         );

@@ -13,6 +13,7 @@ use shard::{Smarthost, SmarthostTls};
 use toml::Spanned;
 use transport::{AddressOrder, Destination, Ourselves};
 
+use super::routes::{self, OfDestination, Pool, Route};
 use super::{Config, ListenAddress};
 use crate::limits::HOLD_HOURS_MAX;
 
@@ -56,6 +57,14 @@ pub struct Outbound {
     pub notices_file: Spanned<PathBuf>,
     /// The port of other mail systems. Another than 25 is for tests.
     pub port: u16,
+    /// The pool of addresses that mail goes from whose route names none; empty leaves it to the machine.
+    pub default_pool: Spanned<String>,
+    /// `[[outbound.route]]`
+    pub route: Vec<Route>,
+    /// `[[outbound.pool]]`
+    pub pool: Vec<Pool>,
+    /// `[[outbound.destination]]`
+    pub destination: Vec<OfDestination>,
 }
 
 /// Which kinds of address are connected to.
@@ -112,6 +121,10 @@ impl Default for Outbound {
             addresses: Addresses::default(),
             notices_file: Spanned::new(0..0, PathBuf::new()),
             port: usual.port,
+            default_pool: unnamed(""),
+            route: Vec::new(),
+            pool: Vec::new(),
+            destination: Vec::new(),
         }
     }
 }
@@ -120,7 +133,6 @@ impl Outbound {
     /// The first thing that is wrong, and where.
     pub(super) fn fault(&self) -> Option<(Range<usize>, String)> {
         let numbers = [
-            ("outbound.expire_hours", self.expire_hours.span(), *self.expire_hours.get_ref()),
             ("outbound.connections_max", self.connections_max.span(), *self.connections_max.get_ref() as u64),
             (
                 "outbound.messages_per_connection_max",
@@ -132,33 +144,19 @@ impl Outbound {
         if let Some((setting, span, _)) = numbers.into_iter().find(|(.., value)| *value == 0) {
             return Some((span, format!("{setting} must be at least 1")));
         }
-        let waits = self.retry_minutes.get_ref();
-        if waits.is_empty() || waits.contains(&0) {
-            let message =
-                "outbound.retry_minutes must be a list of minutes, each at least 1, such as [5, 30, 120]";
-            return Some((self.retry_minutes.span(), message.to_owned()));
-        }
-        if !self.smarthost.get_ref().is_empty() && parse_host(self.smarthost.get_ref()).is_none() {
-            let message =
-                "outbound.smarthost must be HOST:PORT, such as \"mail.example.org:587\" or \"[::1]:25\"";
-            return Some((self.smarthost.span(), message.to_owned()));
+        let fault = retry_fault("outbound", Some(&self.retry_minutes), Some(&self.expire_hours));
+        if let Some(fault) = fault.or_else(|| self.hop().and_then(|hop| hop.fault("outbound"))) {
+            return Some(fault);
         }
         if *self.hold_hours_max.get_ref() > HOLD_HOURS_MAX {
             let message = format!("outbound.hold_hours_max must be at most {HOLD_HOURS_MAX}");
             return Some((self.hold_hours_max.span(), message));
         }
-        networks_fault("outbound.relay_from", &self.relay_from).or_else(|| self.files_fault())
+        let fault = networks_fault("outbound.relay_from", &self.relay_from);
+        fault.or_else(|| self.files_fault()).or_else(|| routes::fault(self))
     }
 
     fn files_fault(&self) -> Option<(Range<usize>, String)> {
-        if !self.smarthost_user.is_empty()
-            && let Err(message) = read(self.smarthost_password_file.get_ref())
-        {
-            return Some((
-                self.smarthost_password_file.span(),
-                format!("outbound.smarthost_password_file: {message}"),
-            ));
-        }
         let file = self.notices_file.get_ref();
         if !file.as_os_str().is_empty()
             && let Err(message) = templates(file)
@@ -177,7 +175,7 @@ impl Outbound {
     pub(super) fn settings(&self, config: &Config) -> Arc<shard::Outbound> {
         let mut outbound = shard::Outbound::new(&config.server.hostname);
         outbound.is_enabled = self.enabled;
-        outbound.smarthost = self.smarthost();
+        outbound.smarthost = self.hop().and_then(|hop| hop.smarthost()).map(Arc::new);
         outbound.relay_from = networks(&self.relay_from);
         outbound.retry.waits =
             self.retry_minutes.get_ref().iter().map(|minutes| Duration::from_secs(minutes * 60)).collect();
@@ -203,23 +201,77 @@ impl Outbound {
         }
         outbound.port = self.port;
         outbound.ourselves = ourselves(config, self.port);
+        routes::settings(self, &mut outbound);
         Arc::new(outbound)
     }
 
-    fn smarthost(&self) -> Option<Smarthost> {
-        let (host, port) = parse_host(self.smarthost.get_ref())?;
-        let tls = match self.smarthost_tls {
+    fn hop(&self) -> Option<Hop<'_>> {
+        let host = Some(&self.smarthost).filter(|host| !host.get_ref().is_empty())?;
+        let password_file = Some(&self.smarthost_password_file);
+        Some(Hop { host, tls: self.smarthost_tls, user: &self.smarthost_user, password_file })
+    }
+}
+
+/// A system that mail is handed to, as the file has it.
+pub(super) struct Hop<'a> {
+    pub(super) host: &'a Spanned<String>,
+    pub(super) tls: Tls,
+    pub(super) user: &'a str,
+    pub(super) password_file: Option<&'a Spanned<PathBuf>>,
+}
+
+impl Hop<'_> {
+    /// What is wrong with it.
+    pub(super) fn fault(&self, table: &str) -> Option<(Range<usize>, String)> {
+        if parse_host(self.host.get_ref()).is_none() {
+            let message = format!(
+                "{table}.smarthost must be HOST:PORT, such as \"mail.example.org:587\" or \"[::1]:25\""
+            );
+            return Some((self.host.span(), message));
+        }
+        if self.user.is_empty() {
+            return None;
+        }
+        let Some(file) = self.password_file else {
+            return Some((
+                self.host.span(),
+                format!("{table}.smarthost_password_file is needed for the login"),
+            ));
+        };
+        let message = read(file.get_ref()).err()?;
+        Some((file.span(), format!("{table}.smarthost_password_file: {message}")))
+    }
+
+    /// In the form the services need.
+    pub(super) fn smarthost(&self) -> Option<Smarthost> {
+        let (host, port) = parse_host(self.host.get_ref())?;
+        let tls = match self.tls {
             Tls::Never => SmarthostTls::Never,
             Tls::IfOffered => SmarthostTls::IfOffered,
             Tls::Required => SmarthostTls::Required,
             Tls::Implicit => SmarthostTls::Implicit,
         };
-        let login = (!self.smarthost_user.is_empty())
-            .then(|| read(self.smarthost_password_file.get_ref()).ok())
-            .flatten()
-            .map(|password| (self.smarthost_user.clone(), Secret::new(password.trim().to_owned())));
+        let file = self.password_file.filter(|_| !self.user.is_empty());
+        let login = file
+            .and_then(|file| read(file.get_ref()).ok())
+            .map(|password| (self.user.to_owned(), Secret::new(password.trim().to_owned())));
         Some(Smarthost { host, port, tls, login })
     }
+}
+
+/// What is wrong with a retry schedule.
+pub(super) fn retry_fault(
+    table: &str,
+    minutes: Option<&Spanned<Vec<u64>>>,
+    expire_hours: Option<&Spanned<u64>>,
+) -> Option<(Range<usize>, String)> {
+    if let Some(minutes) = minutes.filter(|all| all.get_ref().is_empty() || all.get_ref().contains(&0)) {
+        let message =
+            format!("{table}.retry_minutes must be a list of minutes, each at least 1, such as [5, 30, 120]");
+        return Some((minutes.span(), message));
+    }
+    let hours = expire_hours.filter(|hours| *hours.get_ref() == 0)?;
+    Some((hours.span(), format!("{table}.expire_hours must be at least 1")))
 }
 
 /// Who we are to mail that would come back: our name, and the addresses at which we take mail from others at the
@@ -300,13 +352,13 @@ mod tests {
             ("hold_hours_max = 300000", "outbound.hold_hours_max must be at most 87600"),
             ("notices_file = \"/nowhere/at/all\"", "outbound.notices_file: /nowhere/at/all"),
             (
-                "smarthost_user = \"x\"\nsmarthost_password_file = \"/nowhere/at/all\"",
+                "smarthost = \"a:25\"\nsmarthost_user = \"x\"\nsmarthost_password_file = \"/nowhere/at/all\"",
                 "smarthost_password_file: /nowhere",
             ),
         ] {
             let text = fault(&format!("[server]\nhostname = \"x\"\n[outbound]\n{line}\n"));
-            let expected = if line.contains('\n') { "a.toml:5: " } else { "a.toml:4: " };
-            assert!(text.starts_with(expected) && text.contains(message), "{text}");
+            let expected = format!("a.toml:{}: ", 4 + line.matches('\n').count());
+            assert!(text.starts_with(&expected) && text.contains(message), "{text}");
         }
     }
 
@@ -316,7 +368,7 @@ mod tests {
             let config = format!("[outbound]\nsmarthost = \"{text}\"\n");
             let config = Config::parse(Path::new("a.toml"), &config).expect("valid");
             let smarthost = config.settings().outbound.smarthost.clone().expect("it is set");
-            (smarthost.host, smarthost.port)
+            (smarthost.host.clone(), smarthost.port)
         };
         assert_eq!(of("Mail.Example.org:587"), (Destination::Domain("mail.example.org".to_owned()), 587));
         assert_eq!(of("127.0.0.1:2525"), (Destination::Address([127, 0, 0, 1].into()), 2525));

@@ -101,6 +101,7 @@ fn envelope(id: u64, domains: &[&str]) -> Envelope {
         envid: None,
         requires_tls: false,
         terms: Terms::default(),
+        route: None,
         received: NOW,
         origin: Origin::default(),
     }
@@ -150,11 +151,13 @@ impl World {
         let seen = Seen { due: NOW, attempts: 0, is_held, tried: 0 };
         let after =
             domains.iter().map(|domain| ((id, Destination::of(domain)), Some(seen.clone()))).collect();
+        let envelope = envelope(id, &domains);
+        let groups = envelope.groups().len();
         let incoming = Incoming {
-            envelope: envelope(id, &domains),
+            envelope,
             content: Arc::new(content(id)),
             due: NOW,
-            expires: Timestamp::from_s(NOW.as_s() + 1000),
+            expires: vec![Timestamp::from_s(NOW.as_s() + 1000); groups],
             priority: 0,
             is_held,
         };

@@ -58,6 +58,7 @@ fn envelope(id: u64, to: &[&str]) -> Envelope {
             release_at: Some(NOW),
             deliver_by: Some(DeliverBy { at: NOW, is_returned: true, is_traced: false }),
         },
+        route: Some("bulk".to_owned()),
         received: NOW,
         origin: Origin {
             peer: "192.0.2.1".to_owned(),
@@ -69,11 +70,13 @@ fn envelope(id: u64, to: &[&str]) -> Envelope {
 }
 
 fn incoming(id: u64, to: &[&str]) -> Incoming {
+    let envelope = envelope(id, to);
+    let groups = envelope.groups().len();
     Incoming {
-        envelope: envelope(id, to),
+        envelope,
         content: Arc::new(format!("message {id}").into_bytes()),
         due: NOW,
-        expires: Timestamp::from_s(NOW.as_s() + 1000),
+        expires: vec![Timestamp::from_s(NOW.as_s() + 1000); groups],
         priority: -3,
         is_held: false,
     }
@@ -215,7 +218,8 @@ fn an_entry_parts_when_its_recipients_do() {
     let mut all = incoming(1, &["a@x.example", "b@y.example"]);
     all.envelope.recipients.iter_mut().for_each(|to| to.group = Destination::of("smarthost:25"));
     let entry = ready(store.add(all, NOW)).unwrap()[0];
-    let only = |other: u32| Progress { done: vec![other], attempts: Vec::new() };
+    let only =
+        |other: u32| Progress { done: vec![other], route: Some("fast".to_owned()), ..Progress::default() };
     let parts = vec![(Destination::of("x.example"), only(1)), (Destination::of("y.example"), only(0))];
     let parted = ready(store.split(&entry, parts)).unwrap();
     assert_eq!(parted.len(), 2);
@@ -223,7 +227,11 @@ fn an_entry_parts_when_its_recipients_do() {
     let (store, entries) = loaded(&disk);
     for entry in &entries {
         let is_x = entry.destination == Destination::of("x.example");
-        assert_eq!(store.progress(entry.ticket).done, [u32::from(is_x)]);
+        let progress = store.progress(entry.ticket);
+        assert_eq!(
+            (progress.done.as_slice(), progress.route.as_deref()),
+            (&[u32::from(is_x)][..], Some("fast"))
+        );
         assert_eq!(entry.group, Destination::of("smarthost:25"), "whose it is does not change");
     }
     assert_eq!(entries.len(), 2);

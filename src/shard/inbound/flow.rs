@@ -43,11 +43,7 @@ pub(super) async fn flow(
             }
             // Whoever approves it releases it from the queue.
             FlowAction::Moderate(_) | FlowAction::Quarantine => incoming.is_held = true,
-            FlowAction::Route(name) => {
-                // There are no routes by name yet: better held than sent another way than was ordered.
-                tracing::error!(event = "inbound.flow_no_route", route = %name, id = %incoming.message.envelope.id);
-                incoming.is_held = true;
-            }
+            FlowAction::Route(name) => incoming.route = Some(name.clone()),
             FlowAction::Reject(reply) => return Err(words(reply)),
             FlowAction::Discard => incoming.is_discarded = true,
             FlowAction::Disclaim(_)

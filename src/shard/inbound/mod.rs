@@ -53,6 +53,8 @@ pub(crate) struct Incoming {
     pub(crate) is_discarded: bool,
     /// It is accepted and waits for an operator.
     pub(crate) is_held: bool,
+    /// The route that it leaves by: a rule's word.
+    pub(crate) route: Option<String>,
     /// Rules have changed whom it is for: the client's recipients share one outcome.
     pub(crate) is_rerouted: bool,
 }
@@ -91,6 +93,7 @@ impl Way {
             verdicts: None,
             is_discarded: false,
             is_held: false,
+            route: None,
             is_rerouted: false,
         };
         let settings = shard.settings();

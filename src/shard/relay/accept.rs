@@ -1,6 +1,7 @@
 //! Into the queue, durable before it returns.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,10 +9,10 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use base::Timestamp;
-use queue::{Envelope, Error, Incoming, Origin};
+use queue::{Destination, Envelope, Error, Incoming, Origin};
 use smtp::Outcome;
 
-use super::route::Route;
+use super::route::{Asked, Route, To};
 use super::{Counts, whole_second};
 use crate::Shard;
 
@@ -25,26 +26,32 @@ pub(crate) async fn accept(
 ) -> Outcome {
     let settings = shard.settings();
     let outbound = &settings.outbound;
-    let groups = {
-        for recipient in &mut envelope.recipients {
-            let Some(route) = Route::of(outbound, &recipient.address) else { return Outcome::Rejected };
-            recipient.group = route.destination();
-            shard.relay.name(recipient.group, || route.name());
+    let mut routes = BTreeMap::new();
+    let (sender, named) = (envelope.sender.as_deref(), envelope.route.as_deref());
+    for recipient in &mut envelope.recipients {
+        let route = Route::of(outbound, Asked { sender, recipient: &recipient.address, named });
+        match route.to {
+            To::Nowhere => return Outcome::Rejected,
+            To::Unknown(_) => return Outcome::Unavailable,
+            To::Local | To::Direct(_) | To::Smarthost(_) => {}
         }
-        envelope.groups().len()
-    };
+        recipient.group = route.destination();
+        routes.entry(recipient.group).or_insert(route);
+    }
     if !shard.relay.is_loaded.get() {
         return Outcome::Unavailable;
     }
     // A notice takes the place of what it is about: if there were no room for it, that could never end.
     let is_notice = envelope.origin == Origin::default();
-    if !is_notice && shard.relay.store.len() + groups > outbound.entries_max {
+    if !is_notice && shard.relay.store.len() + routes.len() > outbound.entries_max {
         return Outcome::NoSpace;
     }
     let terms = envelope.terms;
     // Due times have whole seconds; this one is not to be early.
     let due = terms.release_at.map_or(now, |at| (at + Duration::from_millis(999)).max(now));
-    let expires = terms.ends_at().unwrap_or(Timestamp::NEVER).min(outbound.retry.expires(due));
+    let ends = terms.ends_at().unwrap_or(Timestamp::NEVER);
+    // In the order of their numbers, as the envelope has its groups.
+    let expires = routes.values().map(|route| ends.min(route.retry(outbound).expires(due))).collect();
     let (due, priority) = (whole_second(due), terms.priority);
     let incoming = Incoming { envelope, content, due, expires, priority, is_held };
     // A task of its own: a client that goes away while the message is being written must not leave behind an entry
@@ -53,7 +60,7 @@ pub(crate) async fn accept(
     let task = {
         let (shard, slot) = (Rc::clone(shard), Rc::clone(&slot));
         Box::pin(async move {
-            let outcome = add(&shard, incoming, now).await;
+            let outcome = add(&shard, incoming, &routes, now).await;
             slot.fill(outcome);
         })
     };
@@ -61,7 +68,12 @@ pub(crate) async fn accept(
     slot.wait().await
 }
 
-async fn add(shard: &Rc<Shard>, incoming: Incoming, now: Timestamp) -> Outcome {
+async fn add(
+    shard: &Rc<Shard>,
+    incoming: Incoming,
+    routes: &BTreeMap<Destination, Route>,
+    now: Timestamp,
+) -> Outcome {
     let relay = &shard.relay;
     let (envelope, content) = (incoming.envelope.clone(), Arc::clone(&incoming.content));
     let entries = match relay.store.add(incoming, now).await {
@@ -79,6 +91,9 @@ async fn add(shard: &Rc<Shard>, incoming: Incoming, now: Timestamp) -> Outcome {
             relay.fresh.borrow_mut().put(entry.ticket, message, bytes_max);
         }
         relay.schedule(entry);
+        if let Some(route) = routes.get(&entry.destination) {
+            relay.know(shard, entry.destination, route);
+        }
     }
     Outcome::Stored
 }

@@ -11,8 +11,8 @@ use queue::{
 };
 
 use super::notice::{self, Notice};
-use super::parcel::{Parcel, Report, Told};
-use super::route::Route;
+use super::parcel::{Parcel, Report, STOPPING, Told};
+use super::route::{Asked, Route, To};
 use super::{Counts, chance, courier, local, whole_second};
 use crate::Shard;
 use crate::limits::{
@@ -167,12 +167,12 @@ async fn tried(shard: &Rc<Shard>, mut case: Case, turn: &Turn<'_>) -> Option<Ent
         return settle(shard, case, Report { results: vec![told], is_down: false, is_in_doubt: false }).await;
     }
     let settings = shard.settings();
-    let Some(ways) = routes(shard, &settings.outbound, &case.envelope, &pending).await else {
+    let Some(ways) = routes(shard, &settings.outbound, &case, &pending).await else {
         return Some(case.entry.due_at(now + STORE_PAUSE));
     };
     let route = match ways.as_slice() {
         [(route, _)] if route.destination() == lane => {
-            shard.relay.name(lane, || route.name());
+            shard.relay.know(shard, lane, route);
             route.clone()
         }
         [] => return settle(shard, case, Report::default()).await,
@@ -191,9 +191,17 @@ async fn tried(shard: &Rc<Shard>, mut case: Case, turn: &Turn<'_>) -> Option<Ent
     };
     Counts::add(&shard.relay.counts.attempts, 1);
     let parcel = Parcel { route, envelope: Arc::clone(&case.envelope), recipients: pending, content };
-    let report = match parcel.route {
-        Route::Local => local::deliver_here(shard, &parcel).await,
-        _ => send(shard, parcel).await,
+    let report = match &parcel.route.to {
+        To::Local => local::deliver_here(shard, &parcel).await,
+        To::Nowhere => {
+            let reply = "550 5.1.3 the address has no domain that mail could go to".to_owned();
+            Report::all(&parcel, Action::Failed, String::new(), reply)
+        }
+        To::Unknown(name) => {
+            let reply = format!("451 4.3.5 there is no route {name:?}");
+            Report::all(&parcel, Action::Delayed, String::new(), reply)
+        }
+        To::Direct(_) | To::Smarthost(_) => send(shard, parcel).await,
     };
     note_lane(shard, lane, &report);
     if report.is_down {
@@ -260,29 +268,27 @@ async fn untried(shard: &Rc<Shard>, entry: Entry, told: &Told, now: Timestamp) -
 
 /// To the shard that has the connections.
 async fn send(shard: &Rc<Shard>, parcel: Parcel) -> Report {
-    let connections_max = shard.settings().outbound.connections_max;
-    let (there, _) = parcel.route.connections(connections_max, shard.router.shards(), shard.id);
+    let settings = shard.settings();
+    let (there, _) = parcel.route.connections(&settings.outbound, shard.router.shards(), shard.id);
     if there == shard.id {
         return courier::carry(Rc::clone(shard), parcel).await;
     }
     let lost = parcel.clone();
     let carried = shard.router.on(there, move |there| courier::carry(there, parcel)).await;
-    carried.unwrap_or_else(|_| {
-        Report::all(&lost, Action::Delayed, String::new(), "450 4.3.2 the server is being stopped".to_owned())
-    })
+    carried.unwrap_or_else(|_| Report::all(&lost, Action::Delayed, String::new(), STOPPING.to_owned()))
 }
 
 fn note_lane(shard: &Rc<Shard>, lane: Destination, report: &Report) {
-    let mut schedule = shard.relay.schedule.borrow_mut();
     if report.is_in_doubt {
         Counts::add(&shard.relay.counts.in_doubt, 1);
     }
     if !report.is_down {
-        return schedule.succeeded(lane);
+        return shard.relay.schedule.borrow_mut().succeeded(lane);
     }
-    let (now, retry) = (shard.world.now(), shard.settings().outbound.retry.clone());
+    let (now, retry) = (shard.world.now(), shard.relay.retry(&shard.settings().outbound, lane));
     let chance = chance(shard) as u32;
     let pause = |failures: u32| retry.wait(u16::try_from(failures).unwrap_or(u16::MAX), chance);
+    let mut schedule = shard.relay.schedule.borrow_mut();
     schedule.failed(lane, |failures| now + pause(failures).min(DESTINATION_PAUSE_MAX));
 }
 
@@ -290,15 +296,15 @@ fn note_lane(shard: &Rc<Shard>, lane: Destination, report: &Report) {
 async fn routes(
     shard: &Rc<Shard>,
     outbound: &super::Outbound,
-    envelope: &Envelope,
+    case: &Case,
     recipients: &[u32],
 ) -> Option<Vec<(Route, Vec<u32>)>> {
     let mut routes = Vec::<(Route, Vec<u32>)>::new();
     for at in recipients {
-        let Some(recipient) = envelope.recipients.get(*at as usize) else { continue };
+        let Some(recipient) = case.envelope.recipients.get(*at as usize) else { continue };
         let is_ours = local::is_ours(shard, &recipient.address).await?;
-        let way = if is_ours { Some(Route::Local) } else { Route::of(outbound, &recipient.address) };
-        let Some(route) = way else { continue };
+        let asked = Asked::of(&case.envelope, &case.progress, &recipient.address);
+        let route = if is_ours { Route::LOCAL } else { Route::of(outbound, asked) };
         match routes.iter_mut().find(|(known, _)| known.name() == route.name()) {
             Some((_, own)) => own.push(*at),
             None => routes.push((route, vec![*at])),
@@ -413,7 +419,7 @@ async fn again(
     let pause = if case.goes_on(report) {
         Duration::ZERO
     } else {
-        settings.outbound.retry.wait(attempts, chance(shard) as u32)
+        shard.relay.retry(&settings.outbound, case.entry.destination).wait(attempts, chance(shard) as u32)
     };
     // Whom it is to be told of at a time is told then, and not at the try after it.
     let late_at = case.envelope.terms.late_at().filter(|at| *at > now && !case.entry.is_late);
@@ -440,7 +446,8 @@ async fn not_noted(shard: &Rc<Shard>, entry: &Entry, error: Error) {
 }
 
 fn is_late(shard: &Rc<Shard>, entry: &Entry, terms: &Terms, now: Timestamp) -> bool {
-    shard.settings().outbound.retry.is_late(entry.queued, now) || terms.late_at().is_some_and(|at| now >= at)
+    let retry = shard.relay.retry(&shard.settings().outbound, entry.destination);
+    retry.is_late(entry.queued, now) || terms.late_at().is_some_and(|at| now >= at)
 }
 
 /// As [`is_late`], for an entry that nothing else is known of.

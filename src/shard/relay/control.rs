@@ -9,7 +9,7 @@ use queue::{Action, Attempt, Destination, Entry, Envelope, Error, LaneView, Prog
 
 use transport::report::Collected;
 
-use super::route::Route;
+use super::route::{Route, To};
 use crate::Shard;
 use crate::limits::{ENTRIES_PER_TURN, ORDER_SHARE};
 
@@ -20,7 +20,8 @@ pub enum Select {
     All,
     /// Those of one message.
     Id(u64),
-    /// Those with this destination: a domain, or a smarthost as `host:port`.
+    /// Those with this destination: a domain, or a smarthost as `host:port`; with ` via ` and the name of a route for
+    /// those that go one.
     Destination(String),
 }
 
@@ -37,6 +38,8 @@ pub enum Deed {
     Bounce(String),
     /// Taken out, and nobody is told.
     Remove,
+    /// It goes the route of this name from now on, and is tried now; by none it goes the way of its addresses.
+    Reroute(Option<String>),
 }
 
 /// An entry with what is known of it.
@@ -160,6 +163,13 @@ async fn act_on(shard: &Rc<Shard>, entry: Entry, deed: &Deed) -> Result<bool, Er
             relay.schedule.borrow_mut().unblock(entry.destination);
             relay.schedule(&changed.await?);
         }
+        Deed::Reroute(route) => {
+            let mut progress = relay.store.progress(entry.ticket);
+            progress.route = Some(route.clone().unwrap_or_default());
+            let changed = relay.store.update(&entry, Some(&progress), |entry| entry.due = due);
+            relay.schedule.borrow_mut().unblock(entry.destination);
+            relay.schedule(&changed.await?);
+        }
         Deed::Bounce(reason) => {
             let mut progress = relay.store.progress(entry.ticket);
             progress.push(word(now, format!("554 5.3.0 {reason}"), Action::Delayed));
@@ -183,11 +193,13 @@ async fn act_on(shard: &Rc<Shard>, entry: Entry, deed: &Deed) -> Result<bool, Er
 
 /// A destination by the name that a person gives it: as the configuration has it, or as lists show it.
 fn named(name: &str) -> Destination {
-    match (name.parse::<SocketAddr>(), transport::Destination::parse(name)) {
-        (Ok(address), _) => Destination::of(&format!("[{}]:{}", address.ip(), address.port())),
-        (_, Some(host)) => Route::Direct(host).destination(),
-        _ => Destination::of(name),
-    }
+    let (host, via) = name.split_once(" via ").map_or((name, None), |(host, via)| (host, Some(via)));
+    let host = match (host.parse::<SocketAddr>(), transport::Destination::parse(host)) {
+        (Ok(address), _) => format!("[{}]:{}", address.ip(), address.port()),
+        (_, Some(host)) => Route { to: To::Direct(host), via: None }.name(),
+        _ => host.to_owned(),
+    };
+    Destination::of(&via.map_or(host.clone(), |via| format!("{host} via {via}")))
 }
 
 fn word(at: Timestamp, reply: String, action: Action) -> Attempt {
@@ -196,10 +208,11 @@ fn word(at: Timestamp, reply: String, action: Action) -> Attempt {
 
 /// The destinations of this shard's queue.
 pub fn lanes(shard: &Shard) -> Vec<Lane> {
-    let names = shard.relay.names.borrow();
+    let ways = shard.relay.ways.borrow();
     let schedule = shard.relay.schedule.borrow();
     let busy = schedule.lanes().filter(|view| view.waiting > 0 || view.out > 0 || view.is_suspended);
-    busy.map(|view| Lane { name: names.get(&view.destination).cloned(), view }).collect()
+    busy.map(|view| Lane { name: ways.get(&view.destination).map(|known| known.name.clone()), view })
+        .collect()
 }
 
 /// Stops a destination, or lets it go on at once.

@@ -2,16 +2,20 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use base::{Random, Timestamp};
 use queue::{Action, Body, Envelope, Terms};
 use smtp::{BodyKind, By, ByMode, Extensions, Mail, MailTo, Sent, ServerReply};
 
-use super::parcel::{Parcel, Report, Told};
-use super::ways::{message_tls, ways};
+use super::egress::{EgressPool, Source};
+use super::named::Bounds;
+use super::parcel::{Parcel, Report, STOPPING, Told};
+use super::pool::{Idle, Pool, Seat};
+use super::ways::{self, message_tls, ways};
 use super::{Counts, chance};
 use crate::Shard;
-use crate::limits::{CONNECT_ATTEMPTS_MAX, REPLY_CHARS_MAX};
+use crate::limits::{CONNECT_ATTEMPTS_MAX, REPLY_CHARS_MAX, TURN_LOOK};
 use crate::world::{Carried, Carrier, Unopened};
 use transport::hop::MessageTls;
 
@@ -20,6 +24,36 @@ struct Open {
     carrier: Box<dyn Carrier>,
     host: String,
     carried: u32,
+    seat: Option<Seat>,
+}
+
+impl Open {
+    fn of(idle: Idle) -> Self {
+        Self { carrier: idle.carrier, host: idle.host, carried: idle.carried, seat: idle.seat }
+    }
+}
+
+/// The connections of a parcel's way, with what they are bound by.
+struct Way {
+    name: String,
+    pool: Rc<Pool>,
+    egress: Option<Arc<EgressPool>>,
+    bounds: Bounds,
+}
+
+impl Way {
+    /// Whether a source has a connection and a message to spare now.
+    fn has_free_source(&self, now: Timestamp) -> bool {
+        let Some(egress) = &self.egress else { return true };
+        let is_free = |(at, source)| self.pool.is_ready(at, now) && self.pool.seat(at, source).is_some();
+        egress.sources.iter().enumerate().any(is_free)
+    }
+
+    /// A connection that waits, if it is better than a new one.
+    fn idle(&self, now: Timestamp) -> Option<Idle> {
+        let ready = self.pool.take(now);
+        ready.or_else(|| if self.has_free_source(now) { None } else { self.pool.take_any() })
+    }
 }
 
 /// Delivers a parcel, or says why not.
@@ -28,16 +62,15 @@ pub(super) async fn carry(shard: Rc<Shard>, parcel: Parcel) -> Report {
     let outbound = &settings.outbound;
     let name = parcel.route.name();
     let pool = shard.relay.pools.of(&name);
-    let (_, connections_max) =
-        parcel.route.connections(outbound.connections_max, shard.router.shards(), shard.id);
-    let permit = pool.permit(connections_max).await;
+    let (_, bounds) = parcel.route.connections(outbound, shard.router.shards(), shard.id);
+    let permit = pool.permit(bounds.connections_max).await;
+    let way = Way { name, pool, egress: parcel.route.pool(outbound).cloned(), bounds };
     let mut report = None;
     // An idle connection proves no more than what the messages before asked for, and its host may be none that this one
     // may go to while another is.
     let is_choosy = parcel.envelope.requires_tls || parcel.envelope.terms.ends_at().is_some();
-    while let Some(idle) = if is_choosy { None } else { pool.take() } {
-        let open = Open { carrier: idle.carrier, host: idle.host, carried: idle.carried };
-        match send(&shard, open, &parcel).await {
+    while let Some(idle) = if is_choosy { None } else { way.idle(shard.world.now()) } {
+        match send(&shard, &way, Open::of(idle), &parcel).await {
             // It had ended while nobody looked; nothing is lost by trying another.
             Attempted::Stale => {}
             Attempted::Report(done) => {
@@ -48,16 +81,30 @@ pub(super) async fn carry(shard: Rc<Shard>, parcel: Parcel) -> Report {
     }
     let report = match report {
         Some(report) => report,
-        None => open_and_send(&shard, &parcel).await,
+        None => open_and_send(&shard, &way, &parcel).await,
     };
+    let Way { name, pool, .. } = way;
     drop((permit, pool));
-    shard.relay.pools.forget(&name);
+    forget(&shard, name);
     report
 }
 
-async fn open_and_send(shard: &Rc<Shard>, parcel: &Parcel) -> Report {
-    match open(shard, parcel).await {
-        Ok(open) => match send(shard, open, parcel).await {
+/// Forgets the connections of a way, at once or when its sources may be used again.
+fn forget(shard: &Rc<Shard>, name: String) {
+    let Some(mut later) = shard.relay.pools.forget(&name, shard.world.now()) else { return };
+    let there = Rc::clone(shard);
+    shard.world.spawn_aside(Box::pin(async move {
+        loop {
+            there.world.sleep_until(later).await;
+            let Some(again) = there.relay.pools.forget(&name, there.world.now()) else { break };
+            later = again;
+        }
+    }));
+}
+
+async fn open_and_send(shard: &Rc<Shard>, way: &Way, parcel: &Parcel) -> Report {
+    match open(shard, way, parcel).await {
+        Ok(open) => match send(shard, way, open, parcel).await {
             Attempted::Report(report) => report,
             Attempted::Stale => unreachable!("a connection is stale when it has been used before"),
         },
@@ -65,34 +112,86 @@ async fn open_and_send(shard: &Rc<Shard>, parcel: &Parcel) -> Report {
     }
 }
 
-/// A connection to the first host that takes one.
-async fn open(shard: &Rc<Shard>, parcel: &Parcel) -> Result<Open, Box<Report>> {
+/// A connection to the first host that takes one; from an egress pool, by the first source that has one to give.
+async fn open(shard: &Rc<Shard>, way: &Way, parcel: &Parcel) -> Result<Open, Box<Report>> {
     let mut random = Random::new(chance(shard));
-    let ways = ways(shard, parcel, &mut random).await?;
-    let mut last = Report::down(parcel, String::new(), "450 4.4.1 no host could be tried".to_owned());
-    let mut tried = 0;
-    for way in ways {
-        for address in way.addresses {
-            tried += 1;
-            if tried > CONNECT_ATTEMPTS_MAX {
-                return Err(Box::new(last));
+    let hosts = ways(shard, parcel, &mut random).await?;
+    let mut tries = Tries { left: CONNECT_ATTEMPTS_MAX, last: None };
+    match &way.egress {
+        None => {
+            if let Some(open) = tries.hosts(shard, parcel, &hosts, None).await {
+                return Ok(open);
             }
-            let host = format!("{} [{address}]", way.name);
-            let opened = way.terms.connect(shard, SocketAddr::new(address, way.port)).await;
-            way.terms.note(shard, &way.name, address, &opened);
-            match opened {
-                Ok(carrier) => {
-                    Counts::add(&shard.relay.counts.connections, 1);
-                    return Ok(Open { carrier, host, carried: 0 });
-                }
-                Err(why) => {
-                    tracing::debug!(event = "relay.host_failed", %host, ?why);
-                    last = refused(parcel, host, &why);
+        }
+        Some(egress) => {
+            let now = shard.world.now();
+            let mut order = egress.order(&mut random, |_| true);
+            // Those that may carry a message now go first.
+            order.sort_by_key(|at| !way.pool.is_ready(*at, now));
+            for at in order {
+                let source = &egress.sources[at];
+                let Some(seat) = way.pool.seat(at, source) else { continue };
+                if let Some(open) = tries.hosts(shard, parcel, &hosts, Some((source, seat))).await {
+                    return Ok(open);
                 }
             }
         }
     }
-    Err(Box::new(last))
+    let none = match &way.egress {
+        None => Report::down(parcel, String::new(), "450 4.4.1 no host could be tried".to_owned()),
+        // Others that are under way may be through: the destination is not down.
+        Some(egress) => {
+            let reply = format!("450 4.4.5 no source address of the pool {} is free for it", egress.name);
+            Report::all(parcel, Action::Delayed, String::new(), reply)
+        }
+    };
+    Err(Box::new(tries.last.unwrap_or(none)))
+}
+
+/// Tries to connect, of which there are only so many.
+struct Tries {
+    left: usize,
+    /// What came of the last one.
+    last: Option<Report>,
+}
+
+impl Tries {
+    /// Tries the hosts that can be reached from a source.
+    async fn hosts(
+        &mut self,
+        shard: &Rc<Shard>,
+        parcel: &Parcel,
+        hosts: &[ways::Way],
+        from: Option<(&Source, Seat)>,
+    ) -> Option<Open> {
+        for host in hosts {
+            let terms = host.terms.named(from.as_ref().and_then(|(source, _)| source.ehlo.as_deref()));
+            for address in &host.addresses {
+                let source = match &from {
+                    None => None,
+                    Some((source, _)) => match source.towards(*address) {
+                        Some(own) => Some(own),
+                        None => continue,
+                    },
+                };
+                self.left = self.left.checked_sub(1)?;
+                let opened = terms.connect(shard, SocketAddr::new(*address, host.port), source).await;
+                terms.note(shard, &host.name, (*address, source), &opened);
+                let host = format!("{} [{address}]", host.name);
+                match opened {
+                    Ok(carrier) => {
+                        Counts::add(&shard.relay.counts.connections, 1);
+                        return Some(Open { carrier, host, carried: 0, seat: from.map(|(_, seat)| seat) });
+                    }
+                    Err(why) => {
+                        tracing::debug!(event = "relay.host_failed", %host, ?why);
+                        self.last = Some(refused(parcel, host, &why));
+                    }
+                }
+            }
+        }
+        None
+    }
 }
 
 /// What follows from a host that could not be talked to. A refusal for good counts as one for now: the next try may
@@ -110,14 +209,32 @@ pub(super) fn refused(parcel: &Parcel, host: String, why: &Unopened) -> Report {
     Report::down(parcel, host, reply)
 }
 
+/// Waits for the turn of a connection's source; false when the server is stopped before.
+async fn turn(shard: &Rc<Shard>, way: &Way, open: &Open) -> bool {
+    let place = open.seat.as_ref().map(|seat| seat.source);
+    let source = place.and_then(|place| way.egress.as_ref()?.sources.get(place).map(|own| (place, own)));
+    let Some((place, source)) = source else { return true };
+    let slot = way.pool.slot(place, source, shard.world.now());
+    while shard.world.now() < slot {
+        if shard.world.is_stopping() {
+            return false;
+        }
+        shard.world.sleep_until(slot.min(shard.world.now() + TURN_LOOK)).await;
+    }
+    true
+}
+
 enum Attempted {
     Report(Report),
     /// A connection that was idle turned out to have ended before the message.
     Stale,
 }
 
-async fn send(shard: &Rc<Shard>, open: Open, parcel: &Parcel) -> Attempted {
-    let Open { carrier, host, carried } = open;
+async fn send(shard: &Rc<Shard>, way: &Way, open: Open, parcel: &Parcel) -> Attempted {
+    if !turn(shard, way, &open).await {
+        return Attempted::Report(Report::all(parcel, Action::Delayed, open.host, STOPPING.to_owned()));
+    }
+    let Open { carrier, host, carried, seat } = open;
     let tls = carrier.tls().to_owned();
     if let Some(reply) = unfit(carrier.extensions(), parcel) {
         if carried > 0 {
@@ -126,13 +243,13 @@ async fn send(shard: &Rc<Shard>, open: Open, parcel: &Parcel) -> Attempted {
             return Attempted::Stale;
         }
         // One that has been used: if it ends while it waits, that is not the next message's fault.
-        keep(shard, parcel, Open { carrier, host: host.clone(), carried: carried.max(1) });
+        keep(shard, way, parcel, Open { carrier, host: host.clone(), carried: carried.max(1), seat });
         return Attempted::Report(Report::all(parcel, Action::Failed, host, reply));
     }
     let now = shard.world.now();
     if let Some(reply) = untimely(carrier.extensions(), &parcel.envelope.terms, now) {
         // One that has been used: if it ends while it waits, that is not the next message's fault.
-        keep(shard, parcel, Open { carrier, host: host.clone(), carried: carried.max(1) });
+        keep(shard, way, parcel, Open { carrier, host: host.clone(), carried: carried.max(1), seat });
         return Attempted::Report(Report::all(parcel, Action::Delayed, host, reply));
     }
     let passes_dsn = passes_dsn(carrier.extensions(), &parcel.envelope.terms);
@@ -141,7 +258,7 @@ async fn send(shard: &Rc<Shard>, open: Open, parcel: &Parcel) -> Attempted {
     match carrier.send(mail).await {
         Carried::Answered(sent, carrier) => {
             if let Some(carrier) = carrier {
-                keep(shard, parcel, Open { carrier, host: host.clone(), carried: carried + 1 });
+                keep(shard, way, parcel, Open { carrier, host: host.clone(), carried: carried + 1, seat });
             }
             let mut report = answered(now_max, &sent, &host, &tls, passes_dsn);
             if !later.is_empty() {
@@ -174,22 +291,19 @@ async fn send(shard: &Rc<Shard>, open: Open, parcel: &Parcel) -> Attempted {
 }
 
 /// Keeps a connection for the next message, or ends it.
-fn keep(shard: &Rc<Shard>, parcel: &Parcel, open: Open) {
-    let settings = shard.settings();
-    let outbound = &settings.outbound;
-    let Open { carrier, host, carried } = open;
+fn keep(shard: &Rc<Shard>, way: &Way, parcel: &Parcel, open: Open) {
+    let Open { carrier, host, carried, seat } = open;
     let mails_max = carrier.extensions().mails_max.unwrap_or(usize::MAX);
     // What was opened for a message that wants no protection would carry others without theirs.
     let is_lax = message_tls(parcel) == MessageTls::Optional;
-    if is_lax || carried >= outbound.messages_per_connection_max || carried as usize >= mails_max {
+    if is_lax || carried >= way.bounds.messages_per_connection_max || carried as usize >= mails_max {
         return carrier.quit();
     }
-    let name = parcel.route.name();
-    let pool = shard.relay.pools.of(&name);
-    if !pool.put(carrier, host, carried, shard.world.now()) {
+    if !way.pool.put(Idle::new(carrier, host, carried, seat, shard.world.now())) {
         return;
     }
-    let (there, idle) = (Rc::clone(shard), outbound.idle);
+    let (there, name, pool) = (Rc::clone(shard), way.name.clone(), Rc::clone(&way.pool));
+    let idle = way.bounds.idle;
     shard.world.spawn_aside(Box::pin(async move {
         loop {
             there.world.sleep_until(there.world.now() + idle).await;
@@ -198,7 +312,7 @@ fn keep(shard: &Rc<Shard>, parcel: &Parcel, open: Open) {
             }
         }
         drop(pool);
-        there.relay.pools.forget(&name);
+        forget(&there, name);
     }));
 }
 
@@ -257,7 +371,7 @@ fn mail(envelope: &Envelope, recipients: &[u32], parcel: &Parcel, now: Timestamp
     Mail {
         sender: envelope.sender.clone(),
         recipients: recipients.iter().filter_map(to).collect(),
-        data: std::sync::Arc::clone(&parcel.content),
+        data: Arc::clone(&parcel.content),
         body: match envelope.body {
             Body::SevenBit => BodyKind::SevenBit,
             Body::EightBitMime => BodyKind::EightBitMime,

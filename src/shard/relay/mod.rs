@@ -7,7 +7,7 @@
 //!     attempt: note what was said, tell the sender, try again  ◀─ report ─ courier: hosts, connections, SMTP
 //! ```
 //!
-//! - `outbound`: what an operator sets; `route`: which way a recipient's mail goes;
+//! - `outbound`, `named`, `egress`: what an operator sets; `route`: which way a recipient's mail goes;
 //! - `accept`, `pump`, `attempt`, `notice`: on the shard where the message lies;
 //! - `control`: what an operator sees and does;
 //! - `courier`, `ways`, `pool`: on the shard that the destination hashes to; for a smarthost on each shard.
@@ -16,7 +16,9 @@ mod accept;
 mod attempt;
 pub mod control;
 mod courier;
+mod egress;
 mod local;
+mod named;
 mod notice;
 mod outbound;
 mod parcel;
@@ -33,18 +35,22 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use base::Timestamp;
-use queue::{Destination, Entry, Envelope, Schedule, Store, Ticket};
+use queue::{Destination, Entry, Envelope, RetryPolicy, Schedule, Store, Ticket};
 use storage_engine::Engine;
 use transport::report::Collected;
 use transport::sts::Policies;
 
-use crate::limits::DESTINATION_NAMES_MAX;
+use crate::Shard;
+use crate::limits::WAYS_KNOWN_MAX;
 pub(crate) use accept::accept;
+pub use egress::{EgressPool, Source};
+pub use named::{Bounds, DestinationBounds, NamedRoute, Onward, Scope};
 pub(crate) use notice::delivered;
 pub(crate) use outbound::is_among;
 pub use outbound::{Outbound, Smarthost, SmarthostTls};
 use pool::Pools;
 pub use pump::run;
+use route::Route;
 
 /// A shard's part of relaying.
 #[derive(Debug)]
@@ -58,8 +64,8 @@ pub struct Relay {
     busy: RefCell<HashSet<Ticket>>,
     /// Destinations that are down, by when all that waits for them was last looked at.
     looked_over: RefCell<HashMap<Destination, Timestamp>>,
-    /// Destinations by their numbers, for people to read.
-    names: RefCell<HashMap<Destination, String>>,
+    /// Ways by their numbers, up to a bound.
+    ways: RefCell<HashMap<Destination, Known>>,
     /// MTA-STS policies of the destinations that this shard has the connections to.
     policies: RefCell<Policies>,
     /// How connections were protected, for the reports to their domains.
@@ -87,6 +93,13 @@ impl Counts {
     fn add(count: &Cell<u64>, by: usize) {
         count.set(count.get() + by as u64);
     }
+}
+
+/// What is known of a way: of a number, nothing can be read.
+#[derive(Debug)]
+struct Known {
+    name: String,
+    via: Option<Arc<NamedRoute>>,
 }
 
 /// A message as its first attempt wants it.
@@ -149,7 +162,7 @@ impl Relay {
             pools: Pools::default(),
             busy: RefCell::default(),
             looked_over: RefCell::default(),
-            names: RefCell::default(),
+            ways: RefCell::default(),
             policies: RefCell::default(),
             tls_reports: RefCell::default(),
             bell: Bell::default(),
@@ -171,12 +184,25 @@ impl Relay {
         (waiting, out, down)
     }
 
-    /// Notes what a destination is called, up to a bound.
-    fn name(&self, destination: Destination, name: impl FnOnce() -> String) {
-        let mut names = self.names.borrow_mut();
-        if names.len() < DESTINATION_NAMES_MAX && !names.contains_key(&destination) {
-            names.insert(destination, name());
+    /// Notes what a way is called, which retry schedule it has, and its pace.
+    fn know(&self, shard: &Shard, destination: Destination, route: &Route) {
+        let via = |known: &Known| known.via.as_ref().map(Arc::as_ptr);
+        let mut ways = self.ways.borrow_mut();
+        let is_known =
+            ways.get(&destination).is_some_and(|known| via(known) == route.via.as_ref().map(Arc::as_ptr));
+        if !is_known && (ways.len() < WAYS_KNOWN_MAX || ways.contains_key(&destination)) {
+            ways.insert(destination, Known { name: route.name(), via: route.via.clone() });
         }
+        drop(ways);
+        let pace = route.pace(&shard.settings().outbound, shard.router.shards());
+        self.schedule.borrow_mut().pace(destination, pace);
+    }
+
+    /// The retry schedule of a lane, where the way is known; else the usual one.
+    fn retry(&self, outbound: &Outbound, lane: Destination) -> RetryPolicy {
+        let ways = self.ways.borrow();
+        let via = ways.get(&lane).and_then(|known| known.via.as_ref());
+        via.map_or_else(|| outbound.retry.clone(), |via| via.retry.clone())
     }
 
     /// Puts an entry into the schedule and wakes the pump.

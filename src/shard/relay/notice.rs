@@ -227,6 +227,7 @@ fn queued(to: &str, own: Own, now: Timestamp) -> Envelope {
         envid: None,
         requires_tls: own.requires_tls,
         terms: queue::Terms::default(),
+        route: None,
         received: now,
         origin: Origin::default(),
     }

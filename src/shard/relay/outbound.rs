@@ -9,6 +9,9 @@ use dsn::Templates;
 use queue::{RetryPolicy, Window};
 use transport::{AddressOrder, Destination, Ourselves};
 
+use super::egress::EgressPool;
+use super::named::{Bounds, DestinationBounds, NamedRoute};
+
 /// Settings of relaying, shared by all shards.
 #[derive(Clone, Debug)]
 pub struct Outbound {
@@ -17,7 +20,13 @@ pub struct Outbound {
     /// Our name in EHLO, and in notices.
     pub hostname: String,
     /// Where all mail goes; `None` asks for each domain's mail hosts.
-    pub smarthost: Option<Smarthost>,
+    pub smarthost: Option<Arc<Smarthost>>,
+    /// Routes by name. Of those that mean a message, the first is its way.
+    pub routes: Vec<Arc<NamedRoute>>,
+    /// Whence mail goes whose route does not say it; `None` leaves it to the machine.
+    pub pool: Option<Arc<EgressPool>>,
+    /// Bounds of destinations; the first that mean one are its.
+    pub destinations: Vec<DestinationBounds>,
     /// Networks that may send to anybody without a login: address and length of the prefix in bits.
     pub relay_from: Vec<(IpAddr, u8)>,
     /// When to try again, and when to give up.
@@ -80,6 +89,9 @@ impl Outbound {
             is_enabled: true,
             hostname: hostname.to_owned(),
             smarthost: None,
+            routes: Vec::new(),
+            pool: None,
+            destinations: Vec::new(),
             relay_from: Vec::new(),
             retry: RetryPolicy::default(),
             window: Window { first: 4, max: 32 },
@@ -93,6 +105,16 @@ impl Outbound {
             templates: Arc::default(),
             ourselves,
             port: 25,
+        }
+    }
+
+    /// What is asked of a destination that nothing else is said of.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            connections_max: self.connections_max,
+            messages_per_connection_max: self.messages_per_connection_max,
+            messages_per_minute_max: None,
+            idle: self.idle,
         }
     }
 

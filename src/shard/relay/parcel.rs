@@ -6,6 +6,9 @@ use queue::{Action, Envelope};
 
 use super::route::Route;
 
+/// What is said of mail that was not sent because the server is being stopped.
+pub(crate) const STOPPING: &str = "450 4.3.2 the server is being stopped";
+
 /// One message for some recipients that go the same way.
 #[derive(Clone, Debug)]
 pub(crate) struct Parcel {

@@ -3,11 +3,14 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
-use crate::world::Carrier;
 use base::Timestamp;
+
+use super::egress::Source;
+use crate::world::Carrier;
 
 /// All pools of a shard, by the names of the ways. Numbers may be shared by two names, and a connection of one must never
 /// carry mail of the other: somebody could look for such a name.
@@ -30,6 +33,16 @@ struct State {
     waiting: Vec<Waker>,
     idle: Vec<Idle>,
     is_swept: bool,
+    /// For the sources of an egress pool, by their places in it.
+    sources: HashMap<usize, OfSource>,
+}
+
+/// What a source does for one destination.
+#[derive(Default)]
+struct OfSource {
+    connections: usize,
+    /// It may carry its next message then.
+    next: Timestamp,
 }
 
 /// A connection that waits.
@@ -39,7 +52,37 @@ pub(super) struct Idle {
     pub(super) host: String,
     /// Messages it has carried.
     pub(super) carried: u32,
+    pub(super) seat: Option<Seat>,
     since: Timestamp,
+}
+
+/// A connection's place among those of its source; given back by being dropped.
+pub(super) struct Seat {
+    pool: Weak<Pool>,
+    /// The source's place in the egress pool.
+    pub(super) source: usize,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // What is left over of another time cannot be in use: sweeps and goodbyes drop seats outside of borrows.
+        let Some(pool) = self.pool.upgrade() else { return };
+        if let Some(own) = pool.0.borrow_mut().sources.get_mut(&self.source) {
+            own.connections -= 1;
+        }
+    }
+}
+
+impl Idle {
+    pub(super) const fn new(
+        carrier: Box<dyn Carrier>,
+        host: String,
+        carried: u32,
+        seat: Option<Seat>,
+        now: Timestamp,
+    ) -> Self {
+        Self { carrier, host, carried, seat, since: now }
+    }
 }
 
 /// The right to use a connection; given back by being dropped.
@@ -51,12 +94,16 @@ impl Pools {
         Rc::clone(self.0.borrow_mut().entry(name.to_owned()).or_default())
     }
 
-    /// Forgets a pool that nobody uses.
-    pub(super) fn forget(&self, name: &str) {
+    /// Forgets a pool that nobody uses. One with sources that may carry nothing for a while is kept: when to forget it.
+    pub(super) fn forget(&self, name: &str, now: Timestamp) -> Option<Timestamp> {
         let mut pools = self.0.borrow_mut();
-        if pools.get(name).is_some_and(|pool| Rc::strong_count(pool) == 1 && pool.is_empty()) {
-            pools.remove(name);
+        let pool = pools.get(name).filter(|pool| Rc::strong_count(pool) == 1 && pool.is_empty())?;
+        let last = pool.0.borrow().sources.values().map(|own| own.next).max();
+        if let Some(last) = last.filter(|last| *last > now) {
+            return Some(last);
         }
+        pools.remove(name);
+        None
     }
 }
 
@@ -76,16 +123,27 @@ impl Pool {
         Permit(Rc::clone(self))
     }
 
+    /// The connection that has waited shortest, of those whose source may carry a message now.
+    pub(super) fn take(&self, now: Timestamp) -> Option<Idle> {
+        let mut state = self.0.borrow_mut();
+        let is_ready = |idle: &Idle| {
+            let source = idle.seat.as_ref().and_then(|seat| state.sources.get(&seat.source));
+            source.is_none_or(|own| own.next <= now)
+        };
+        let at = state.idle.iter().rposition(is_ready)?;
+        Some(state.idle.remove(at))
+    }
+
     /// The connection that has waited shortest.
-    pub(super) fn take(&self) -> Option<Idle> {
+    pub(super) fn take_any(&self) -> Option<Idle> {
         self.0.borrow_mut().idle.pop()
     }
 
     /// Keeps a connection for the next message. True when nobody looks after idle ones: then the caller has to see
     /// that [`Pool::sweep`] is called.
-    pub(super) fn put(&self, carrier: Box<dyn Carrier>, host: String, carried: u32, now: Timestamp) -> bool {
+    pub(super) fn put(&self, idle: Idle) -> bool {
         let mut state = self.0.borrow_mut();
-        state.idle.push(Idle { carrier, host, carried, since: now });
+        state.idle.push(idle);
         !std::mem::replace(&mut state.is_swept, true)
     }
 
@@ -102,6 +160,33 @@ impl Pool {
             idle.carrier.quit();
         }
         is_left
+    }
+
+    /// Takes a place among a source's connections; `None` when it has as many as it may.
+    pub(super) fn seat(self: &Rc<Self>, place: usize, source: &Source) -> Option<Seat> {
+        let mut state = self.0.borrow_mut();
+        let own = state.sources.entry(place).or_default();
+        if source.connections_max.is_some_and(|max| own.connections >= max) {
+            return None;
+        }
+        own.connections += 1;
+        drop(state);
+        Some(Seat { pool: Rc::downgrade(self), source: place })
+    }
+
+    /// Whether a source may carry a message now.
+    pub(super) fn is_ready(&self, place: usize, now: Timestamp) -> bool {
+        self.0.borrow().sources.get(&place).is_none_or(|own| own.next <= now)
+    }
+
+    /// Counts a message against a source's rate; when it may go.
+    pub(super) fn slot(&self, place: usize, source: &Source, now: Timestamp) -> Timestamp {
+        let Some(per_minute) = source.messages_per_minute_max else { return now };
+        let mut state = self.0.borrow_mut();
+        let own = state.sources.entry(place).or_default();
+        let slot = own.next.max(now);
+        own.next = slot + Duration::from_mins(1) / per_minute.get();
+        slot
     }
 
     fn is_empty(&self) -> bool {

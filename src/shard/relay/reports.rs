@@ -88,6 +88,7 @@ fn envelope(id: u64, from: &str, to: &str, message_id: &str, now: Timestamp) -> 
         envid: None,
         requires_tls: false,
         terms: queue::Terms::default(),
+        route: None,
         received: now,
         origin: Origin { message_id: Some(message_id.to_owned()), ..Origin::default() },
     }

@@ -18,7 +18,7 @@ use transport::{Demand, Destination, Fault};
 
 use super::outbound::{Outbound, Smarthost, SmarthostTls};
 use super::parcel::{Parcel, Report};
-use super::route::Route;
+use super::route::To;
 use crate::Shard;
 use crate::world::{Carrier, Hop, Unopened};
 
@@ -47,10 +47,11 @@ impl Terms {
         &self,
         shard: &Rc<Shard>,
         address: SocketAddr,
+        source: Option<IpAddr>,
     ) -> Result<Box<dyn Carrier>, Unopened> {
         let hop = |client| Hop {
             address,
-            source: None,
+            source,
             client,
             is_implicit_tls: self.is_implicit_tls,
             demand: self.demand.clone(),
@@ -71,7 +72,7 @@ impl Terms {
         &self,
         shard: &Shard,
         host: &str,
-        address: IpAddr,
+        (address, source): (IpAddr, Option<IpAddr>),
         opened: &Result<Box<dyn Carrier>, Unopened>,
     ) {
         let Some((domain, used)) = &self.policy else { return };
@@ -83,8 +84,17 @@ impl Terms {
             // It did not come to TLS: that is no matter of these reports.
             Err(_) => return,
         };
-        let session = Session { host, address: Some(address), source: None, fault };
+        let session = Session { host, address: Some(address), source, fault };
         shard.relay.tls_reports.borrow_mut().note(shard.world.now(), domain, used, &session);
+    }
+
+    /// The same, under another name of ours.
+    pub(super) fn named(&self, ehlo: Option<&str>) -> Self {
+        let mut terms = self.clone();
+        if let Some(ehlo) = ehlo {
+            ehlo.clone_into(&mut terms.client.hostname);
+        }
+        terms
     }
 }
 
@@ -96,10 +106,12 @@ pub(super) async fn ways(
 ) -> Result<Vec<Way>, Box<Report>> {
     let settings = shard.settings();
     let outbound = &settings.outbound;
-    match &parcel.route {
-        Route::Local => Err(fault(parcel, Action::Delayed, "451 4.3.0 it is not for another system")),
-        Route::Smarthost(smarthost) => smarthost_way(shard, outbound, parcel, smarthost, random).await,
-        Route::Direct(Destination::Address(address)) => {
+    match &parcel.route.to {
+        To::Local | To::Nowhere | To::Unknown(_) => {
+            Err(fault(parcel, Action::Delayed, "451 4.3.0 it is not for another system"))
+        }
+        To::Smarthost(smarthost) => smarthost_way(shard, outbound, parcel, smarthost, random).await,
+        To::Direct(Destination::Address(address)) => {
             if outbound.ourselves.is_address(*address) {
                 return Err(fault(parcel, Action::Failed, "554 5.4.6 that address is ourselves"));
             }
@@ -107,9 +119,7 @@ pub(super) async fn ways(
             let terms = terms(outbound, &name, StartTls::IfOffered);
             Ok(vec![Way { name, addresses: vec![*address], port: outbound.port, terms }])
         }
-        Route::Direct(Destination::Domain(domain)) => {
-            domain_ways(shard, outbound, parcel, domain, random).await
-        }
+        To::Direct(Destination::Domain(domain)) => domain_ways(shard, outbound, parcel, domain, random).await,
     }
 }
 

@@ -1,0 +1,183 @@
+"""Routes by name, egress pools, bounds of destinations and rerouting: `angarium serve` with receivers on loopback that stand
+for other systems."""
+
+import collections
+import contextlib
+import json
+import pathlib
+import shutil
+import signal
+import smtplib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from receiver import Receiver  # noqa: E402
+from server import BINARY  # noqa: E402
+
+SENDER = "s@elsewhere.example"
+
+
+def wait_for(look, what, timeout_s=10):
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not seen in time: {what}")
+        time.sleep(0.03)
+
+
+class Routes(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = contextlib.ExitStack()
+        cls.usual, cls.partner, cls.bulk, cls.slow = Receiver(), Receiver(), Receiver(), Receiver(host="127.0.0.5")
+        for receiver in (cls.usual, cls.partner, cls.bulk, cls.slow):
+            cls.stack.callback(receiver.stop)
+        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="angarium-routes-"))
+        cls.stack.callback(shutil.rmtree, cls.folder)
+        cls.config = cls.folder / "angarium.toml"
+        cls.angarium("init", "--hostname", "mail.example.org", "--domain", "example.org", "--data", str(cls.folder / "store"))
+        with contextlib.ExitStack() as probes:
+            names = ["smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s"]
+            cls.ports = {name: probes.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for name in names}
+        listen = "".join(f'{name} = ["127.0.0.1:{port}"]\n' for name, port in cls.ports.items())
+        with open(cls.config, "a", encoding="ascii") as out:
+            out.write(f"""
+[listen]
+{listen}
+[inbound]
+authenticate = false
+
+[outbound]
+smarthost = "{cls.usual.place}"
+relay_from = ["127.0.0.1"]
+default_pool = "plain"
+
+[[outbound.pool]]
+name = "plain"
+sources = [{{ ipv4 = "127.0.0.9", ehlo = "plain.example.org" }}]
+
+[[outbound.pool]]
+name = "many"
+sources = [
+    {{ ipv4 = "127.0.0.11", ehlo = "one.example.org", weight = 3, connections_max = 2 }},
+    {{ ipv4 = "127.0.0.12", weight = 1 }},
+    {{ ipv6 = "2001:db8::1" }},
+]
+
+[[outbound.route]]
+name = "partner"
+recipients = ["partner.example", "*.partner.example"]
+smarthost = "{cls.partner.place}"
+
+[[outbound.route]]
+name = "bulk"
+senders = ["news@example.org"]
+smarthost = "{cls.bulk.place}"
+pool = "many"
+
+[[outbound.route]]
+name = "slow"
+recipients = ["slow.example"]
+smarthost = "{cls.slow.place}"
+
+[[outbound.destination]]
+domains = ["[127.0.0.5]"]
+messages_per_minute_max = 240
+
+[[mailflow.rule]]
+name = "by word"
+when = {{ subject = {{ starts_with = "urgent" }} }}
+then = {{ route = "bulk" }}
+""")
+        cls.log = cls.folder / "log"
+        log = cls.stack.enter_context(open(cls.log, "wb"))
+        cls.server = subprocess.Popen([str(BINARY), "--config", str(cls.config), "serve", "--shards", "2"], stderr=log)
+        wait_for(lambda: "runtime.serving" in cls.log.read_text() or cls.server.poll() is not None, "a server", 30)
+        assert cls.server.poll() is None, cls.log.read_text()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.send_signal(signal.SIGTERM)
+        status, text = cls.server.wait(30), cls.log.read_text()
+        cls.stack.close()
+        assert status == 0 and "panic" not in text, text[-4000:]
+
+    @classmethod
+    def angarium(cls, *arguments, status=0):
+        done = subprocess.run([str(BINARY), "--json", "--config", str(cls.config), *arguments], capture_output=True, text=True,
+                              timeout=60, check=False)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout
+
+    def setUp(self):
+        for receiver in (self.usual, self.partner, self.bulk):
+            receiver.behave()
+            receiver.drop_all()
+
+    def send(self, to, sender=SENDER, subject="x"):
+        with smtplib.SMTP("127.0.0.1", self.ports["smtp"], timeout=30) as client:
+            client.ehlo()
+            client.mail(sender)
+            self.assertEqual(client.rcpt(to)[0], 250)
+            code, text = client.data(f"Subject: {subject}\r\n\r\nx\r\n")
+            self.assertEqual(code, 250, text)
+            return text.split()[-1].decode()
+
+    def test_mail_goes_by_its_recipients(self):
+        self.send("bob@other.example")
+        self.send("bob@partner.example")
+        self.send("bob@a.partner.example")
+        self.usual.wait(1)
+        self.partner.wait(2)
+        self.assertEqual(len(self.bulk.messages), 0)
+        self.assertEqual((self.usual.messages[0].peer, self.usual.messages[0].hello), ("127.0.0.9", "EHLO plain.example.org"))
+
+    def test_mail_goes_by_its_sender_from_a_pool_of_addresses(self):
+        # All at once, so that one connection does not carry them all.
+        self.bulk.behave(pause_s=0.05)
+        for _ in range(40):
+            self.send("bob@other.example", "news@example.org")
+        self.bulk.wait(40, 20)
+        peers = collections.Counter((message.peer, message.hello) for message in self.bulk.messages)
+        self.assertEqual(set(peers), {("127.0.0.11", "EHLO one.example.org"), ("127.0.0.12", "EHLO mail.example.org")})
+
+    def test_a_rule_names_a_route(self):
+        self.send("bob@other.example", subject="urgent: x")
+        self.bulk.wait(1)
+        self.assertEqual(len(self.usual.messages), 0)
+
+    def test_an_operator_sends_mail_another_way_and_back(self):
+        self.usual.behave(rcpt="450 4.2.0 not now")
+        name = self.send("bob@other.example")
+        wait_for(lambda: json.loads(self.angarium("queue", "list", name))[0]["attempts"] == 1, "an attempt")
+        self.angarium("queue", "reroute", name, "--route", "nowhere", status=67)
+        self.partner.behave(rcpt="450 4.2.0 not now either")
+        self.angarium("queue", "reroute", name, "--route", "partner")
+        wait_for(lambda: "either" in json.loads(self.angarium("queue", "list", name))[0]["last_reply"], "an attempt there")
+        lanes = [lane["destination"] for lane in json.loads(self.angarium("queue", "destinations"))]
+        self.assertIn(f"[127.0.0.1]:{self.partner.port} via partner", lanes)
+        self.usual.behave()
+        self.angarium("queue", "reroute", name, "--no-route")
+        self.usual.wait(1)
+        story = json.loads(self.angarium("trace", name))[0]
+        self.assertEqual([attempt["action"] for attempt in story["attempts"]], ["delayed", "delayed", "relayed"])
+
+    def test_a_destination_has_its_pace(self):
+        for _ in range(12):
+            self.send("bob@slow.example")
+        # Two shards send 2 a second each.
+        began = time.monotonic()
+        self.slow.wait(12, 20)
+        self.assertGreater(time.monotonic() - began, 1)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
