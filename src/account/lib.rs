@@ -15,6 +15,7 @@
 mod account;
 mod deliver;
 mod error;
+mod filing;
 mod flags;
 mod keywords;
 mod limits;

@@ -208,7 +208,7 @@ impl Account {
 
     /// All mailbox records as they will be when everything proposed before is applied. Mailbox ids are given in
     /// order, so those in the making lie between the applied account's last and the proposed one's.
-    fn records(&self, transaction: &Transaction) -> Vec<(MailboxId, MailboxRecord)> {
+    pub(crate) fn records(&self, transaction: &Transaction) -> Vec<(MailboxId, MailboxRecord)> {
         let known = self.values(record::MAILBOXES);
         let known = known.iter().filter_map(|(key, _)| record::mailbox_of_key(key));
         let fresh = self.account_record().next_mailbox + 1..=self.read_account(transaction).next_mailbox;
@@ -263,7 +263,7 @@ impl Account {
     }
 
     /// Adds a mailbox, and its name to `names`, which are all of the account's.
-    fn add_mailbox(
+    pub(crate) fn add_mailbox(
         &self,
         transaction: &mut Transaction,
         names: &mut HashSet<MailboxName>,

@@ -6,7 +6,7 @@ use storage_engine::Transaction;
 use crate::directory::{ACCOUNT, commit, in_transaction, update_domain};
 use crate::limits::DISPLAY_NAME_BYTES_MAX;
 use crate::record::{self, ACCOUNTS, AccountRecord};
-use crate::{AccountEntry, Directory, EmailAddress, Error, NewAccount};
+use crate::{AccountEntry, Directory, EmailAddress, Error, NewAccount, SentCopy};
 
 impl Directory {
     /// Up to `limit` accounts in order of domain and name, those after `after`.
@@ -29,6 +29,7 @@ impl Directory {
             display_name: new.display_name,
             credential: new.credential,
             quota_bytes: new.quota_bytes,
+            sent_copy: SentCopy::default(),
             enabled: true,
             created: new.created,
         };
@@ -57,8 +58,12 @@ impl Directory {
             return Err(Error::NotFound);
         }
         if after.address.key() != before.address.key() {
+            let delegates = change.value(ACCOUNT, &record::delegates_key(&before.address));
             give_address_up(&mut change, &before)?;
             take_address(&mut change, &after)?;
+            if let Some(delegates) = delegates {
+                change.put_value(ACCOUNT, &record::delegates_key(&after.address), &delegates);
+            }
         }
         if after.partition != before.partition {
             count_in_partition(&mut change, before.partition, -1);
@@ -122,6 +127,7 @@ fn take_address(change: &mut Transaction, entry: &AccountEntry) -> Result<(), Er
 fn give_address_up(change: &mut Transaction, entry: &AccountEntry) -> Result<(), Error> {
     update_domain(change, &entry.address, |domain| domain.accounts -= 1)?;
     change.delete_value(ACCOUNT, &record::address_key(ACCOUNTS, &entry.address));
+    change.delete_value(ACCOUNT, &record::delegates_key(&entry.address));
     Ok(())
 }
 

@@ -50,6 +50,7 @@ impl Directory {
         in_transaction(&change, |view| view.alias(address)).ok_or(Error::NotFound)?;
         update_domain(&mut change, address, |domain| domain.aliases -= 1)?;
         change.delete_value(ACCOUNT, &record::address_key(ALIASES, address));
+        change.delete_value(ACCOUNT, &record::delegates_key(address));
         commit(change).await
     }
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use base::AccountId;
+
 use crate::limits::{CACHE_ENTRIES_MAX, CACHED_TARGETS_MAX};
-use crate::{AccountEntry, BoundedMap, EmailAddress, Resolution};
+use crate::{AccountEntry, BoundedMap, EmailAddress, Resolution, SenderUse};
 
 /// One shard's remembered answers, all of one generation of the directory. Whoever hears of a newer
 /// generation calls [`Cache::advance`]; an answer that was on its way meanwhile is not taken.
@@ -13,6 +15,8 @@ pub struct Cache {
     /// Domains that are not ours: their addresses are many and all have the same answer.
     foreign: BoundedMap<String, ()>,
     logins: BoundedMap<String, Arc<AccountEntry>>,
+    /// What an account may do with an address as a sender.
+    uses: BoundedMap<(AccountId, String), SenderUse>,
 }
 
 impl std::fmt::Debug for Cache {
@@ -22,6 +26,7 @@ impl std::fmt::Debug for Cache {
             .field("resolutions", &self.resolutions.len())
             .field("foreign", &self.foreign.len())
             .field("logins", &self.logins.len())
+            .field("uses", &self.uses.len())
             .finish()
     }
 }
@@ -40,6 +45,7 @@ impl Cache {
             resolutions: BoundedMap::new(CACHE_ENTRIES_MAX),
             foreign: BoundedMap::new(CACHE_ENTRIES_MAX),
             logins: BoundedMap::new(CACHE_ENTRIES_MAX),
+            uses: BoundedMap::new(CACHE_ENTRIES_MAX),
         }
     }
 
@@ -58,7 +64,7 @@ impl Cache {
 
     /// Answers that are remembered.
     pub fn len(&self) -> usize {
-        self.resolutions.len() + self.foreign.len() + self.logins.len()
+        self.resolutions.len() + self.foreign.len() + self.logins.len() + self.uses.len()
     }
 
     /// Whether nothing is remembered.
@@ -101,11 +107,33 @@ impl Cache {
         }
     }
 
+    /// What an account may do with an address as a sender.
+    pub fn sender_use(&self, account: AccountId, address: &EmailAddress) -> Option<&SenderUse> {
+        if self.foreign.get(address.domain()).is_some() {
+            return Some(&SenderUse::Denied);
+        }
+        self.uses.get(&(account, address.key()))
+    }
+
+    /// Remembers an answer and the generation that was read before.
+    pub fn put_sender_use(
+        &mut self,
+        generation: u64,
+        account: AccountId,
+        address: &EmailAddress,
+        found: SenderUse,
+    ) {
+        if self.takes(generation) {
+            self.uses.insert((account, address.key()), found);
+        }
+    }
+
     /// Forgets all.
     pub fn clear(&mut self) {
         self.resolutions.clear();
         self.foreign.clear();
         self.logins.clear();
+        self.uses.clear();
     }
 
     /// Whether an answer is as new as the entries; a newer one makes them old.
@@ -132,6 +160,7 @@ mod tests {
             display_name: String::new(),
             credential: None,
             quota_bytes: None,
+            sent_copy: crate::SentCopy::default(),
             enabled: true,
             created: Timestamp::from_ms(0),
         })
@@ -156,8 +185,14 @@ mod tests {
         // A domain that is not ours has no address that is.
         assert_eq!(cache.resolution(&address("ann@Example.ORG")), Some(&Resolution::NotLocal));
         assert_eq!(cache.resolution(&address("ann@example.com")), None);
+        assert_eq!(cache.sender_use(AccountId(1), &bob), Some(&SenderUse::Denied), "not with a foreign domain");
         cache.advance(6);
         assert_eq!(cache.resolution(&bob), None);
+        cache.put_sender_use(6, AccountId(1), &bob, SenderUse::Own);
+        assert_eq!(cache.sender_use(AccountId(1), &address("BOB@example.org")), Some(&SenderUse::Own));
+        assert_eq!(cache.sender_use(AccountId(2), &bob), None);
+        cache.advance(7);
+        assert_eq!(cache.sender_use(AccountId(1), &bob), None);
     }
 
     #[test]
@@ -167,9 +202,10 @@ mod tests {
             cache.put_resolution(1, &address(&format!("u{i}@example.org")), Resolution::UnknownUser);
             cache.put_resolution(1, &address(&format!("u@d{i}.example.org")), Resolution::NotLocal);
             cache.put_login(1, &format!("u{i}"), account());
+            cache.put_sender_use(1, AccountId(i as u64), &address("bob@example.org"), SenderUse::Denied);
         }
         assert!(cache.resolutions.len() <= CACHE_ENTRIES_MAX && cache.logins.len() <= CACHE_ENTRIES_MAX);
-        assert!(cache.foreign.len() <= CACHE_ENTRIES_MAX);
+        assert!(cache.foreign.len() <= CACHE_ENTRIES_MAX && cache.uses.len() <= CACHE_ENTRIES_MAX);
         let account = account();
         let target = crate::Target {
             account: account.id,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use base::{AccountId, PartitionId, Timestamp};
 
-use crate::EmailAddress;
+use crate::{EmailAddress, SentCopy};
 
 /// What a password is checked against. None of it is the password, but all of it can be attacked
 /// off line, so it never prints.
@@ -58,6 +58,8 @@ pub struct AccountEntry {
     pub credential: Option<Credential>,
     /// Bytes of messages it may hold; `None` is no limit.
     pub quota_bytes: Option<u64>,
+    /// Which sent mail is also put into its Sent mailbox.
+    pub sent_copy: SentCopy,
     /// A disabled account neither logs in nor receives.
     pub enabled: bool,
     /// When it was made.

@@ -8,13 +8,14 @@
 //! - `entry`: the values that go in and out; `record`: how they are stored;
 //! - `directory`: look-ups and domains; `accounts`, `aliases`, `dkim`: their lists and changes;
 //! - `view`: the same look-ups over what is durable and over what is on its way;
-//! - `resolve`: from a recipient to accounts.
+//! - `resolve`: from a recipient to accounts; `delegates`: who may send under an address.
 
 mod accounts;
 mod address;
 mod aliases;
 mod bounded;
 mod cache;
+mod delegates;
 mod directory;
 mod dkim;
 mod entry;
@@ -27,6 +28,7 @@ mod view;
 pub use address::{AddressError, EmailAddress};
 pub use bounded::BoundedMap;
 pub use cache::Cache;
+pub use delegates::{Delegate, SendRight, SenderUse, SentCopy};
 pub use directory::Directory;
 pub use dkim::{DkimAlgorithm, DkimKey, DkimState};
 pub use entry::{

@@ -32,3 +32,6 @@ pub const SELECTOR_BYTES_MAX: usize = 63;
 
 /// Bytes of an account's display name.
 pub const DISPLAY_NAME_BYTES_MAX: usize = 512;
+
+/// Who may send as one address or on behalf of it; an alias counts as one.
+pub const DELEGATES_MAX: usize = 100;

@@ -10,6 +10,7 @@
 //! | `p` partition (2 bytes, big-endian) | how many accounts the partition has |
 //! | `s` name | a secret of the server's own |
 //! | `k` domain | the domain's DKIM keys |
+//! | `g` domain NUL local | who may send as the account or alias with that address, or on behalf of it |
 //!
 //! Domains stand before local parts so that one domain's addresses lie together. A value is a version
 //! byte and JSON: new optional fields need no new version.
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountEntry, AliasEntry, Credential, DkimAlgorithm, DkimKey, DkimState, DomainEntry, EmailAddress,
-    ScramKeys,
+    ScramKeys, SendRight, SentCopy,
 };
 
 /// The version this program writes.
@@ -32,6 +33,7 @@ pub(crate) const NEXT_ID: &[u8] = b"n";
 pub(crate) const DOMAINS: &[u8] = b"d";
 pub(crate) const ACCOUNTS: &[u8] = b"a";
 pub(crate) const ALIASES: &[u8] = b"l";
+const DELEGATES: &[u8] = b"g";
 
 pub(crate) fn domain_key(name: &str) -> Vec<u8> {
     [DOMAINS, name.as_bytes()].concat()
@@ -51,6 +53,10 @@ pub(crate) fn dkim_key(domain: &str) -> Vec<u8> {
 
 pub(crate) fn secret_key(name: &str) -> Vec<u8> {
     [b"s", name.as_bytes()].concat()
+}
+
+pub(crate) fn delegates_key(address: &EmailAddress) -> Vec<u8> {
+    address_key(DELEGATES, address)
 }
 
 /// `kind` is [`ACCOUNTS`] or [`ALIASES`].
@@ -84,8 +90,14 @@ pub(crate) struct AccountRecord {
     credential: Option<CredentialRecord>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     quota_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "is_usual", default)]
+    sent_copy: SentCopy,
     enabled: bool,
     created_ms: i64,
+}
+
+fn is_usual(sent_copy: &SentCopy) -> bool {
+    *sent_copy == SentCopy::default()
 }
 
 #[derive(Serialize, Deserialize)]
@@ -117,6 +129,7 @@ impl AccountRecord {
             display_name: entry.display_name.clone(),
             credential,
             quota_bytes: entry.quota_bytes,
+            sent_copy: entry.sent_copy,
             enabled: entry.enabled,
             created_ms: entry.created.as_ms(),
         }
@@ -135,6 +148,7 @@ impl AccountRecord {
             display_name: self.display_name,
             credential,
             quota_bytes: self.quota_bytes,
+            sent_copy: self.sent_copy,
             enabled: self.enabled,
             created: Timestamp::from_ms(self.created_ms),
         }
@@ -178,6 +192,27 @@ impl AliasRecord {
     pub(crate) fn into_entry(self) -> AliasEntry {
         let targets = self.targets.iter().map(|text| parse(text)).collect();
         AliasEntry { address: parse(&self.address), targets }
+    }
+}
+
+/// One of an address's list of those who may send under it.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct DelegateRecord {
+    pub(crate) who: DelegateKey,
+    pub(crate) right: SendRight,
+}
+
+/// An account by its id, which nobody else gets; an alias by its address, for that is all it is.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DelegateKey {
+    Account(u64),
+    Alias(String),
+}
+
+impl DelegateKey {
+    pub(crate) fn alias(address: &str) -> EmailAddress {
+        parse(address)
     }
 }
 
@@ -268,6 +303,20 @@ mod tests {
         let entry = decode::<AccountRecord>(least.as_bytes()).into_entry(AccountId(7));
         assert_eq!((entry.credential.is_none(), entry.quota_bytes), (true, None));
         assert_eq!(encode(&AccountRecord::of(&entry)), least.as_bytes());
+
+        let copying = concat!(
+            "\u{1}",
+            r#"{"partition":0,"address":"b@example.org","display_name":"","#,
+            r#""sent_copy":"all","enabled":true,"created_ms":0}"#
+        );
+        let entry = decode::<AccountRecord>(copying.as_bytes()).into_entry(AccountId(7));
+        assert_eq!(entry.sent_copy, SentCopy::All);
+        assert_eq!(encode(&AccountRecord::of(&entry)), copying.as_bytes());
+        let delegates = concat!(
+            "\u{1}",
+            r#"[{"who":{"account":7},"right":"send-as"},{"who":{"alias":"Sales@example.org"},"right":"on-behalf"}]"#
+        );
+        assert_eq!(encode(&decode::<Vec<DelegateRecord>>(delegates.as_bytes())), delegates.as_bytes());
 
         let domain =
             concat!("\u{1}", r#"{"catch_all":"b@example.org","created_ms":5,"accounts":2,"aliases":1}"#);

@@ -18,15 +18,15 @@ use crate::{
 
 const PARTITIONS: u16 = 16;
 
-struct World {
+pub(crate) struct World {
     disk: Disk,
     options: Options,
-    directory: Directory,
+    pub(crate) directory: Directory,
 }
 
 impl World {
     /// With the domain `example.org`.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let disk = Disk::simulated(&Simulated::instant());
         let options = Options { partitions: PARTITIONS, segment_bytes: 4 << 20, ..Options::default() };
         drop(prepare(&disk, &options, 1).unwrap());
@@ -37,7 +37,7 @@ impl World {
     }
 
     /// A second start of the server.
-    fn reopen(self) -> Self {
+    pub(crate) fn reopen(self) -> Self {
         let Self { disk, options, directory } = self;
         drop(directory);
         drop(prepare(&disk, &options, 1).unwrap());
@@ -45,7 +45,7 @@ impl World {
         Self { disk, options, directory }
     }
 
-    fn run<T>(&self, future: impl Future<Output = T>) -> T {
+    pub(crate) fn run<T>(&self, future: impl Future<Output = T>) -> T {
         let mut future = pin!(future);
         for _ in 0..16 {
             if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -56,11 +56,11 @@ impl World {
         panic!("an instant disk lets nobody wait");
     }
 
-    fn create(&self, name: &str) -> AccountEntry {
+    pub(crate) fn create(&self, name: &str) -> AccountEntry {
         self.run(self.directory.create_account(new_account(name))).unwrap()
     }
 
-    fn put_alias(&self, name: &str, targets: &[&str]) -> Result<(), Error> {
+    pub(crate) fn put_alias(&self, name: &str, targets: &[&str]) -> Result<(), Error> {
         let targets = targets.iter().map(|name| address(name)).collect();
         self.run(self.directory.put_alias(AliasEntry { address: address(name), targets }))
     }
@@ -87,7 +87,7 @@ fn at(ms: i64) -> Timestamp {
 }
 
 /// An address; a bare name is one of `example.org`.
-fn address(text: &str) -> EmailAddress {
+pub(crate) fn address(text: &str) -> EmailAddress {
     let domain = if text.contains('@') { "" } else { "@example.org" };
     EmailAddress::parse(&format!("{text}{domain}")).unwrap()
 }

@@ -4,7 +4,9 @@
 use base::{AccountId, PartitionId};
 
 use crate::limits::ALIAS_DEPTH_MAX;
-use crate::record::{self, ACCOUNTS, ALIASES, AccountRecord, AliasRecord, DkimKeyRecord, DomainRecord};
+use crate::record::{
+    self, ACCOUNTS, ALIASES, AccountRecord, AliasRecord, DelegateRecord, DkimKeyRecord, DomainRecord,
+};
 use crate::{AccountEntry, AliasEntry, EmailAddress};
 
 /// Reads values of the directory.
@@ -31,6 +33,12 @@ impl<'a> View<'a> {
     /// `domain` as above.
     pub(crate) fn dkim_keys(&self, domain: &str) -> Vec<DkimKeyRecord> {
         (self.read)(&record::dkim_key(domain)).map_or_else(Vec::new, |bytes| record::decode(&bytes))
+    }
+
+    /// Of exactly this address.
+    pub(crate) fn delegates(&self, address: &EmailAddress) -> Vec<DelegateRecord> {
+        let bytes = (self.read)(&record::delegates_key(address));
+        bytes.map_or_else(Vec::new, |bytes| record::decode(&bytes))
     }
 
     pub(crate) fn account(&self, id: AccountId) -> Option<AccountEntry> {
