@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use directory::SentCopy;
 
 use crate::Password;
 use crate::config::{parse_cpus, parse_host};
+use crate::delegates::{DelegateArgs, sent_copy};
 use crate::dkim::DkimCommand;
 use crate::limits::{TOP_INTERVAL_S_MAX, TOP_INTERVAL_S_MIN};
 use crate::mailqueue::{QueueArgs, TraceArgs};
@@ -39,7 +41,7 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Serve as configured, until SIGTERM.
     Serve(ServeArgs),
-    /// Accounts: add, remove, set, show, list.
+    /// Accounts: add, remove, set, show, list, and who may send under their addresses.
     #[command(subcommand)]
     Account(AccountCommand),
     /// Domains to take mail for: add, remove, set, show, list, and their keys and records.
@@ -157,7 +159,13 @@ pub(crate) enum AccountCommand {
         /// Whether it may log in and receive mail.
         #[arg(long)]
         enabled: Option<bool>,
+        /// What is also put into its Sent mailbox: none, own (what it sends), delegates (what others send under its
+        /// addresses) or all.
+        #[arg(long, value_name = "WHAT", value_parser = sent_copy)]
+        sent_copy: Option<SentCopy>,
     },
+    /// Say who may send as an account or alias, or on behalf of it; with the address alone: who may.
+    Delegate(DelegateArgs),
     /// An account and what it holds.
     Show {
         /// Its address.

@@ -8,6 +8,7 @@ mod inbound;
 mod listen;
 mod outbound;
 mod routes;
+mod submission;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -50,6 +51,8 @@ pub struct Config {
     pub mailflow: self::inbound::Rules,
     /// Programs that are asked about mail, in this order.
     pub filter: Vec<self::filters::Filter>,
+    /// What users may say of themselves.
+    pub submission: self::submission::Submission,
     /// Mail that goes elsewhere.
     pub outbound: self::outbound::Outbound,
     /// The store's own settings.
@@ -439,6 +442,7 @@ impl Config {
                 operations_max: *self.metrics.slow_operations_max.get_ref(),
             },
             inbound: self.inbound.settings(
+                self.submission.check(),
                 &self.policy,
                 self::filters::settings(&self.filter, message_bytes_max),
                 &self.listen,

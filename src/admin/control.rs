@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use directory::{SendRight, SentCopy};
 use serde::{Deserialize, Serialize};
 
 use crate::dkim::DkimRequest;
@@ -87,6 +88,22 @@ pub enum Request {
         quota_bytes: Option<u64>,
         /// Whether it may log in and receive.
         enabled: Option<bool>,
+        /// Which sent mail is also put into its Sent mailbox.
+        sent_copy: Option<SentCopy>,
+    },
+    /// Says what an account, or an alias's members, may do with the address of an account or alias.
+    AccountDelegate {
+        /// The address.
+        address: String,
+        /// The account or alias that may.
+        who: String,
+        /// What; `None` takes it away.
+        right: Option<SendRight>,
+    },
+    /// Who may send as an account or alias, or on behalf of it.
+    AccountDelegates {
+        /// Its address.
+        address: String,
     },
     /// One account with what it holds.
     AccountShow {

@@ -262,6 +262,7 @@ fn make(host: &dyn Host, control: &mut dyn Control) -> Result<Vec<DemoAccount>, 
                 display_name: None,
                 quota_bytes: None,
                 enabled: None,
+                sent_copy: None,
             };
             control.call(&set, &[])?;
         }

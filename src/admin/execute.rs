@@ -212,7 +212,9 @@ impl Iterator for Chunks<'_> {
 
 async fn show(shard: &Rc<Shard>, address: &str) -> Result<Response, Failure> {
     let entry = entry(shard, address).await?;
-    let about = people::account_json(&entry);
+    let mut about = people::account_json(&entry);
+    let delegates = Request::AccountDelegates { address: entry.address.to_string() };
+    about["delegates"] = on_directory(shard, delegates).await?.json["delegates"].take();
     on_account(shard, address, async move |account, _| {
         let usage = account.usage();
         let mailboxes: Vec<Value> = account

@@ -12,6 +12,7 @@
 mod cli;
 mod config;
 mod control;
+mod delegates;
 mod demo;
 mod dkim;
 mod execute;

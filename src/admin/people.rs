@@ -10,7 +10,7 @@ use shard::{People, SCRAM_ITERATIONS, Shard};
 
 use crate::failures::{failed, gone};
 use crate::limits::LIST_ENTRIES_MAX;
-use crate::{Exit, Failure, Password, Request, dkim, publish};
+use crate::{Exit, Failure, Password, Request, delegates, dkim, publish};
 
 /// Executes a request about the directory.
 pub(crate) async fn execute(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
@@ -20,6 +20,7 @@ pub(crate) async fn execute(shard: &Rc<Shard>, request: Request) -> Result<Value
             | Request::DomainShow { .. }
             | Request::DomainDns { .. }
             | Request::AccountList { .. }
+            | Request::AccountDelegates { .. }
             | Request::AliasList { .. }
     ) && !matches!(&request, Request::Dkim { ask } if !ask.is_change());
     let answer = answer(shard, request).await;
@@ -57,13 +58,14 @@ async fn answer(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
             directory.delete_account(entry.id).await.map_err(|error| refused(&error))?;
             Ok(json!({ "removed": entry.address.to_string() }))
         }
-        Request::AccountSet { address, password, display_name, quota_bytes, enabled } => {
+        Request::AccountSet { address, password, display_name, quota_bytes, enabled, sent_copy } => {
             let id = find(shard, &address)?.id;
             let credential = hash(shard, password).await?;
             let update = |entry: &mut AccountEntry| {
                 entry.credential = credential.or(entry.credential.take());
                 entry.display_name = display_name.unwrap_or(std::mem::take(&mut entry.display_name));
                 entry.enabled = enabled.unwrap_or(entry.enabled);
+                entry.sent_copy = sent_copy.unwrap_or(entry.sent_copy);
                 // 0 takes the limit away.
                 entry.quota_bytes =
                     quota_bytes.map_or(entry.quota_bytes, |quota| (quota > 0).then_some(quota));
@@ -75,6 +77,9 @@ async fn answer(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
             let after = after.map(|after| parse(&after)).transpose()?;
             let entries = directory.accounts(after.as_ref(), LIST_ENTRIES_MAX);
             Ok(json!(entries.iter().map(account_json).collect::<Vec<_>>()))
+        }
+        Request::AccountDelegate { .. } | Request::AccountDelegates { .. } => {
+            delegates::execute(directory, request).await
         }
         Request::AliasSet { .. } | Request::AliasRemove { .. } | Request::AliasList { .. } => {
             alias(directory, request).await
@@ -292,7 +297,7 @@ fn busy() -> Failure {
     Failure::new(Exit::Unavailable, "the server is too busy to hash a password")
 }
 
-fn parse(address: &str) -> Result<EmailAddress, Failure> {
+pub(crate) fn parse(address: &str) -> Result<EmailAddress, Failure> {
     EmailAddress::parse(address)
         .map_err(|error| Failure::new(Exit::Data, format!("{address:?} is not an e-mail address: {error}")))
 }
@@ -318,6 +323,7 @@ pub(crate) fn account_json(entry: &AccountEntry) -> Value {
         "display_name": entry.display_name,
         "quota_bytes": entry.quota_bytes,
         "enabled": entry.enabled,
+        "sent_copy": entry.sent_copy,
         "has_password": entry.credential.is_some(),
         "id": entry.id.0,
         "partition": entry.partition.0,

@@ -134,13 +134,15 @@ fn account(command: AccountCommand) -> Result<Request, Failure> {
             quota_bytes: quota,
         },
         AccountCommand::Remove { address } => Request::AccountRemove { address },
-        AccountCommand::Set { address, password, name, quota, enabled } => Request::AccountSet {
+        AccountCommand::Set { address, password, name, quota, enabled, sent_copy } => Request::AccountSet {
             address,
             password: read_password(&password)?,
             display_name: name,
             quota_bytes: quota,
             enabled,
+            sent_copy,
         },
+        AccountCommand::Delegate(args) => args.request(),
         AccountCommand::Show { address } => Request::AccountShow { address },
         AccountCommand::List => Request::AccountList { after: None },
     })

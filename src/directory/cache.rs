@@ -185,7 +185,11 @@ mod tests {
         // A domain that is not ours has no address that is.
         assert_eq!(cache.resolution(&address("ann@Example.ORG")), Some(&Resolution::NotLocal));
         assert_eq!(cache.resolution(&address("ann@example.com")), None);
-        assert_eq!(cache.sender_use(AccountId(1), &bob), Some(&SenderUse::Denied), "not with a foreign domain");
+        assert_eq!(
+            cache.sender_use(AccountId(1), &bob),
+            Some(&SenderUse::Denied),
+            "not with a foreign domain"
+        );
         cache.advance(6);
         assert_eq!(cache.resolution(&bob), None);
         cache.put_sender_use(6, AccountId(1), &bob, SenderUse::Own);

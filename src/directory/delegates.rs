@@ -281,8 +281,12 @@ mod tests {
         let world = World::new();
         let (bob, eve) = (world.create("bob"), world.create("eve"));
         world.delegate("bob", "eve", AS).unwrap();
-        world.run(world.directory.update_account(eve.id, |account| account.address = address("eva"))).unwrap();
-        world.run(world.directory.update_account(bob.id, |account| account.address = address("rob"))).unwrap();
+        world
+            .run(world.directory.update_account(eve.id, |account| account.address = address("eva")))
+            .unwrap();
+        world
+            .run(world.directory.update_account(bob.id, |account| account.address = address("rob")))
+            .unwrap();
         assert_eq!(world.listed("rob"), [("eva".to_owned(), SendRight::SendAs)]);
         assert_eq!(world.right(&eve, "rob"), Ok(AS));
         for gone in [bob, eve] {

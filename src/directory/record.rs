@@ -90,14 +90,10 @@ pub(crate) struct AccountRecord {
     credential: Option<CredentialRecord>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     quota_bytes: Option<u64>,
-    #[serde(skip_serializing_if = "is_usual", default)]
-    sent_copy: SentCopy,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    sent_copy: Option<SentCopy>,
     enabled: bool,
     created_ms: i64,
-}
-
-fn is_usual(sent_copy: &SentCopy) -> bool {
-    *sent_copy == SentCopy::default()
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,7 +125,7 @@ impl AccountRecord {
             display_name: entry.display_name.clone(),
             credential,
             quota_bytes: entry.quota_bytes,
-            sent_copy: entry.sent_copy,
+            sent_copy: Some(entry.sent_copy).filter(|copy| *copy != SentCopy::None),
             enabled: entry.enabled,
             created_ms: entry.created.as_ms(),
         }
@@ -148,7 +144,7 @@ impl AccountRecord {
             display_name: self.display_name,
             credential,
             quota_bytes: self.quota_bytes,
-            sent_copy: self.sent_copy,
+            sent_copy: self.sent_copy.unwrap_or_default(),
             enabled: self.enabled,
             created: Timestamp::from_ms(self.created_ms),
         }

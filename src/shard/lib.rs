@@ -32,7 +32,9 @@ mod world;
 
 pub use delivery::{Manner, deliver};
 pub use imap_service::ImapService;
-pub use inbound::{Dmarc, FilterKind, FilterPlace, FilterSettings, HookSettings, Inbound, RspamdSettings};
+pub use inbound::{
+    Dmarc, FilterKind, FilterPlace, FilterSettings, FromCheck, HookSettings, Inbound, RspamdSettings,
+};
 pub use limits::{DIRECTORY_PARTITION, MESSAGE_TARGETS_MAX, SCRAM_ITERATIONS, VERIFIED_TTL_MS};
 pub use local_mail::{LocalMail, Unsent, submit_local};
 pub use login::Login;

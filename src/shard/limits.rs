@@ -97,3 +97,6 @@ pub(crate) const FILTER_COMMAND_MS_MAX: i64 = 30_000;
 
 /// The time that SPF, DKIM, ARC and DMARC of one message may take together (RFC 7208 §4.6.4 asks for 20 s).
 pub(crate) const AUTHENTICATION_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// Addresses in From and in Sender of a submitted message, each of which is looked up.
+pub(crate) const FROM_ADDRESSES_MAX: usize = 32;

@@ -200,7 +200,7 @@ fn named_in(content: &[u8]) -> Vec<String> {
 }
 
 /// A local part as paths have it.
-fn quoted(local: &str) -> String {
+pub(crate) fn quoted(local: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
     if local.chars().all(is_plain) {
         return local.to_owned();

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use directory::{AccountEntry, Cache, Directory, DkimKey, EmailAddress, Resolution};
+use base::AccountId;
+use directory::{AccountEntry, Cache, Directory, DkimKey, EmailAddress, Resolution, SenderUse};
 use router::Gone;
 use storage_engine::Engine;
 
@@ -58,6 +59,54 @@ impl People {
         let look = move |directory: &Directory| (directory.generation(), directory.resolve(&asked));
         let (generation, found) = self.ask(shard, look).await?;
         self.cache.borrow_mut().put_resolution(generation, address, found.clone());
+        Ok(found)
+    }
+
+    /// What an account may do with an address as a sender. The configured postmaster may use the addresses of
+    /// postmasters that there are not, whose mail they get.
+    pub(crate) async fn sender_use(
+        &self,
+        shard: &Shard,
+        account: AccountId,
+        address: &EmailAddress,
+    ) -> Result<SenderUse, Gone> {
+        let found = self.look_up_use(shard, account, address).await?;
+        if found != SenderUse::Denied || !address.local().eq_ignore_ascii_case("postmaster") {
+            return Ok(found);
+        }
+        let Ok(postmaster) = EmailAddress::parse(&shard.settings().mx.postmaster) else { return Ok(found) };
+        match self.look_up(shard, address).await? {
+            Resolution::UnknownUser => self.look_up_use(shard, account, &postmaster).await,
+            _ => Ok(found),
+        }
+    }
+
+    async fn look_up_use(
+        &self,
+        shard: &Shard,
+        account: AccountId,
+        address: &EmailAddress,
+    ) -> Result<SenderUse, Gone> {
+        self.catch_up();
+        if let Some(known) = self.cache.borrow().sender_use(account, address) {
+            return Ok(known.clone());
+        }
+        let asked = address.clone();
+        let look = move |directory: &Directory| {
+            (
+                directory.generation(),
+                directory.sender_use(account, &asked),
+                directory.domain(asked.domain()).is_some(),
+            )
+        };
+        let (generation, found, is_ours) = self.ask(shard, look).await?;
+        let mut cache = self.cache.borrow_mut();
+        if is_ours {
+            cache.put_sender_use(generation, account, address, found.clone());
+        } else {
+            // All its addresses have the same answer.
+            cache.put_resolution(generation, address, Resolution::NotLocal);
+        }
         Ok(found)
     }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use base::{Handled, Out, Service, Timestamp};
-use directory::{EmailAddress, Resolution, Target};
+use directory::{EmailAddress, Resolution, SenderUse, Target};
 use smtp::{Message, Mode, Outcome, RecipientCheck, Refused, Reply, Request, Smtp, Verdict};
 
 use crate::entrance::{Barred, entry};
@@ -12,7 +12,7 @@ use crate::inbound::{Admitted, Incoming, Way};
 use crate::login::ScramTry;
 use crate::relay::delivered;
 use crate::room::{Room, Wanted, rooms};
-use crate::submission::mend;
+use crate::submission::{Submitted, prepare};
 use crate::{Manner, Protocol, Shard, deliver};
 
 /// The handlers of one connection.
@@ -83,8 +83,8 @@ impl SmtpService {
         }
     }
 
-    /// RFC 6409 §6.1: who submits may use the addresses that lead to their account and to no other,
-    /// and the null path.
+    /// RFC 6409 §6.1: who submits may use the addresses that lead to their account and to no other, those that they were
+    /// given a right to, and the null path.
     async fn sender(&self, check: &RecipientCheck) -> Result<(), Verdict> {
         let Some(identity) = &check.identity else { return Err(Verdict::SenderDenied) };
         // Since the login, the account may have been switched off.
@@ -94,12 +94,9 @@ impl SmtpService {
         })?;
         let Some(path) = &check.sender else { return Ok(()) };
         let address = EmailAddress::parse(path.as_str()).map_err(|_| Verdict::SenderDenied)?;
-        match self.shard.people.resolve(&self.shard, &address).await {
-            Ok(Resolution::Local(targets)) => match targets.as_slice() {
-                [own] if own.account == identity.account => Ok(()),
-                _ => Err(Verdict::SenderDenied),
-            },
-            Ok(_) => Err(Verdict::SenderDenied),
+        match self.shard.people.sender_use(&self.shard, identity.account, &address).await {
+            Ok(SenderUse::Own | SenderUse::Delegated { .. }) => Ok(()),
+            Ok(SenderUse::Denied) => Err(Verdict::SenderDenied),
             Err(_) => Err(Verdict::Unavailable),
         }
     }
@@ -135,13 +132,23 @@ impl SmtpService {
         is_trusted && settings.outbound.is_enabled
     }
 
-    /// For our own accounts into their mailboxes, for others into the queue, when nothing speaks against it.
-    pub(crate) async fn deliver(&mut self, mut message: Message) -> Result<Vec<Outcome>, Box<Refused>> {
-        let (mode, now) = (message.envelope.mode, self.shard.world.now());
-        if mode == Mode::Submission {
-            let (own_bytes, id) = (message.envelope.received_field_bytes, message.envelope.id.0);
-            message.data = mend(message.data, own_bytes, &self.shard.settings().hostname, id, now);
+    /// Takes a message; one of our users' is looked at and mended first, and copied where that is wanted.
+    pub(crate) async fn deliver(&mut self, message: Message) -> Result<Vec<Outcome>, Box<Refused>> {
+        if message.envelope.mode != Mode::Submission {
+            return self.pass(message).await;
         }
+        let Submitted { message, copies } = prepare(&self.shard, message, self.shard.world.now()).await?;
+        let outcomes = self.pass(message).await?;
+        // Only now: whoever is told to try again would get one more copy with each try.
+        if outcomes.iter().all(|outcome| *outcome == Outcome::Stored) {
+            copies.store(&self.shard, self.shard.world.now()).await;
+        }
+        Ok(outcomes)
+    }
+
+    /// For our own accounts into their mailboxes, for others into the queue, when nothing speaks against it.
+    async fn pass(&mut self, message: Message) -> Result<Vec<Outcome>, Box<Refused>> {
+        let (mode, now) = (message.envelope.mode, self.shard.world.now());
         let named: Vec<String> =
             message.envelope.recipients.iter().map(|recipient| recipient.address.clone()).collect();
         let incoming = self.way.message(&self.shard, &self.source, message).await?;

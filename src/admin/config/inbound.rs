@@ -6,7 +6,7 @@ use std::sync::Arc;
 use policy::{Fault, Flow, Policy};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use shard::{Dmarc, FilterSettings};
+use shard::{Dmarc, FilterSettings, FromCheck};
 
 use super::outbound::networks;
 use super::{ConfigError, Listeners};
@@ -44,6 +44,7 @@ impl Inbound {
     /// In the form the services need.
     pub(super) fn settings(
         &self,
+        from: FromCheck,
         rules: &Rules,
         filters: Vec<FilterSettings>,
         listen: &Listeners,
@@ -55,6 +56,7 @@ impl Inbound {
                 AtDmarc::Junk => Dmarc::Junk,
                 AtDmarc::Enforce => Dmarc::Enforce,
             },
+            from,
             policy: Arc::clone(&rules.policy),
             flow: Arc::clone(&rules.flow),
             filters,

@@ -26,7 +26,7 @@ use smtp::{Message, Mode, RecipientCheck, Refused};
 pub(crate) use filters::Lanes;
 pub use filters::{FilterKind, FilterPlace, FilterSettings, HookSettings, RspamdSettings};
 pub(crate) use memory::Memory;
-pub use settings::{Dmarc, Inbound};
+pub use settings::{Dmarc, FromCheck, Inbound};
 pub(crate) use sign::{SigningKeys, sign_own};
 
 use crate::Shard;
@@ -126,6 +126,6 @@ fn put_in_front(message: &mut Message, field: &[u8]) {
 
 /// A refusal in our own words.
 #[expect(clippy::unnecessary_box_returns, reason = "refusals are boxed wherever they go")]
-fn refused(code: u16, enhanced: (u8, u16, u16), text: &str) -> Box<Refused> {
+pub(crate) fn refused(code: u16, enhanced: (u8, u16, u16), text: &str) -> Box<Refused> {
     Box::new(Refused { code, enhanced, text: text.to_owned() })
 }

@@ -15,6 +15,8 @@ pub struct Inbound {
     pub authenticates: bool,
     /// What follows from DMARC.
     pub dmarc: Dmarc,
+    /// What follows when users say that they are somebody else.
+    pub from: FromCheck,
     /// The operator's rules.
     pub policy: Arc<Policy>,
     /// The organisation's rules for every message.
@@ -38,6 +40,18 @@ impl Inbound {
     pub fn may_announce(&self, peer: IpAddr) -> bool {
         is_among(peer, &self.xclient_from)
     }
+}
+
+/// What follows when From or Sender of a submitted message name somebody as whom the account may not send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FromCheck {
+    /// It is refused.
+    #[default]
+    Enforce,
+    /// It gets a Sender field that names the account.
+    Sender,
+    /// Nothing; nothing is added either where an account sends on behalf of another.
+    Any,
 }
 
 /// What follows when a message fails DMARC and its domain's owner asks for a consequence.

@@ -1,6 +1,7 @@
 //! Sessions with their services on two shards: who may log in and stay, and what peers may make a shard
 //! hold.
 
+mod identity;
 mod logins;
 mod rig;
 mod standing;
