@@ -83,7 +83,12 @@ pub(crate) struct Messages {
     /// Tells this run and thread from others.
     run: u64,
     serial: u64,
+    /// The address in From. Servers let users write their own alone.
+    pub(crate) author: String,
 }
+
+/// The author unless another is named.
+const AUTHOR: &str = "load@example.org";
 
 /// Words that are found in marked messages and nowhere else.
 pub(crate) const RARE_WORD: &str = "quagga";
@@ -126,7 +131,7 @@ impl Messages {
             }
             text.extend_from_slice(b"\r\n");
         }
-        Self { size, text, run, serial: 0 }
+        Self { size, text, run, serial: 0, author: AUTHOR.to_owned() }
     }
 
     /// The size of the next message.
@@ -143,11 +148,11 @@ impl Messages {
     pub(crate) fn write_marked(&mut self, recipient: &str, marks: Marks, out: &mut Vec<u8>) {
         let start = out.len();
         self.serial += 1;
-        let (run, serial) = (self.run, self.serial);
+        let (run, serial, author) = (self.run, self.serial, &self.author);
         let subject = if marks.is_rare { format!("{SUBJECT_WORD} ") } else { String::new() };
         write!(
             out,
-            "From: Load <load@example.org>\r\nTo: <{recipient}>\r\nSubject: {subject}{serial} of run {run}\r\n\
+            "From: Load <{author}>\r\nTo: <{recipient}>\r\nSubject: {subject}{serial} of run {run}\r\n\
              Date: Mon, 02 Mar 2026 09:00:00 +0000\r\nMessage-ID: <{serial}.{run}@load.example.org>\r\n\
              MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n"
         )
@@ -216,6 +221,8 @@ impl Originals {
             self.runs.len() - 1
         });
         let made = &mut self.runs[at];
+        let author = message.strip_prefix(b"From: Load <")?.split(|byte| *byte == b'>').next()?;
+        std::str::from_utf8(author).ok()?.clone_into(&mut made.author);
         made.serial = serial.checked_sub(1)?;
         self.expected.clear();
         made.write(recipient, &mut self.expected);
@@ -272,6 +279,11 @@ mod tests {
             assert!(!originals.is_true("ann@example.org", &message));
         }
         assert!(!originals.is_true("ann@example.org", b"nothing of ours"));
+        messages.author = "ann@example.org".to_owned();
+        let mut message = Vec::new();
+        messages.write("bob@example.org", &mut message);
+        assert!(message.starts_with(b"From: Load <ann@example.org>\r\n") && message.len() == 2048);
+        assert!(originals.is_delivered(&message));
     }
 
     #[test]

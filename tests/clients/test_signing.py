@@ -115,6 +115,8 @@ pop3 = []
 pop3s = []
 [auth]
 allow_plaintext_without_tls = true
+[submission]
+from = "any"
 [dns]
 servers = ["127.0.0.1:{cls.zone.port}"]
 validate = false

@@ -53,6 +53,8 @@ class Served(filters.Filter):
         listen = "\n".join(f'{name} = ["127.0.0.1:{cls.ports[name]}"]' for name in ("smtp", "submission", "lmtp", "imap"))
         cls.base = cls.config.read_text() + (
             f"\n[listen]\n{listen}\nsubmissions = []\nimaps = []\npop3 = []\npop3s = []\n\n[auth]\nallow_plaintext_without_tls = true\n\n"
+            # The samples are of ann@example.org, who logs in is ann@example.net.
+            "[submission]\nfrom = \"any\"\n\n"
             f'[metrics]\nlisten = "127.0.0.1:{cls.ports["metrics"]}"\n{cls.more}')
         cls.config.write_text(cls.base + cls.filters)
         cls.log = cls.folder / "server.log"

@@ -157,9 +157,12 @@ impl Scenario for Deliver<'_> {
         let first = self.random.below(self.options.users as u64) as usize;
         let recipients: Vec<String> =
             (0..self.args.recipients).map(|i| self.options.address(first + i)).collect();
+        let sender = self.args.submit.then(|| self.options.address(self.share.first + id));
+        if let Some(sender) = &sender {
+            self.messages.author.clone_from(sender);
+        }
         self.message.clear();
         self.messages.write(&recipients[0], &mut self.message);
-        let sender = self.args.submit.then(|| self.options.address(self.share.first + id));
         let line = &mut self.lines[id];
         (line.first, line.size) = (first, self.message.len());
         line.courier.send(sender, &self.message, recipients, io.output(id));

@@ -75,14 +75,14 @@ impl Authors {
         if self.is_resent { "Resent-From" } else { "From" }
     }
 
-    /// What follows, when `from` and `sender` are what the account may do with the addresses.
+    /// What follows, when `from` and `sender` are what the account may do with the addresses, and `fault` is what is
+    /// wrong with that.
     pub(super) fn judge(
         &self,
         from: &[SenderUse],
         sender: &[SenderUse],
-        check: FromCheck,
+        (check, fault): (FromCheck, Option<Box<Refused>>),
     ) -> Result<Sender, Box<Refused>> {
-        let fault = self.fault(from, sender);
         match (check, fault) {
             (FromCheck::Any, _) => Ok(Sender::AsItIs),
             (FromCheck::Enforce, Some(fault)) => Err(fault),
@@ -92,7 +92,7 @@ impl Authors {
     }
 
     /// The first thing that nobody who may send it would write.
-    fn fault(&self, from: &[SenderUse], sender: &[SenderUse]) -> Option<Box<Refused>> {
+    pub(super) fn fault(&self, from: &[SenderUse], sender: &[SenderUse]) -> Option<Box<Refused>> {
         let name = self.author_name();
         let wrong = |text: &str| Some(refused(550, (5, 6, 0), text));
         if self.has_too_many {
@@ -179,7 +179,8 @@ mod tests {
     fn judged(header: &str, check: FromCheck) -> Result<Sender, String> {
         let authors = Authors::of(header.as_bytes());
         let uses = |all: &[Named]| all.iter().map(use_of).collect::<Vec<_>>();
-        let judged = authors.judge(&uses(&authors.from), &uses(&authors.sender), check);
+        let (from, sender) = (uses(&authors.from), uses(&authors.sender));
+        let judged = authors.judge(&from, &sender, (check, authors.fault(&from, &sender)));
         judged.map_err(|refused| {
             assert_eq!(refused.code, 550);
             refused.text

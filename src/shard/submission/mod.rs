@@ -24,7 +24,7 @@ pub(crate) use self::copies::Copies;
 use self::mend::{Lacks, Mending};
 use crate::Shard;
 use crate::entrance::{Barred, entry};
-use crate::inbound::refused;
+use crate::inbound::{FromCheck, refused};
 
 /// A message as it goes on, and the copies of it to store when it has been taken.
 pub(crate) struct Submitted {
@@ -76,9 +76,12 @@ async fn author(
             copies.add(owner);
         }
     }
-    let decided = authors.judge(&from, &sender, check).inspect_err(|refused| {
-        tracing::info!(event = "submission.from_refused", account = %account.address, why = refused.text);
-    })?;
+    let fault = authors.fault(&from, &sender).filter(|_| check != FromCheck::Any);
+    if let Some(fault) = &fault {
+        let is_refused = check == FromCheck::Enforce;
+        tracing::info!(event = "submission.from_foreign", account = %account.address, why = fault.text, is_refused);
+    }
+    let decided = authors.judge(&from, &sender, (check, fault))?;
     let own = authors::mailbox(&account.display_name, &account.address.to_string());
     if !authors.has_from {
         mending.add(&mime::fold("From", &own));
