@@ -51,6 +51,7 @@ impl Directory {
         update_domain(&mut change, address, |domain| domain.aliases -= 1)?;
         change.delete_value(ACCOUNT, &record::address_key(ALIASES, address));
         change.delete_value(ACCOUNT, &record::delegates_key(address));
+        self.forget_delegate(&mut change, address);
         commit(change).await
     }
 }

@@ -2,9 +2,10 @@
 
 use base::AccountId;
 use serde::{Deserialize, Serialize};
+use storage_engine::Transaction;
 
 use crate::directory::{ACCOUNT, commit, in_transaction};
-use crate::limits::DELEGATES_MAX;
+use crate::limits::{DELEGATES_MAX, DELEGATES_PER_READ};
 use crate::record::{self, DelegateKey, DelegateRecord};
 use crate::resolve::resolve;
 use crate::view::{Holder, View};
@@ -111,18 +112,44 @@ impl Directory {
             (None, Some(at)) => drop(records.remove(at)),
             (None, None) => return Err(Error::NotFound),
         }
-        let place = record::delegates_key(address);
-        if records.is_empty() {
-            change.delete_value(ACCOUNT, &place);
-        } else {
-            change.put_value(ACCOUNT, &place, &record::encode(&records));
-        }
+        put(&mut change, &record::delegates_key(address), &records);
         commit(change).await
+    }
+
+    /// Takes the rights of an alias away that is being removed: who gets its name some day is somebody else.
+    pub(crate) fn forget_delegate(&self, change: &mut Transaction, alias: &EmailAddress) {
+        let is_meant = |record: &DelegateRecord| match &record.who {
+            DelegateKey::Account(_) => false,
+            DelegateKey::Alias(named) => DelegateKey::alias(named).key() == alias.key(),
+        };
+        let mut after = None;
+        loop {
+            let page = self.values(record::DELEGATES, after.as_deref(), DELEGATES_PER_READ);
+            let Some((last, _)) = page.last() else { return };
+            after = Some(last.clone());
+            for (key, _) in page {
+                // As it will be: this transaction may have deleted it, another on its way have changed it.
+                let Some(bytes) = change.value(ACCOUNT, &key) else { continue };
+                let records: Vec<DelegateRecord> = record::decode(&bytes);
+                if records.iter().any(is_meant) {
+                    let left: Vec<_> = records.into_iter().filter(|record| !is_meant(record)).collect();
+                    put(change, &key, &left);
+                }
+            }
+        }
     }
 
     /// What an account may do with an address as a sender.
     pub fn sender_use(&self, account: AccountId, address: &EmailAddress) -> SenderUse {
         self.view(|view| sender_use(view, account, address))
+    }
+}
+
+fn put(change: &mut Transaction, key: &[u8], records: &[DelegateRecord]) {
+    if records.is_empty() {
+        change.delete_value(ACCOUNT, key);
+    } else {
+        change.put_value(ACCOUNT, key, &record::encode(records));
     }
 }
 
@@ -274,6 +301,13 @@ mod tests {
         let team = world.create("team");
         assert_eq!((world.right(&team, "carol"), world.right(&bob, "team")), (Ok(None), Ok(None)));
         assert_eq!((world.listed("carol"), world.listed("team")), (Vec::new(), Vec::new()));
+        world.delegate("carol", "eve", AS).unwrap();
+        world.put_alias("other", &["bob"]).unwrap();
+        world.delegate("carol", "other", AS).unwrap();
+        world.run(world.directory.remove_alias(&address("Other"))).unwrap();
+        world.put_alias("other", &["bob"]).unwrap();
+        assert_eq!(world.right(&bob, "carol"), Ok(None), "an alias of the same name is another one");
+        assert_eq!(world.listed("carol"), [("eve".to_owned(), SendRight::SendAs)]);
     }
 
     #[test]

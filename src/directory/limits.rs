@@ -35,3 +35,6 @@ pub const DISPLAY_NAME_BYTES_MAX: usize = 512;
 
 /// Who may send as one address or on behalf of it; an alias counts as one.
 pub const DELEGATES_MAX: usize = 100;
+
+/// Addresses whose delegates are looked at in one go when an alias is removed.
+pub(crate) const DELEGATES_PER_READ: usize = 1_000;

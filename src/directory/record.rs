@@ -33,7 +33,7 @@ pub(crate) const NEXT_ID: &[u8] = b"n";
 pub(crate) const DOMAINS: &[u8] = b"d";
 pub(crate) const ACCOUNTS: &[u8] = b"a";
 pub(crate) const ALIASES: &[u8] = b"l";
-const DELEGATES: &[u8] = b"g";
+pub(crate) const DELEGATES: &[u8] = b"g";
 
 pub(crate) fn domain_key(name: &str) -> Vec<u8> {
     [DOMAINS, name.as_bytes()].concat()

@@ -275,6 +275,13 @@ class Signing(Rig):
         self.assertEqual(self.signers(self.last(), "example.net"), [("example.net", "s")])
         self.submit(author="ann@elsewhere.example")
         self.assertEqual(self.signers(self.last()), [])
+        # But for somebody who lets her.
+        self.angarium("account", "delegate", "eve@example.net", "--send-as", ANN)
+        self.submit(author="eve@example.net")
+        self.assertEqual(self.signers(self.last(), "example.net"), [("example.net", "s")])
+        self.angarium("account", "delegate", "eve@example.net", "--remove", ANN)
+        self.submit(author="eve@example.net")
+        self.assertEqual(self.signers(self.last()), [])
 
     def test_trusted_networks_and_notices_are_signed(self):
         self.angarium("domain", "dkim", "add", "example.org", "--selector", "s", "--active")

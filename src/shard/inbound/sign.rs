@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use directory::{BoundedMap, DkimAlgorithm, DkimKey, DkimState};
+use directory::{BoundedMap, DkimAlgorithm, DkimKey, DkimState, SenderUse};
 use mailauth::dkim::{DomainKey, KeyState, SignError, SignOptions, Signer};
 use mailauth::{Message, PrivateKey, name};
 use mime::{addresses, end_of_headers, field};
@@ -19,6 +19,7 @@ use smtp::{Envelope, Mode};
 use super::{Incoming, put_in_front};
 use crate::Shard;
 use crate::limits::SIGNING_DOMAINS_MAX;
+use crate::submission::first_author;
 
 /// Keys that were used last, by the From domains of the mail.
 pub(crate) struct SigningKeys(RefCell<BoundedMap<String, Known>>);
@@ -64,7 +65,8 @@ pub(super) async fn sign(shard: &Rc<Shard>, peer: Option<IpAddr>, incoming: &mut
         return;
     }
     let Some(author) = author(&incoming.message.data) else { return };
-    if !may_sign(shard, peer, &incoming.message.envelope, &author) {
+    let message = &incoming.message;
+    if !may_sign(shard, peer, &message.envelope, &author) && !is_entitled(shard, message).await {
         return;
     }
     let data = std::mem::take(&mut incoming.message.data);
@@ -97,6 +99,18 @@ fn may_sign(shard: &Shard, peer: Option<IpAddr>, envelope: &Envelope, author: &s
         }
         Mode::Mx => peer.is_some_and(|peer| shard.settings().outbound.may_relay(peer)),
         Mode::Lmtp => false,
+    }
+}
+
+/// Whether who logged in may send under the first address in From, whatever its domain: by an alias or a right of theirs.
+async fn is_entitled(shard: &Rc<Shard>, message: &smtp::Message) -> bool {
+    let Some(identity) = &message.envelope.identity else { return false };
+    match first_author(&message.data) {
+        Some(address) => {
+            let found = shard.people.sender_use(shard, identity.account, &address).await;
+            found.is_ok_and(|found| found != SenderUse::Denied)
+        }
+        None => false,
     }
 }
 

@@ -131,6 +131,14 @@ impl Authors {
     }
 }
 
+/// The first address in From, if it can be somebody's.
+pub(crate) fn first_author(message: &[u8]) -> Option<EmailAddress> {
+    let header = message.get(..mime::end_of_headers(message)).unwrap_or(message);
+    let mut all = Vec::new();
+    named(mime::field(header, "From")?.value, &mut all);
+    all.into_iter().next()?.address
+}
+
 /// Adds the addresses of a field; whether there are too many.
 fn named(value: &[u8], to: &mut Vec<Named>) -> bool {
     let all = addresses(value).into_iter().filter_map(|address| Some((address.mailbox?, address.host?)));
@@ -220,6 +228,7 @@ mod tests {
             ("From: bob@x.example\r\n", "you may not send as bob@x.example, which From names"),
             ("From: ann@x.example <bob@x.example>\r\n", "you may not send as bob@x.example"),
             ("From: ann@x.example, bob@x.example\r\n", "you may not send as bob@x.example"),
+            ("FROM :\r\n bob@x.example\r\n", "you may not send as bob@x.example"),
             ("From: <ann@x.example> <bob@x.example>\r\n", "you may not send as bob@x.example"),
             ("From: us: ann@x.example, bob@x.example;\r\n", "you may not send as bob@x.example"),
             ("From: ann@x.example\r\nSender: bob@x.example\r\n", "bob@x.example, which Sender names"),

@@ -19,6 +19,7 @@ use base::Timestamp;
 use directory::{AccountEntry, EmailAddress, SenderUse};
 use smtp::{Message, Refused};
 
+pub(crate) use self::authors::first_author;
 use self::authors::{Authors, Sender};
 pub(crate) use self::copies::Copies;
 use self::mend::{Lacks, Mending};
@@ -46,6 +47,10 @@ pub(crate) async fn prepare(
     let mut mending = Mending::of(header, &lacks);
     let mut copies = Copies::default();
     if let Some(identity) = &message.envelope.identity {
+        // It would go on in a field of ours.
+        if header.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
+            return Err(refused(550, (5, 6, 0), "the header begins with a line that continues another"));
+        }
         let account = account(shard, identity).await?;
         let authors = Authors::of(header);
         let changes_names = author(shard, &account, &authors, &mut mending, &mut copies).await?;

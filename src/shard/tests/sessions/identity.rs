@@ -96,6 +96,11 @@ fn from_is_what_the_account_may_use() {
         let said = server.submit(&plain, &format!("{field}\r\n{REST}"));
         assert_eq!(said, format!("550 5.7.1 you may not send as {other} names\r\n"), "{field}");
     }
+    // A first line that continues a field of ours would add somebody to it.
+    for begin in [" , bob@example.org\r\n", "\t, bob@example.org\r\nFrom: ann@example.org\r\n"] {
+        let said = server.submit(&plain, &format!("{begin}{REST}"));
+        assert_eq!(said, "550 5.6.0 the header begins with a line that continues another\r\n");
+    }
     assert_eq!(server.mailbox("cleo", "INBOX").len(), 4, "nothing of what was refused");
     // Mail from elsewhere says what it wants.
     let mut mx = server.smtp(Mode::Mx, ShardId(1), SOURCE);
