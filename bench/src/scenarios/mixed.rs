@@ -185,6 +185,7 @@ impl Chooser for Day<'_> {
             }
             Kind::Submission => {
                 let (sender, recipient) = (self.user(), self.user());
+                self.messages.author = self.options.address(sender);
                 let message = self.message(recipient);
                 Box::new(SendTalk::submission(self.options, sender, recipient, message, self.tally))
             }
