@@ -2,14 +2,14 @@
 //! `message/delivery-status` for programs (RFC 3464) and what is given back of the original.
 
 use base::{Return, Timestamp};
-use mime::{encode_word, rfc5322_date};
+use mime::{encode_word, is_line_safe, quoted_printable, rfc5322_date};
 
 use crate::fields::{FieldForm, delivery_status};
 use crate::limits::RETURNED_HEADER_BYTES_MAX;
 use crate::notice::{Action, Notice};
 use crate::render::{Context, quoted_name, subject, text};
 use crate::template::Templates;
-use crate::write::{Letters, boundary, is_line_safe, printable, put_field, quoted_printable};
+use crate::write::{Letters, boundary, printable, put_field};
 
 /// The message that the report is about.
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +63,8 @@ pub struct Report {
     /// The message. Lines end at CRLF, none is longer than 998 bytes, and there is no other CR, LF or NUL.
     pub message: Vec<u8>,
     /// Whether it has bytes beyond ASCII: then it needs BODY=8BITMIME. Only an original that is given back
-    /// whole, or a report that needs SMTPUTF8, is. For a server without 8BITMIME compose it again with
-    /// [`Content::Header`].
+    /// whole, or a report that needs SMTPUTF8, is. For a server without 8BITMIME it is converted as other mail is
+    /// ([`mime::convert`]).
     pub is_8bit: bool,
     /// Whether it needs SMTPUTF8, since the address it goes to is beyond ASCII.
     pub is_smtputf8: bool,

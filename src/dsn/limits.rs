@@ -1,17 +1,11 @@
 //! Every bound of this crate, with its unit and the clause it comes from.
 
-/// A line with its CRLF, in bytes, is at most 1000 (RFC 5322 §2.1.1); this is without it.
-pub(crate) const LINE_BYTES_MAX: usize = 998;
-
 /// A word of a field that is written here, in bytes. A longer one is cut in two, so that with the field's name
-/// it still fits into [`LINE_BYTES_MAX`].
+/// it still fits into the 998 of a line (RFC 5322 §2.1.1).
 pub(crate) const WORD_BYTES_MAX: usize = 900;
 
 /// Columns of the text for people; what a value makes longer is wrapped. Quoted-printable leaves such lines whole.
 pub(crate) const TEXT_COLUMNS_MAX: usize = 72;
-
-/// A line of quoted-printable, in bytes without its CRLF (RFC 2045 §6.7).
-pub(crate) const QUOTED_LINE_BYTES_MAX: usize = 76;
 
 /// What is given back of a remote server's answer, in bytes.
 pub(crate) const RESPONSE_BYTES_MAX: usize = 1000;

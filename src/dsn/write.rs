@@ -1,7 +1,6 @@
-//! Bytes of a message that is made here: fields whose values came from strangers, quoted-printable, and the
-//! question whether bytes can travel as they are.
+//! Bytes of a message that is made here: fields whose values came from strangers, and delimiters.
 
-use crate::limits::{LINE_BYTES_MAX, PRINTABLE_CHARACTERS_MAX, QUOTED_LINE_BYTES_MAX, WORD_BYTES_MAX};
+use crate::limits::{PRINTABLE_CHARACTERS_MAX, WORD_BYTES_MAX};
 
 /// Text of a stranger for one line: at most `bytes_max` bytes, every run of white space and controls one
 /// space. Nothing of it can end the line or the field.
@@ -77,58 +76,6 @@ pub(crate) fn put_field(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(mime::fold(name, &cut).as_bytes());
 }
 
-/// Whether every line ends at CRLF and is no longer than a line may be, with neither CR, LF nor NUL elsewhere:
-/// then SMTP carries the bytes unchanged. The last line may lack its CRLF.
-pub(crate) fn is_line_safe(bytes: &[u8]) -> bool {
-    let mut lines = bytes.split(|&byte| byte == b'\n').peekable();
-    while let Some(line) = lines.next() {
-        // What stands before an LF must end with CR; what stands behind the last one may not.
-        let content = if lines.peek().is_some() { line.strip_suffix(b"\r") } else { Some(line) };
-        let Some(content) = content else { return false };
-        if content.len() > LINE_BYTES_MAX || content.iter().any(|&byte| matches!(byte, b'\r' | 0)) {
-            return false;
-        }
-    }
-    true
-}
-
-/// Encodes as quoted-printable (RFC 2045 §6.7). CRLF stays a line end; a CR or LF alone is encoded.
-pub(crate) fn quoted_printable(bytes: &[u8]) -> Vec<u8> {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 8);
-    let mut column = 0;
-    let mut rest = bytes;
-    while let Some((&byte, after)) = rest.split_first() {
-        if let Some(after) = rest.strip_prefix(b"\r\n") {
-            out.extend_from_slice(b"\r\n");
-            (column, rest) = (0, after);
-            continue;
-        }
-        // White space before a line end would be taken off on the way.
-        let is_last = after.is_empty() || after.starts_with(b"\r\n");
-        let is_plain = match byte {
-            b'=' => false,
-            b' ' | b'\t' => !is_last,
-            byte => byte.is_ascii_graphic(),
-        };
-        let width = if is_plain { 1 } else { 3 };
-        // Room for the `=` of a soft line break.
-        if column + width > QUOTED_LINE_BYTES_MAX - 1 {
-            out.extend_from_slice(b"=\r\n");
-            column = 0;
-        }
-        if is_plain {
-            out.push(byte);
-        } else {
-            let digit = |value: u8| HEX.get(usize::from(value)).copied().unwrap_or(b'0');
-            out.extend_from_slice(&[b'=', digit(byte >> 4), digit(byte & 15)]);
-        }
-        column += width;
-        rest = after;
-    }
-    out
-}
-
 /// A delimiter for a multipart that does not occur in `parts` (RFC 2046 §5.1.1). It is made of their content
 /// and of `seed`, so nobody can write a message that holds it.
 pub(crate) fn boundary(seed: &str, parts: &[&[u8]]) -> String {
@@ -175,48 +122,9 @@ mod tests {
     fn long_words_are_cut() {
         let mut field = Vec::new();
         put_field(&mut field, "Diagnostic-Code", &format!("smtp; {} é{}", "x".repeat(3000), "ü".repeat(700)));
-        assert!(is_line_safe(&field) && field.ends_with(b"\r\n"));
+        assert!(mime::is_line_safe(&field) && field.ends_with(b"\r\n"));
         assert_eq!(String::from_utf8_lossy(&field).matches('x').count(), 3000);
         assert_eq!(String::from_utf8(field).unwrap().matches('ü').count(), 700);
-    }
-
-    #[test]
-    fn bytes_that_lines_cannot_carry_are_told() {
-        for (bytes, is_safe) in [
-            ("", true),
-            ("a\r\nb", true),
-            ("a\r\n", true),
-            ("a\n", false),
-            ("a\rb", false),
-            ("a\r", false),
-            ("\r\r\n", false),
-            ("a\0", false),
-        ] {
-            assert_eq!(is_line_safe(bytes.as_bytes()), is_safe, "{bytes:?}");
-        }
-        let line = "x".repeat(LINE_BYTES_MAX);
-        assert!(is_line_safe(format!("{line}\r\n{line}").as_bytes()));
-        assert!(!is_line_safe(format!("{line}x\r\n").as_bytes()));
-    }
-
-    #[test]
-    fn quoted_printable_goes_there_and_back() {
-        let mut random = base::Random::new(3);
-        for round in 0..3000 {
-            let bytes: Vec<u8> = (0..random.below(300))
-                .map(|_| {
-                    if round % 2 == 0 {
-                        random.next_u64() as u8
-                    } else {
-                        b"a =\r\n\t\xe9"[random.below(7) as usize]
-                    }
-                })
-                .collect();
-            let encoded = quoted_printable(&bytes);
-            assert!(is_line_safe(&encoded) && encoded.is_ascii());
-            assert!(encoded.split(|&byte| byte == b'\n').all(|line| line.len() <= QUOTED_LINE_BYTES_MAX + 1));
-            assert_eq!(mime::decode_transfer_strictly(mime::Encoding::QuotedPrintable, &encoded), Ok(bytes));
-        }
     }
 
     #[test]

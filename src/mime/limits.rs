@@ -33,6 +33,12 @@ pub(crate) const WORD_CHARSET_BYTES_MAX: usize = 64;
 /// Bytes of an encoded-word that is made here (RFC 2047 §2).
 pub(crate) const WORD_BYTES_MAX: usize = 75;
 
+/// Bytes of a line of a message, without its line end (RFC 5322 §2.1.1).
+pub(crate) const LINE_BYTES_MAX: usize = 998;
+
+/// Bytes of an encoded line, without its line end (RFC 2045 §6.7 rule 5, §6.8).
+pub(crate) const ENCODED_LINE_BYTES_MAX: usize = 76;
+
 /// Bytes of a line that is made here, without its line end (RFC 5322 §2.1.1).
 pub(crate) const LINE_BYTES_WANTED: usize = 78;
 

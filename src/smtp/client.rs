@@ -63,7 +63,7 @@ pub struct Mail {
     pub recipients: Vec<MailTo>,
     /// The content, its lines ended by CRLF.
     pub data: Arc<Vec<u8>>,
-    /// The BODY parameter, said where 8BITMIME is offered. BINARYMIME is not for this client.
+    /// The BODY parameter, said where 8BITMIME is offered. BINARYMIME only as [`Extensions::takes_binary`] has it.
     pub body: BodyKind,
     /// The SMTPUTF8 parameter. Only for a server that offers it.
     pub is_smtputf8: bool,

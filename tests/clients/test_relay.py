@@ -262,7 +262,7 @@ class Receivers(Rig):
             with self.subTest(script):
                 self.receiver.drop_all()
                 self.receiver.behave(**script)
-                self.send("a@far.example", "b@far.example", content="Subject: é\r\n\r\né\r\n".encode(), mail=" BODY=8BITMIME")
+                self.send("a@far.example", "b@far.example", mail=" BODY=8BITMIME")
                 message = self.receiver.wait()[0]
                 self.assertEqual(message.mail, "MAIL FROM:<someone@elsewhere.example>")
                 self.assertEqual((len(message.rcpts), message.how), (2, "DATA"))

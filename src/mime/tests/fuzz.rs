@@ -4,9 +4,9 @@
 
 use base::Random;
 use mime::{
-    Headers, Needle, PartId, PartTree, addresses, body_matches, decode_param, decode_text, decode_transfer,
-    decode_transfer_strictly, decode_words, encode_word, end_of_headers, envelope, fold, parse_date,
-    parse_imap_date_time, scan, text_matches, unfold,
+    Headers, Needle, PartId, PartTree, Target, addresses, body_matches, convert, decode_param, decode_text,
+    decode_transfer, decode_transfer_strictly, decode_words, encode_word, end_of_headers, envelope, fold,
+    is_line_safe, parse_date, parse_imap_date_time, scan, text_matches, unfold,
 };
 
 const SEEDS: [&str; 4] = [
@@ -105,6 +105,11 @@ fn check(message: &[u8]) {
     }
     assert!(at <= end && end - at <= 2);
     envelope(message);
+    for target in [Target::SevenBit, Target::EightBit] {
+        if let Ok(converted) = convert(message, target) {
+            assert!(is_line_safe(&converted) && (converted.is_ascii() || target == Target::EightBit));
+        }
+    }
     check_value(message);
     for needle in ["x", "ä", "in", "subject: in"] {
         let needle = Needle::new(needle);

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use base::{Random, Timestamp};
-use queue::{Action, Body, Envelope, Terms};
-use smtp::{BodyKind, By, ByMode, Extensions, Mail, MailTo, Sent, ServerReply};
+use queue::{Action, Envelope, Terms};
+use smtp::{By, ByMode, Extensions, Mail, MailTo, Sent, ServerReply};
 
 use super::egress::{EgressPool, Source};
+use super::form::{Converted, Form};
 use super::named::Bounds;
 use super::parcel::{Parcel, Report, STOPPING, Told};
 use super::pool::{Idle, Pool, Seat};
@@ -39,6 +40,8 @@ struct Way {
     pool: Rc<Pool>,
     egress: Option<Arc<EgressPool>>,
     bounds: Bounds,
+    /// The message in other forms, as far as a host has wanted one.
+    converted: Converted,
 }
 
 impl Way {
@@ -64,7 +67,7 @@ pub(super) async fn carry(shard: Rc<Shard>, parcel: Parcel) -> Report {
     let pool = shard.relay.pools.of(&name);
     let (_, bounds) = parcel.route.connections(outbound, shard.router.shards(), shard.id);
     let permit = pool.permit(bounds.connections_max).await;
-    let way = Way { name, pool, egress: parcel.route.pool(outbound).cloned(), bounds };
+    let way = Way { name, pool, egress: parcel.route.pool(outbound).cloned(), bounds, converted: Converted::default() };
     let mut report = None;
     // An idle connection proves no more than what the messages before asked for, and its host may be none that this one
     // may go to while another is.
@@ -236,16 +239,19 @@ async fn send(shard: &Rc<Shard>, way: &Way, open: Open, parcel: &Parcel) -> Atte
     }
     let Open { carrier, host, carried, seat } = open;
     let tls = carrier.tls().to_owned();
-    if let Some(reply) = unfit(carrier.extensions(), parcel) {
-        if carried > 0 {
+    let form = match fit(carrier.extensions(), parcel, &way.converted) {
+        Ok(form) => form,
+        Err(_) if carried > 0 => {
             // For good, so not on what the host said some time ago, perhaps before its connection ended.
             carrier.quit();
             return Attempted::Stale;
         }
-        // One that has been used: if it ends while it waits, that is not the next message's fault.
-        keep(shard, way, parcel, Open { carrier, host: host.clone(), carried: carried.max(1), seat });
-        return Attempted::Report(Report::all(parcel, Action::Failed, host, reply));
-    }
+        Err(reply) => {
+            // One that has been used: if it ends while it waits, that is not the next message's fault.
+            keep(shard, way, parcel, Open { carrier, host: host.clone(), carried: carried.max(1), seat });
+            return Attempted::Report(Report::all(parcel, Action::Failed, host, reply));
+        }
+    };
     let now = shard.world.now();
     if let Some(reply) = untimely(carrier.extensions(), &parcel.envelope.terms, now) {
         // One that has been used: if it ends while it waits, that is not the next message's fault.
@@ -254,7 +260,7 @@ async fn send(shard: &Rc<Shard>, way: &Way, open: Open, parcel: &Parcel) -> Atte
     }
     let passes_dsn = passes_dsn(carrier.extensions(), &parcel.envelope.terms);
     let (now_max, later) = split(carrier.extensions(), &parcel.recipients);
-    let mail = mail(&parcel.envelope, now_max, parcel, now);
+    let mail = mail(&parcel.envelope, now_max, form, now);
     match carrier.send(mail).await {
         Carried::Answered(sent, carrier) => {
             if let Some(carrier) = carrier {
@@ -316,22 +322,23 @@ fn keep(shard: &Rc<Shard>, way: &Way, parcel: &Parcel, open: Open) {
     }));
 }
 
-/// Why a message cannot be given to a host, whatever it would answer.
-fn unfit(offered: &Extensions, parcel: &Parcel) -> Option<String> {
+/// The form in which a host takes a message; or why it cannot be given it, whatever it would answer.
+fn fit(offered: &Extensions, parcel: &Parcel, converted: &Converted) -> Result<Form, String> {
     let envelope = &parcel.envelope;
     if envelope.is_smtputf8 && !offered.smtputf8 {
-        return Some("550 5.6.7 the host does not take addresses and header fields in UTF-8".to_owned());
-    }
-    if envelope.body == Body::BinaryMime {
-        return Some("554 5.6.1 binary content is not passed on".to_owned());
+        return Err("550 5.6.7 the host does not take addresses and header fields in UTF-8".to_owned());
     }
     if envelope.requires_tls && !offered.requiretls {
-        return Some("550 5.7.30 the host does not support REQUIRETLS".to_owned());
+        return Err("550 5.7.30 the host does not support REQUIRETLS".to_owned());
     }
-    let size_max = offered.size.flatten()?;
-    let size = parcel.content.len() as u64;
-    (size > size_max)
-        .then(|| format!("552 5.3.4 the host takes messages of up to {size_max} bytes, this one has {size}"))
+    let form = converted.form(offered, parcel)?;
+    let size = form.content.len() as u64;
+    match offered.size.flatten() {
+        Some(size_max) if size > size_max => {
+            Err(format!("552 5.3.4 the host takes messages of up to {size_max} bytes, this one has {size}"))
+        }
+        _ => Ok(form),
+    }
 }
 
 /// The recipients that go now, and those that the host does not take at once.
@@ -359,7 +366,7 @@ fn passes_dsn(offered: &Extensions, terms: &Terms) -> bool {
     offered.dsn && !is_ours
 }
 
-fn mail(envelope: &Envelope, recipients: &[u32], parcel: &Parcel, now: Timestamp) -> Mail {
+fn mail(envelope: &Envelope, recipients: &[u32], form: Form, now: Timestamp) -> Mail {
     let to = |at: &u32| {
         let recipient = envelope.recipients.get(*at as usize)?;
         Some(MailTo {
@@ -371,12 +378,8 @@ fn mail(envelope: &Envelope, recipients: &[u32], parcel: &Parcel, now: Timestamp
     Mail {
         sender: envelope.sender.clone(),
         recipients: recipients.iter().filter_map(to).collect(),
-        data: Arc::clone(&parcel.content),
-        body: match envelope.body {
-            Body::SevenBit => BodyKind::SevenBit,
-            Body::EightBitMime => BodyKind::EightBitMime,
-            Body::BinaryMime => BodyKind::BinaryMime,
-        },
+        data: form.content,
+        body: form.body,
         is_smtputf8: envelope.is_smtputf8,
         requires_tls: envelope.requires_tls,
         priority: envelope.terms.priority,

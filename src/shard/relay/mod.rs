@@ -10,13 +10,14 @@
 //! - `outbound`, `named`, `egress`: what an operator sets; `route`: which way a recipient's mail goes;
 //! - `accept`, `pump`, `attempt`, `notice`: on the shard where the message lies;
 //! - `control`: what an operator sees and does;
-//! - `courier`, `ways`, `pool`: on the shard that the destination hashes to; for a smarthost on each shard.
+//! - `courier`, `form`, `ways`, `pool`: on the shard that the destination hashes to; for a smarthost on each shard.
 
 mod accept;
 mod attempt;
 pub mod control;
 mod courier;
 mod egress;
+mod form;
 mod local;
 mod named;
 mod notice;

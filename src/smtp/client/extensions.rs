@@ -1,6 +1,7 @@
 //! What a server offers (RFC 5321 §4.1.1.1).
 
 use super::wire::ServerReply;
+use crate::limits::CLIENT_CHUNK_BYTES_MAX;
 
 /// The extensions that matter to whoever sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Extensions {
     pub dsn: bool,
     /// CHUNKING (RFC 3030).
     pub chunking: bool,
+    /// BINARYMIME (RFC 3030).
+    pub binary_mime: bool,
     /// STARTTLS (RFC 3207).
     pub starttls: bool,
     /// REQUIRETLS (RFC 8689).
@@ -35,6 +38,11 @@ pub struct Extensions {
 }
 
 impl Extensions {
+    /// Whether binary content of that size can be sent as it is: this client sends one chunk, with all commands at once.
+    pub fn takes_binary(&self, bytes: usize) -> bool {
+        self.binary_mime && self.chunking && self.pipelining && bytes <= CLIENT_CHUNK_BYTES_MAX
+    }
+
     pub(super) fn of(reply: &ServerReply) -> Self {
         let has = |keyword: &str| reply.extension(keyword).is_some();
         let limit = |name: &str| {
@@ -52,6 +60,7 @@ impl Extensions {
             smtputf8: has("SMTPUTF8"),
             dsn: has("DSN"),
             chunking: has("CHUNKING"),
+            binary_mime: has("BINARYMIME"),
             starttls: has("STARTTLS"),
             requiretls: has("REQUIRETLS"),
             priority: has("MT-PRIORITY"),

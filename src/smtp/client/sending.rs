@@ -72,7 +72,7 @@ impl Sending {
             deliver_by: extensions.deliver_by_s_min.is_some(),
         };
         // What nobody wants is sent for nothing: so not what is large.
-        let is_chunked = may_chunk
+        let is_chunked = (may_chunk || mail.body == BodyKind::BinaryMime)
             && extensions.chunking
             && offered.is_pipelining
             && mail.data.len() <= CLIENT_CHUNK_BYTES_MAX;
@@ -226,13 +226,11 @@ impl Sending {
         if self.offered.size {
             add(&mut line, format_args!(" SIZE={}", mail.data.len()));
         }
-        if self.offered.eight_bit_mime {
-            line.push_str(match mail.body {
-                BodyKind::SevenBit => "",
-                BodyKind::EightBitMime => " BODY=8BITMIME",
-                BodyKind::BinaryMime => " BODY=BINARYMIME",
-            });
-        }
+        line.push_str(match mail.body {
+            BodyKind::EightBitMime if self.offered.eight_bit_mime => " BODY=8BITMIME",
+            BodyKind::SevenBit | BodyKind::EightBitMime => "",
+            BodyKind::BinaryMime => " BODY=BINARYMIME",
+        });
         if mail.is_smtputf8 {
             line.push_str(" SMTPUTF8");
         }

@@ -181,6 +181,32 @@ fn a_small_message_goes_in_one_round_trip_where_chunks_are_taken() {
 }
 
 #[test]
+fn binary_content_goes_as_a_chunk() {
+    let mut client = Client::new(client_config(false));
+    client.input(b"220 x\r\n250-x\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 BINARYMIME\r\n");
+    assert!(matches!(client.step(), ClientNext::Ready));
+    let offered = client.extensions();
+    assert!(offered.takes_binary(7) && !offered.takes_binary(usize::MAX));
+    for lacks in ["pipelining", "chunking", "binary_mime"] {
+        let mut less = offered.clone();
+        let place = match lacks {
+            "pipelining" => &mut less.pipelining,
+            "chunking" => &mut less.chunking,
+            _ => &mut less.binary_mime,
+        };
+        *place = false;
+        assert!(!less.takes_binary(7), "{lacks}");
+    }
+    client.output().clear();
+    let data = Arc::new(b"\r\n.\n\0\r\r".to_vec());
+    client.send(Mail { data, body: BodyKind::BinaryMime, ..mail(&["a@x.example"]) });
+    assert_eq!(
+        String::from_utf8_lossy(client.output()),
+        "MAIL FROM:<bob@example.com> BODY=BINARYMIME\r\nRCPT TO:<a@x.example>\r\nBDAT 7 LAST\r\n\r\n.\n\0\r\r"
+    );
+}
+
+#[test]
 fn who_does_not_know_ehlo_hears_helo_and_no_parameters() {
     let mut client = Client::new(client_config(false));
     client.input(b"220 x\r\n502 what\r\n");
