@@ -6,7 +6,7 @@ use mime::{encode_word, is_line_safe, quoted_printable, rfc5322_date};
 
 use crate::fields::{FieldForm, delivery_status};
 use crate::limits::RETURNED_HEADER_BYTES_MAX;
-use crate::notice::{Action, Notice};
+use crate::notice::{Action, Audience, Notice};
 use crate::render::{Context, quoted_name, subject, text};
 use crate::template::Templates;
 use crate::write::{Letters, boundary, printable, put_field};
@@ -131,8 +131,23 @@ fn header(notice: &Notice<'_>, context: &Context<'_>, reporter: &Reporter<'_>) -
         put_field(&mut out, "References", id);
     }
     // RFC 3834 §5: so that no vacation program answers.
-    put_field(&mut out, "Auto-Submitted", "auto-replied");
+    match notice.audience() {
+        Audience::Sender => put_field(&mut out, "Auto-Submitted", "auto-replied"),
+        Audience::Postmaster => {
+            put_field(&mut out, "Auto-Submitted", "auto-generated");
+            put_field(&mut out, POSTMASTER_FIELD, &printable(reporter.hostname, Letters::Ascii));
+        }
+    }
     out
+}
+
+/// Marks what was written for a postmaster, and names the server that did.
+const POSTMASTER_FIELD: &str = "X-Postmaster-Notice";
+
+/// Whether a message is a report for a postmaster, of this server or another: nobody is told when it fails, wherever it has
+/// been forwarded, or two servers without a postmaster would write to each other for ever.
+pub fn is_for_postmaster(message: &[u8]) -> bool {
+    mime::field(message, POSTMASTER_FIELD).is_some()
 }
 
 fn human_part(context: &Context<'_>, reporter: &Reporter<'_>) -> Part {

@@ -5,7 +5,7 @@
 //! any bytes give an answer.
 //!
 //! ```text
-//! recipients' outcomes ── notice_for ──> Notice ── compose(Original, Reporter) ──> Report (a message from <>)
+//! recipients' outcomes ── notice_for, undeliverable ──> Notice ── compose(Original, Reporter) ──> Report (a message from <>)
 //! a remote's answer ───── classify ───> Bounce (for retries and statistics)
 //! an incoming message ─── read_report ─> Delivery | Feedback
 //! sender, recipient ───── Verp, Srs ───> a return path, and back
@@ -33,10 +33,10 @@ mod xtext;
 
 pub use base::{Notify, Return};
 pub use classify::{Bounce, classify};
-pub use compose::{Content, Original, Report, Reporter, compose, wants_whole};
+pub use compose::{Content, Original, Report, Reporter, compose, is_for_postmaster, wants_whole};
 pub use feedback::{FeedbackKind, FeedbackReport};
 pub use limits::{RETURNED_BYTES_DEFAULT, RETURNED_HEADER_BYTES_MAX, TEMPLATES_BYTES_MAX};
-pub use notice::{Action, Notice, Outcome, Recipient, notice_for};
+pub use notice::{Action, Notice, Outcome, Recipient, notice_for, undeliverable};
 pub use read::{DeliveryReport, Incoming, ReportedRecipient, Returned, read_report};
 pub use srs::{Srs, SrsConfig, SrsConfigError, SrsError, SrsHash};
 pub use status::Status;

@@ -128,14 +128,45 @@ impl Action {
 #[derive(Clone, Debug)]
 pub struct Notice<'a> {
     to: &'a str,
+    sender: &'a str,
+    audience: Audience,
     recipients: Vec<(Action, &'a Recipient<'a>)>,
 }
 
+/// Who reads a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// The message's sender.
+    Sender,
+    /// The people who run the server.
+    Postmaster,
+}
+
 impl<'a> Notice<'a> {
-    /// The message's sender: the one recipient of the report. Its own sender is `<>`, and where DSN is spoken it
+    /// The message's sender, or the postmaster: the one recipient of the report. Its own sender is `<>`, and where DSN is spoken it
     /// has NOTIFY=NEVER and no RET (RFC 3461 §6.1).
     pub fn to(&self) -> &'a str {
         self.to
+    }
+
+    /// The same for the postmaster: for those who want to see what their users are told.
+    #[must_use]
+    pub fn copy_for(&self, postmaster: &'a str) -> Self {
+        Self { to: postmaster, audience: Audience::Postmaster, ..self.clone() }
+    }
+
+    /// The message's sender; empty for `<>`.
+    pub(crate) fn sender(&self) -> &'a str {
+        self.sender
+    }
+
+    pub(crate) fn audience(&self) -> Audience {
+        self.audience
+    }
+
+    /// Whether it is for the postmaster, whose texts are others ([`crate::Templates::for_postmaster`]).
+    pub fn is_for_postmaster(&self) -> bool {
+        self.audience == Audience::Postmaster
     }
 
     /// What is told of whom.
@@ -158,7 +189,17 @@ pub fn notice_for<'a>(sender: Option<&'a str>, recipients: &'a [Recipient<'a>]) 
     let to = sender.filter(|sender| !matches!(*sender, "" | "<>"))?;
     let recipients: Vec<_> =
         recipients.iter().filter_map(|recipient| Some((recipient.action()?, recipient))).collect();
-    if recipients.is_empty() { None } else { Some(Notice { to, recipients }) }
+    let notice = Notice { to, sender: to, audience: Audience::Sender, recipients };
+    (!notice.recipients.is_empty()).then_some(notice)
+}
+
+/// The report to the postmaster about mail from `<>` that failed: it has no sender who could be told. What its envelope says
+/// of notices (NOTIFY=NEVER in that of our own reports) is about senders. `None` when nothing failed.
+pub fn undeliverable<'a>(postmaster: &'a str, recipients: &'a [Recipient<'a>]) -> Option<Notice<'a>> {
+    let failed = recipients.iter().filter(|recipient| recipient.outcome == Outcome::Failed);
+    let recipients: Vec<_> = failed.map(|recipient| (Action::Failed, recipient)).collect();
+    let notice = Notice { to: postmaster, sender: "", audience: Audience::Postmaster, recipients };
+    (!notice.recipients.is_empty()).then_some(notice)
 }
 
 #[cfg(test)]
@@ -215,6 +256,23 @@ mod tests {
         assert_eq!(told, [(Action::Failed, "c@example.org"), (Action::Delivered, "d@example.org")]);
         assert!(notice.has(Action::Failed) && !notice.has(Action::Delayed) && notice.to() == "a@example.org");
         assert!(notice_for(Some("a@example.org"), &[]).is_none());
+
+        let copy = notice.copy_for("postmaster@example.org");
+        assert_eq!((copy.to(), copy.sender()), ("postmaster@example.org", "a@example.org"));
+        assert_eq!((copy.audience(), copy.recipients().len()), (Audience::Postmaster, 2));
+    }
+
+    #[test]
+    fn the_postmaster_is_told_of_what_failed_from_nobody() {
+        let recipients = [
+            Recipient { notify: NEVER, ..Recipient::new("b@example.org", Outcome::Failed) },
+            Recipient::new("c@example.org", Outcome::Delayed),
+        ];
+        let notice = undeliverable("postmaster@example.org", &recipients).unwrap();
+        let told: Vec<_> = notice.recipients().iter().map(|(action, of)| (*action, of.address)).collect();
+        assert_eq!(told, [(Action::Failed, "b@example.org")]);
+        assert_eq!((notice.to(), notice.sender()), ("postmaster@example.org", ""));
+        assert!(undeliverable("postmaster@example.org", &recipients[1..]).is_none());
     }
 
     #[test]

@@ -63,7 +63,9 @@ impl<'a> Context<'a> {
         match placeholder {
             Placeholder::Hostname => address(self.reporter.hostname),
             Placeholder::Postmaster => address(self.reporter.postmaster),
-            Placeholder::Sender => address(self.notice.to()),
+            // `<>` as it is: it says that there is nobody.
+            Placeholder::Sender if self.notice.sender().is_empty() => "<>".to_owned(),
+            Placeholder::Sender => address(self.notice.sender()),
             Placeholder::Subject => self.subject.clone(),
             Placeholder::MessageId => self.message_id.clone().unwrap_or_default(),
             Placeholder::Arrival => self.original.arrived_at.map(date).unwrap_or_default(),

@@ -7,6 +7,8 @@ use crate::notice::Action;
 
 /// Our own texts, in English.
 const ENGLISH: &str = include_str!("texts/en.txt");
+/// What the postmaster reads.
+const POSTMASTER: &str = include_str!("texts/postmaster.txt");
 
 /// The texts of one language.
 #[derive(Clone, Debug)]
@@ -164,6 +166,11 @@ impl Default for Templates {
 }
 
 impl Templates {
+    /// The texts of reports for the postmaster: no matter of an operator's style.
+    pub fn for_postmaster() -> Self {
+        Self::parse(POSTMASTER).expect("our own texts are tested")
+    }
+
     /// Reads a file of templates. All three sections must be there, so that no report mixes languages.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         if text.len() > TEMPLATES_BYTES_MAX {

@@ -44,7 +44,7 @@ pub use metrics::{
 };
 pub use people::People;
 pub use pop3_service::Pop3Service;
-pub use relay::{Outbound, Relay, Smarthost, SmarthostTls};
+pub use relay::{Outbound, Relay, Smarthost, SmarthostTls, TellPostmaster};
 pub use settings::Settings;
 pub use shard::Shard;
 pub use smtp_service::SmtpService;

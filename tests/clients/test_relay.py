@@ -525,13 +525,6 @@ class Notices(Rig):
         wait_for(self.is_empty, "an empty queue")
         self.assertEqual(self.inbox.all(), [])
 
-    def test_nobody_is_told_of_what_nobody_sent(self):
-        self.receiver.behave(rcpt="550 5.1.1 no")
-        self.send("a@far.example", sender="")
-        self.receiver.wait_for_command("RCPT")
-        wait_for(self.is_empty, "an empty queue")
-        self.assertEqual((self.inbox.all(), self.receiver.messages), ([], []))
-
     def test_a_sender_elsewhere_is_told_by_mail(self):
         self.receiver.behave(rcpt=lambda line: "550 5.1.1 no" if "nobody@" in line else None)
         self.send("nobody@far.example", sender="someone@elsewhere.example")

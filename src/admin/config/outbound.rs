@@ -9,7 +9,7 @@ use std::time::Duration;
 use base::Secret;
 use dsn::Templates;
 use serde::Deserialize;
-use shard::{Smarthost, SmarthostTls};
+use shard::{Smarthost, SmarthostTls, TellPostmaster};
 use toml::Spanned;
 use transport::{AddressOrder, Destination, Ourselves};
 
@@ -55,6 +55,8 @@ pub struct Outbound {
     pub addresses: Addresses,
     /// A file with the texts of bounces and other notices; empty has our own.
     pub notices_file: Spanned<PathBuf>,
+    /// Of what the postmaster is told.
+    pub tell_postmaster: Vec<Trouble>,
     /// The port of other mail systems. Another than 25 is for tests.
     pub port: u16,
     /// The pool of addresses that mail goes from whose route names none; empty leaves it to the machine.
@@ -65,6 +67,18 @@ pub struct Outbound {
     pub pool: Vec<Pool>,
     /// `[[outbound.destination]]`
     pub destination: Vec<OfDestination>,
+}
+
+/// What the postmaster may be told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trouble {
+    /// Mail from `<>` that failed.
+    Undeliverable,
+    /// Copies of what senders are told of failures.
+    Bounce,
+    /// Copies of what senders are told of delays.
+    Delay,
 }
 
 /// Which kinds of address are connected to.
@@ -120,6 +134,7 @@ impl Default for Outbound {
             entries_max: usual.entries_max,
             addresses: Addresses::default(),
             notices_file: Spanned::new(0..0, PathBuf::new()),
+            tell_postmaster: vec![Trouble::Undeliverable],
             port: usual.port,
             default_pool: unnamed(""),
             route: Vec::new(),
@@ -199,6 +214,12 @@ impl Outbound {
         {
             outbound.templates = Arc::new(templates);
         }
+        let tells = |trouble| self.tell_postmaster.contains(&trouble);
+        outbound.tell_postmaster = TellPostmaster {
+            undeliverable: tells(Trouble::Undeliverable),
+            bounce: tells(Trouble::Bounce),
+            delay: tells(Trouble::Delay),
+        };
         outbound.port = self.port;
         outbound.ourselves = ourselves(config, self.port);
         routes::settings(self, &mut outbound);
@@ -360,6 +381,20 @@ mod tests {
             let expected = format!("a.toml:{}: ", 4 + line.matches('\n').count());
             assert!(text.starts_with(&expected) && text.contains(message), "{text}");
         }
+    }
+
+    #[test]
+    fn the_postmaster_is_told_of_what_is_named() {
+        let of = |line: &str| {
+            let config = Config::parse(Path::new("a.toml"), &format!("[outbound]\n{line}\n")).expect("valid");
+            config.settings().outbound.tell_postmaster
+        };
+        assert_eq!(of(""), TellPostmaster::default());
+        assert_eq!(
+            of("tell_postmaster = [\"bounce\", \"delay\"]"),
+            TellPostmaster { undeliverable: false, bounce: true, delay: true }
+        );
+        assert!(fault("[outbound]\ntell_postmaster = [\"policy\"]\n").contains("`undeliverable`, `bounce`"));
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use base::Timestamp;
 use dsn::{
-    Content, Notify, Original, Outcome, Recipient, Report, Reporter, Return, Status, Templates, compose,
-    notice_for,
+    Content, Notice, Notify, Original, Outcome, Recipient, Report, Reporter, Return, Status, Templates,
+    compose, is_for_postmaster, notice_for, undeliverable,
 };
 use support::check_report;
 
@@ -39,8 +39,11 @@ impl<'a> Case<'a> {
     }
 
     fn report(&self) -> Report {
-        let templates = Templates::default();
         let notice = notice_for(Some(self.sender), &self.recipients).expect("somebody is to be told");
+        self.compose(&notice, &Templates::default())
+    }
+
+    fn compose(&self, notice: &Notice<'_>, templates: &Templates) -> Report {
         let original = Original {
             envid: Some("QQ=31 4+159"),
             ret: self.ret,
@@ -55,10 +58,10 @@ impl<'a> Case<'a> {
             message_id: "report.1@mx.example.org",
             now: NOW,
             utc_offset_minutes: 60,
-            templates: &templates,
+            templates,
             returned_bytes_max: 10_000,
         };
-        compose(&notice, &original, &reporter)
+        compose(notice, &original, &reporter)
     }
 }
 
@@ -117,6 +120,25 @@ fn a_failure_gives_all_back_when_asked() {
         check_report(&report);
         assert!(!report.is_8bit && !String::from_utf8_lossy(&report.message).contains("message/rfc822"));
     }
+}
+
+#[test]
+fn the_postmaster_is_told_of_what_has_no_sender() {
+    let recipients = [failed("bob@example.net")];
+    let notice = undeliverable("postmaster@example.org", &recipients).expect("it failed");
+    let report = Case::new(Vec::new()).compose(&notice, &Templates::for_postmaster());
+    assert!(is_for_postmaster(&report.message));
+    compare("postmaster", &report);
+    let case = Case::new(vec![failed("bob@example.net")]);
+    let notice = notice_for(Some(case.sender), &case.recipients).expect("somebody is to be told");
+    let copy = case.compose(&notice.copy_for("postmaster@example.org"), &Templates::for_postmaster());
+    check_report(&copy);
+    let text = String::from_utf8_lossy(&copy.message);
+    assert!(
+        text.contains("\r\nMail from ann@example.org\r\n") && text.contains("To: <postmaster@"),
+        "{text}"
+    );
+    assert!(!is_for_postmaster(&case.report().message));
 }
 
 #[test]

@@ -370,7 +370,7 @@ async fn tell(shard: &Rc<Shard>, case: &mut Case, report: &Report, is_late: bool
     let content = loop {
         let notice =
             Notice { envelope: &case.envelope, entry: &case.entry, results: &report.results, is_late };
-        if !notice.is_wanted() {
+        if !notice.is_wanted(&shard.settings().outbound) {
             return;
         }
         match case.content(shard).await {

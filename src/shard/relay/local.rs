@@ -73,7 +73,7 @@ fn envelope(parcel: &Parcel) -> smtp::Envelope {
     }
 }
 
-const fn words(outcome: Outcome) -> (Action, &'static str) {
+pub(super) const fn words(outcome: Outcome) -> (Action, &'static str) {
     match outcome {
         Outcome::Stored => (Action::Relayed, "250 2.1.5 delivered"),
         Outcome::OverQuota => (Action::Delayed, "452 4.2.2 the mailbox is full"),

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! - `outbound`, `named`, `egress`: what an operator sets; `route`: which way a recipient's mail goes;
-//! - `accept`, `pump`, `attempt`, `notice`: on the shard where the message lies;
+//! - `accept`, `pump`, `attempt`, `notice`, `postmaster`: on the shard where the message lies;
 //! - `control`: what an operator sees and does;
 //! - `courier`, `form`, `ways`, `pool`: on the shard that the destination hashes to; for a smarthost on each shard.
 
@@ -24,6 +24,7 @@ mod notice;
 mod outbound;
 mod parcel;
 mod pool;
+mod postmaster;
 mod pump;
 mod reports;
 mod route;
@@ -50,6 +51,7 @@ pub(crate) use notice::delivered;
 pub(crate) use outbound::is_among;
 pub use outbound::{Outbound, Smarthost, SmarthostTls};
 use pool::Pools;
+pub use postmaster::TellPostmaster;
 pub use pump::run;
 use route::Route;
 

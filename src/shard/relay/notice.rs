@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use base::Timestamp;
 use directory::{EmailAddress, Resolution};
-use dsn::{Content, Original, Reporter, Status, compose, notice_for};
+use dsn::{Content, Original, Reporter, Status, Templates, compose, notice_for, undeliverable};
 use queue::{Action, Body, Entry, Envelope, Origin};
 use smtp::{BodyKind, Message, Mode, Outcome, Peer, TransactionId};
 
 use super::accept::accept;
-use super::chance;
+use super::outbound::Outbound;
 use super::parcel::Told;
+use super::{chance, local, postmaster};
 use crate::inbound::sign_own;
 use crate::{Manner, Shard, deliver};
 
@@ -51,12 +52,29 @@ impl Notice<'_> {
     }
 
     /// Whether anybody is to be told anything.
-    pub(super) fn is_wanted(&self) -> bool {
-        notice_for(self.envelope.sender.as_deref(), &self.recipients()).is_some()
+    pub(super) fn is_wanted(&self, outbound: &Outbound) -> bool {
+        let recipients = self.recipients();
+        match self.envelope.sender.as_deref() {
+            // The postmaster instead of nobody.
+            None => outbound.tell_postmaster.undeliverable && undeliverable("", &recipients).is_some(),
+            sender => notice_for(sender, &recipients).is_some(),
+        }
+    }
+
+    fn original<'a>(&'a self, content: Option<&'a [u8]>) -> Original<'a> {
+        let envelope = self.envelope;
+        Original {
+            envid: envelope.envid.as_deref(),
+            // RFC 8689 §5: no more than the header of what needs TLS.
+            ret: if envelope.requires_tls { Some(dsn::Return::Headers) } else { envelope.ret },
+            arrived_at: Some(envelope.received),
+            received_from: Some(envelope.origin.helo.as_str()).filter(|helo| !helo.is_empty()),
+            content: content.map_or(Content::Header(b""), Content::Whole),
+        }
     }
 }
 
-/// Tells the sender; false when it should be tried again. Nobody is told of a notice that cannot be delivered.
+/// Tells the sender, or of mail from nobody the postmaster; false when it should be tried again.
 pub(super) async fn tell(
     shard: &Rc<Shard>,
     notice: &Notice<'_>,
@@ -67,19 +85,14 @@ pub(super) async fn tell(
     for recipient in &mut recipients {
         recipient.attempted_at = Some(now);
     }
-    let Some(due) = notice_for(notice.envelope.sender.as_deref(), &recipients) else { return true };
-    let original = Original {
-        envid: notice.envelope.envid.as_deref(),
-        // RFC 8689 §5: no more than the header of what needs TLS.
-        ret: if notice.envelope.requires_tls { Some(dsn::Return::Headers) } else { notice.envelope.ret },
-        arrived_at: Some(notice.envelope.received),
-        received_from: Some(notice.envelope.origin.helo.as_str()).filter(|helo| !helo.is_empty()),
-        content: content.map_or(Content::Header(b""), Content::Whole),
+    let (original, requires_tls) = (notice.original(content), notice.envelope.requires_tls);
+    let Some(sender) = notice.envelope.sender.as_deref() else {
+        return postmaster::undeliverable(shard, &recipients, &original, requires_tls, now).await;
     };
+    let Some(due) = notice_for(Some(sender), &recipients) else { return true };
     let (id, mut report) = report(shard, &due, &original, now);
     report.message = sign_own(shard, report.message).await;
-    let own = Own { id, requires_tls: notice.envelope.requires_tls };
-    let outcome = send(shard, due.to(), report, own, now).await;
+    let outcome = send(shard, due.to(), &report, Own { id, requires_tls }, now).await;
     tracing::info!(
         event = "relay.notice",
         id = format!("{:016x}", notice.envelope.id),
@@ -88,18 +101,49 @@ pub(super) async fn tell(
         ?outcome
     );
     match outcome {
-        Outcome::NoSpace | Outcome::Unavailable => false,
-        Outcome::Stored
-        | Outcome::OverQuota
+        Outcome::NoSpace | Outcome::Unavailable => return false,
+        Outcome::Stored => {}
+        Outcome::OverQuota
         | Outcome::TooLarge
         | Outcome::Disabled
         | Outcome::Rejected
-        | Outcome::TooManyRecipients => true,
+        | Outcome::TooManyRecipients => {
+            let own = Own { id, requires_tls };
+            return undelivered(shard, due.to(), outcome, &report, own, now).await;
+        }
     }
+    postmaster::copy(shard, &due, &original, requires_tls, now).await;
+    true
+}
+
+/// A notice has failed at once: the postmaster is told of it as of others later.
+async fn undelivered(
+    shard: &Rc<Shard>,
+    to: &str,
+    outcome: Outcome,
+    report: &dsn::Report,
+    own: Own,
+    now: Timestamp,
+) -> bool {
+    let (_, reply) = local::words(outcome);
+    let failed = dsn::Recipient {
+        status: Status::of_response(reply),
+        response: Some(reply),
+        attempted_at: Some(now),
+        ..dsn::Recipient::new(to, dsn::Outcome::Failed)
+    };
+    let original = Original {
+        envid: None,
+        ret: None,
+        arrived_at: Some(now),
+        received_from: None,
+        content: Content::Whole(&report.message),
+    };
+    postmaster::undeliverable(shard, &[failed], &original, own.requires_tls, now).await
 }
 
 /// Writes a notice; with its id.
-fn report(
+pub(super) fn report(
     shard: &Rc<Shard>,
     due: &dsn::Notice<'_>,
     original: &Original<'_>,
@@ -108,6 +152,7 @@ fn report(
     let settings = shard.settings();
     let outbound = &settings.outbound;
     let id = chance(shard);
+    let for_postmaster = due.is_for_postmaster().then(Templates::for_postmaster);
     let reporter = Reporter {
         hostname: &outbound.hostname,
         from: &format!("MAILER-DAEMON@{}", outbound.hostname),
@@ -115,7 +160,7 @@ fn report(
         message_id: &format!("{id:016x}.dsn@{}", outbound.hostname),
         now,
         utc_offset_minutes: 0,
-        templates: &outbound.templates,
+        templates: for_postmaster.as_ref().unwrap_or(&outbound.templates),
         returned_bytes_max: dsn::RETURNED_BYTES_DEFAULT,
     };
     (id, compose(due, original, &reporter))
@@ -160,7 +205,7 @@ pub(crate) async fn delivered(
     let (id, mut report) = report(shard, &due, &original, now);
     report.message = sign_own(shard, report.message).await;
     let own = Own { id, requires_tls: envelope.terms.requires_tls };
-    let outcome = send(shard, due.to(), report, own, now).await;
+    let outcome = send(shard, due.to(), &report, own, now).await;
     tracing::info!(
         event = "relay.notice", id = %envelope.id, notice = format!("{id:016x}"), to = due.to(), ?outcome
     );
@@ -168,18 +213,24 @@ pub(crate) async fn delivered(
 
 /// What a notice has of its own, and what it takes from the message that it is about.
 #[derive(Clone, Copy)]
-struct Own {
-    id: u64,
+pub(super) struct Own {
+    pub(super) id: u64,
     /// It says much of the message, so it goes as that (RFC 8689 §5).
-    requires_tls: bool,
+    pub(super) requires_tls: bool,
 }
 
-/// Into the sender's mailbox, if it is one of ours, else into the queue.
-async fn send(shard: &Rc<Shard>, to: &str, report: dsn::Report, own: Own, now: Timestamp) -> Outcome {
+/// Into a mailbox, if it is one of ours, else into the queue.
+pub(super) async fn send(
+    shard: &Rc<Shard>,
+    to: &str,
+    report: &dsn::Report,
+    own: Own,
+    now: Timestamp,
+) -> Outcome {
     let Ok(address) = EmailAddress::parse(to) else { return Outcome::Rejected };
     match shard.people.resolve(shard, &address).await {
         Ok(Resolution::NotLocal) => {
-            let content = Arc::new(report.message);
+            let content = Arc::new(report.message.clone());
             let body = if report.is_8bit { Body::EightBitMime } else { Body::SevenBit };
             let envelope = Envelope { body, is_smtputf8: report.is_smtputf8, ..queued(to, own, now) };
             return accept(shard, envelope, content, false, now).await;
@@ -206,7 +257,8 @@ async fn send(shard: &Rc<Shard>, to: &str, report: dsn::Report, own: Own, now: T
         received: now,
         received_field_bytes: 0,
     };
-    let outcomes = deliver(shard, Message { envelope, data: report.message }, Manner::default(), now).await;
+    let outcomes =
+        deliver(shard, Message { envelope, data: report.message.clone() }, Manner::default(), now).await;
     outcomes.into_iter().next().unwrap_or(Outcome::Unavailable)
 }
 

@@ -11,6 +11,7 @@ use transport::{AddressOrder, Destination, Ourselves};
 
 use super::egress::EgressPool;
 use super::named::{Bounds, DestinationBounds, NamedRoute};
+use super::postmaster::TellPostmaster;
 
 /// Settings of relaying, shared by all shards.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct Outbound {
     pub order: AddressOrder,
     /// The texts of notices.
     pub templates: Arc<Templates>,
+    /// Of what the postmaster is told.
+    pub tell_postmaster: TellPostmaster,
     /// Whom not to connect to.
     pub ourselves: Ourselves,
     /// The port of other mail systems: 25, but in tests.
@@ -103,6 +106,7 @@ impl Outbound {
             fresh_bytes_max: 64 * 1024 * 1024,
             order: AddressOrder::default(),
             templates: Arc::default(),
+            tell_postmaster: TellPostmaster::default(),
             ourselves,
             port: 25,
         }
