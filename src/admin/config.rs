@@ -421,6 +421,7 @@ impl Config {
             config.limits.recipients_max = self.limits.recipients_max;
             config.limits.messages_per_minute_max = self.limits.messages_per_minute_max;
             config.limits.hold_s_max = self.outbound.hold_s_max();
+            config.offers_verp = self.outbound.verp && self.outbound.enabled;
             if !self.server.postmaster.is_empty() {
                 config.postmaster.clone_from(&self.server.postmaster);
             }

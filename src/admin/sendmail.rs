@@ -7,6 +7,7 @@ use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use base::VerpSigns;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use shard::{LocalMail, Shard, Unsent};
@@ -45,6 +46,9 @@ pub struct Submission {
     pub ret: Option<String>,
     /// The sender's own mark for notices.
     pub envid: Option<String>,
+    /// The two signs of a return path for each recipient.
+    #[serde(default)]
+    pub verp: Option<String>,
 }
 
 /// `sendmail` with its arguments, the program's name left out.
@@ -177,6 +181,13 @@ impl Options {
                 notify(&words).ok_or_else(|| usage("-N takes never, or some of success,failure,delay"))?;
                 submission.notify = Some(words);
             }
+            // Postfix's extension of the option; its usual signs are ours.
+            'X' if value.starts_with('V') => {
+                let signs = Some(&value[1..]).filter(|signs| !signs.is_empty()).unwrap_or("+=");
+                VerpSigns::parse(signs)
+                    .ok_or_else(|| usage("-XV takes two different signs: +, - or =, and then + or ="))?;
+                submission.verp = Some(signs.to_owned());
+            }
             // What the body holds is looked at; the others are about files and hops of other programs.
             _ => {}
         }
@@ -229,7 +240,10 @@ pub(crate) async fn take(
         Some("hdrs") => Ok(Some(smtp::Return::Headers)),
         Some(_) => Err(()),
     };
-    let (Ok(notify), Ok(ret)) = (notify, ret) else { return Err(usage("notify or ret has no such value")) };
+    let verp = submission.verp.as_deref().map(|signs| VerpSigns::parse(signs).ok_or(())).transpose();
+    let (Ok(notify), Ok(ret), Ok(verp)) = (notify, ret, verp) else {
+        return Err(usage("notify, ret or verp has no such value"));
+    };
     let mail = LocalMail {
         user: user.to_owned(),
         sender: submission.sender,
@@ -239,6 +253,7 @@ pub(crate) async fn take(
         notify,
         ret,
         envid: submission.envid,
+        verp,
         content,
     };
     match shard::submit_local(shard, mail).await {
@@ -249,7 +264,7 @@ pub(crate) async fn take(
 
 const fn exit(unsent: &Unsent) -> Exit {
     match unsent {
-        Unsent::NoRecipients | Unsent::TooManyRecipients => Exit::Usage,
+        Unsent::NoRecipients | Unsent::TooManyRecipients | Unsent::NoReturnPath => Exit::Usage,
         Unsent::BadAddress(_) | Unsent::TooLarge => Exit::Data,
         Unsent::UnknownUser(_) => Exit::NotFound,
         Unsent::Refused(_) => Exit::Unavailable,
@@ -264,6 +279,9 @@ impl fmt::Display for Words<'_> {
         match self.0 {
             Unsent::NoRecipients => f.write_str("the message names no recipient"),
             Unsent::TooManyRecipients => f.write_str("more recipients than one message may have"),
+            Unsent::NoReturnPath => {
+                f.write_str("-XV makes return paths of the sender's, and there is no sender")
+            }
             Unsent::BadAddress(text) => write!(f, "{text:?} is not an e-mail address"),
             Unsent::UnknownUser(address) => {
                 write!(f, "{address}: there is no such user; nobody was sent anything")
@@ -298,10 +316,20 @@ mod tests {
             notify: Some(vec!["success".to_owned(), "delay".to_owned()]),
             ret: Some("hdrs".to_owned()),
             envid: Some("id".to_owned()),
+            verp: None,
         };
         assert_eq!(options, Options { submission: expected, dot_is_text: true });
         assert_eq!(read("-oi bob").map(|options| options.dot_is_text), Ok(true));
         assert_eq!(read("-f <> bob").map(|options| options.submission.sender), Ok(Some("<>".to_owned())));
+        for (line, signs) in [
+            ("-XV bob", Some("+=")),
+            ("-XV-= bob", Some("-=")),
+            ("-X V=+ bob", Some("=+")),
+            ("-X log bob", None),
+        ] {
+            let verp = read(line).map(|options| options.submission.verp);
+            assert_eq!(verp, Ok(signs.map(str::to_owned)), "{line}");
+        }
         assert_eq!(read("bob -fann").map(|options| options.submission.sender), Ok(Some("ann".to_owned())));
     }
 
@@ -317,6 +345,9 @@ mod tests {
             "-N sometimes bob",
             "-N never,delay bob",
             "-R all bob",
+            "-XVxy bob",
+            "-XV+ bob",
+            "-XV++ bob",
             "-oA",
         ] {
             assert_eq!(read(line), Err(Exit::Usage), "{line}");

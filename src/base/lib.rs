@@ -21,6 +21,7 @@ mod secret;
 mod service;
 mod session;
 mod time;
+mod verp;
 
 pub use budget::{Budget, Charge};
 pub use give_way::give_way;
@@ -35,3 +36,4 @@ pub use secret::Secret;
 pub use service::{Handled, Service};
 pub use session::{ChannelBinding, Next, Session, TlsInfo};
 pub use time::Timestamp;
+pub use verp::VerpSigns;

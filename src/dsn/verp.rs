@@ -21,6 +21,12 @@ impl Default for Verp {
     }
 }
 
+impl From<base::VerpSigns> for Verp {
+    fn from(signs: base::VerpSigns) -> Self {
+        Self { start: signs.start(), at: signs.at(), ..Self::default() }
+    }
+}
+
 impl Verp {
     /// Other delimiters: `start` between sender and recipient, `at` in the place of the recipient's `@`. Both are
     /// signs that an address may hold without quotes (RFC 5322 §3.2.3 `atext`), differ, and are neither letters
@@ -83,7 +89,9 @@ mod tests {
         let path = verp.encode("owner@lists.example", "bob@example.net");
         assert_eq!(path, "owner+bob=example.net@lists.example");
         assert_eq!(verp.decode(&path), Some(("owner@lists.example".into(), "bob@example.net".into())));
-        let path = Verp::new('-', '=').unwrap().encode("owner@lists.example", "b-o+b=x@example.net");
+        let verp = Verp::new('-', '=').unwrap();
+        assert_eq!(base::VerpSigns::parse("-=").map(Verp::from), Some(verp));
+        let path = verp.encode("owner@lists.example", "b-o+b=x@example.net");
         assert_eq!(path, "owner-b-o+b=x=example.net@lists.example");
     }
 

@@ -1,6 +1,6 @@
 //! The envelope: what was said before the content, kept with it until the last recipient is done.
 
-use base::{Notify, Return, Timestamp};
+use base::{Notify, Return, Timestamp, VerpSigns};
 
 use crate::Destination;
 use crate::codec::{Reader, Writer};
@@ -61,7 +61,7 @@ pub enum Body {
     BinaryMime,
 }
 
-/// What the sender asked of its turn and its time.
+/// What the sender asked of its turn, its time and its return path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
     /// Higher goes first (RFC 6710 §4: -9 to 9).
@@ -70,6 +70,8 @@ pub struct Terms {
     pub release_at: Option<Timestamp>,
     /// By then (RFC 2852).
     pub deliver_by: Option<DeliverBy>,
+    /// Each recipient gets it from an address that names it.
+    pub verp: Option<VerpSigns>,
 }
 
 /// By when a message is to be delivered, and what follows when it is not (RFC 2852).
@@ -99,6 +101,8 @@ impl Terms {
         out.u8(self.priority.cast_unsigned()).time(self.release_at.unwrap_or(Timestamp::NEVER));
         out.time(by.map_or(Timestamp::NEVER, |by| by.at));
         out.u8(by.map_or(0, |by| u8::from(by.is_returned) | u8::from(by.is_traced) << 1));
+        let signs = self.verp.map(|signs| String::from_iter([signs.start(), signs.at()]));
+        out.maybe(signs.as_deref());
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
@@ -108,7 +112,11 @@ impl Terms {
         let (at, flags) = (Some(from.time()?).filter(is_set), from.u8()?);
         let deliver_by =
             at.map(|at| DeliverBy { at, is_returned: flags & 1 != 0, is_traced: flags & 2 != 0 });
-        Some(Self { priority, release_at, deliver_by })
+        let verp = match from.maybe()? {
+            None => None,
+            Some(signs) => Some(VerpSigns::parse(&signs)?),
+        };
+        Some(Self { priority, release_at, deliver_by, verp })
     }
 }
 

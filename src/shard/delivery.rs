@@ -322,13 +322,13 @@ fn queue_recipient(recipient: &smtp::Recipient) -> queue::Recipient {
 }
 
 fn queue_terms(terms: &smtp::Terms) -> queue::Terms {
-    let smtp::Terms { priority, release_at, deliver_by, .. } = *terms;
+    let smtp::Terms { priority, release_at, deliver_by, verp, .. } = *terms;
     let deliver_by = deliver_by.map(|by| queue::DeliverBy {
         at: by.at,
         is_returned: by.mode == smtp::ByMode::Return,
         is_traced: by.is_traced,
     });
-    queue::Terms { priority, release_at, deliver_by }
+    queue::Terms { priority, release_at, deliver_by, verp }
 }
 
 fn queue_envelope(envelope: &Envelope, recipients: Vec<queue::Recipient>, data: &[u8]) -> queue::Envelope {

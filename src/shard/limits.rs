@@ -46,6 +46,9 @@ pub(crate) const ATTEMPTS_PER_TURN: usize = 32;
 /// Addresses that one attempt connects to, all hosts together.
 pub(crate) const CONNECT_ATTEMPTS_MAX: usize = 16;
 
+/// A local part that names a recipient too, in bytes: RFC 5321 §4.5.3.1.1 promises 64, and nearly all take this.
+pub(crate) const VERP_LOCAL_PART_BYTES_MAX: usize = 255;
+
 /// Recipients of one message that a host is given at once when it does not say how many it takes (RFC 5321
 /// §4.5.3.1.8 asks for 100).
 pub(crate) const RECIPIENTS_AT_ONCE_MAX: usize = 100;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use base::Timestamp;
+use base::{Timestamp, VerpSigns};
 use directory::{EmailAddress, Resolution};
 use mime::{Headers, addresses, end_of_headers, rfc5322_date};
 use smtp::{
@@ -33,6 +33,8 @@ pub struct LocalMail {
     pub ret: Option<Return>,
     /// The sender's own mark for notices.
     pub envid: Option<String>,
+    /// A return path for each recipient.
+    pub verp: Option<VerpSigns>,
     /// Lines that end at LF or CRLF.
     pub content: Vec<u8>,
 }
@@ -44,6 +46,8 @@ pub enum Unsent {
     NoRecipients,
     /// More than one message may have.
     TooManyRecipients,
+    /// A return path for each recipient is wanted, and there is no sender.
+    NoReturnPath,
     /// It is no address.
     BadAddress(String),
     /// Nobody here has this address.
@@ -83,6 +87,12 @@ pub async fn submit_local(shard: &Rc<Shard>, mail: LocalMail) -> Result<Transact
         known(shard, address).await?;
     }
     let sender = sender(&mail, &settings.hostname)?;
+    if mail.verp.is_some() && sender.is_none() {
+        return Err(Unsent::NoReturnPath);
+    }
+    if mail.verp.is_some() && !settings.outbound.verp {
+        return Err(Unsent::Refused("this server makes no return paths for each recipient".to_owned()));
+    }
     let now = shard.world.now();
     let message = message(shard, &mail, &content, (sender, recipients), now);
     let id = message.envelope.id;
@@ -255,7 +265,7 @@ fn message(
         is_smtputf8,
         ret: mail.ret,
         envid: mail.envid.clone(),
-        terms: Terms::default(),
+        terms: Terms { verp: mail.verp, ..Terms::default() },
         received: now,
         received_field_bytes,
     };

@@ -31,6 +31,8 @@ pub struct Config {
     pub auth: auth::Policy,
     /// Whether STARTTLS is there (RFC 3207); of no meaning once a connection is under TLS.
     pub tls_offered: bool,
+    /// Whether XVERP is offered to those who may use it: on submission, and to whom [`Rights::may_verp`] allows it.
+    pub offers_verp: bool,
     /// Who `RCPT TO:<Postmaster>` without a domain is (RFC 5321 §4.5.1).
     pub postmaster: String,
 }
@@ -44,6 +46,7 @@ impl Config {
             limits: Limits::default(),
             auth: auth::Policy { allow_plaintext_without_tls: false },
             tls_offered: true,
+            offers_verp: false,
             postmaster: format!("postmaster@{hostname}"),
         }
     }
@@ -64,6 +67,8 @@ pub struct Peer {
 pub struct Rights {
     /// Its messages may go before others' (RFC 6710 §4.1), without a login.
     pub may_prioritise: bool,
+    /// Its messages may have a return path for each recipient, without a login.
+    pub may_verp: bool,
     /// It may say by XCLIENT for whom it speaks.
     pub may_announce: bool,
 }

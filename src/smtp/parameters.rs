@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 
 use crate::command::ParseError;
-use base::{Notify, Return};
+use base::{Notify, Return, VerpSigns};
 
 use crate::envelope::BodyKind;
 use crate::limits::{ENVID_BYTES_MAX, ORCPT_BYTES_MAX};
@@ -35,6 +35,8 @@ pub struct MailParameters {
     pub hold: Option<Hold>,
     /// BY (RFC 2852).
     pub by: Option<By>,
+    /// XVERP, as Postfix has it: with the usual signs, or with those that it names.
+    pub verp: Option<VerpSigns>,
 }
 
 /// What may follow the forward-path.
@@ -65,6 +67,10 @@ impl MailParameters {
                 (Keyword::HoldFor, Some(value)) => once(&mut found.hold, terms::hold_for(value))?,
                 (Keyword::HoldUntil, Some(value)) => once(&mut found.hold, terms::hold_until(value))?,
                 (Keyword::By, Some(value)) => once(&mut found.by, terms::by(value))?,
+                (Keyword::Verp, value) => {
+                    let signs = value.map_or(Some(VerpSigns::default()), VerpSigns::parse);
+                    once(&mut found.verp, signs)?;
+                }
                 (Keyword::Notify | Keyword::Orcpt | Keyword::Unknown, _) => {
                     return Err(ParseError::Parameter);
                 }
@@ -103,6 +109,7 @@ enum Keyword {
     HoldFor,
     HoldUntil,
     By,
+    Verp,
     Notify,
     Orcpt,
     Unknown,
@@ -110,7 +117,7 @@ enum Keyword {
 
 impl Keyword {
     fn of(text: &str) -> Self {
-        const ALL: [(&str, Keyword); 13] = [
+        const ALL: [(&str, Keyword); 14] = [
             ("SIZE", Keyword::Size),
             ("BODY", Keyword::Body),
             ("SMTPUTF8", Keyword::Smtputf8),
@@ -122,6 +129,7 @@ impl Keyword {
             ("HOLDFOR", Keyword::HoldFor),
             ("HOLDUNTIL", Keyword::HoldUntil),
             ("BY", Keyword::By),
+            ("XVERP", Keyword::Verp),
             ("NOTIFY", Keyword::Notify),
             ("ORCPT", Keyword::Orcpt),
         ];
@@ -270,6 +278,8 @@ mod tests {
         assert_eq!(MailParameters::parse(" SIZE=99999999999999999999").unwrap().size_bytes, Some(u64::MAX));
         let repeated = MailParameters::parse(" SMTPUTF8 BODY=8BITMIME BODY=8BITMIME SMTPUTF8").unwrap();
         assert!(repeated.is_smtputf8 && repeated.body == Some(BodyKind::EightBitMime));
+        assert_eq!(MailParameters::parse(" XVERP").unwrap().verp, Some(VerpSigns::default()));
+        assert_eq!(MailParameters::parse(" xverp=-= SIZE=1").unwrap().verp, VerpSigns::parse("-="));
         assert_eq!(MailParameters::parse(""), Ok(MailParameters::default()));
     }
 
@@ -289,6 +299,11 @@ mod tests {
             (" MT-PRIORITY=10", ParseError::ParameterValue),
             (" HOLDFOR=60 HOLDUNTIL=2030-01-01T00:00:00Z", ParseError::ParameterValue),
             (" BY=60", ParseError::ParameterValue),
+            (" XVERP=+", ParseError::ParameterValue),
+            (" XVERP=+-", ParseError::ParameterValue),
+            (" XVERP=xy", ParseError::ParameterValue),
+            (" XVERP XVERP=-=", ParseError::ParameterValue),
+            (" XVERP=", ParseError::Syntax),
             ("SIZE=1", ParseError::Syntax),
             (" =1", ParseError::Syntax),
             (" SIZE=", ParseError::Syntax),

@@ -1,10 +1,11 @@
 //! What a sender asks of the way a message goes: TLS on each hop (RFC 8689), its turn among others (RFC 6710), when it
-//! may go (RFC 4865), and by when it is to be there (RFC 2852).
+//! may go (RFC 4865), by when it is to be there (RFC 2852), and where its
+//! bounces go (VERP).
 
 use core::fmt;
 use core::time::Duration;
 
-use base::Timestamp;
+use base::{Timestamp, VerpSigns};
 
 use crate::limits::{PRIORITY_MAX, PRIORITY_MIN};
 
@@ -19,6 +20,8 @@ pub struct Terms {
     pub release_at: Option<Timestamp>,
     /// It is to be there by then (RFC 2852).
     pub deliver_by: Option<DeliverBy>,
+    /// Each recipient gets it from an address of its own (VERP).
+    pub verp: Option<VerpSigns>,
 }
 
 /// By when a message is to be delivered, and what follows when it is not.

@@ -31,7 +31,7 @@ fn folder() -> &'static FilePath {
     FilePath::new(concat!(env!("CARGO_MANIFEST_DIR"), "/transcripts"))
 }
 
-/// Header lines: `content-bytes-max` for all connections together, `mode`, `tls: yes`, `starttls: no`, `plaintext: yes`, `peer`, `trusted: yes`, `gateway: yes` for who may say XCLIENT and is known well, and limits.
+/// Header lines: `content-bytes-max` for all connections together, `mode`, `tls: yes`, `starttls: no`, `plaintext: yes`, `verp: yes`, `peer`, `trusted: yes`, `gateway: yes` for who may say XCLIENT and is known well, and limits.
 fn config(transcript: &Transcript) -> Config {
     let mode = match transcript.header("mode").unwrap_or("mx") {
         "mx" => Mode::Mx,
@@ -42,6 +42,7 @@ fn config(transcript: &Transcript) -> Config {
     let mut config = Config::new("mail.example.org", mode);
     config.tls_offered = transcript.header("starttls") != Some("no");
     config.auth.allow_plaintext_without_tls = transcript.is("plaintext");
+    config.offers_verp = transcript.is("verp");
     let number =
         |key: &str| transcript.header(key).map(|value| value.parse::<u32>().expect("a limit is a number"));
     let limits = &mut config.limits;
@@ -179,6 +180,7 @@ fn terms(terms: &Terms) -> String {
         let mode = if by.mode == ByMode::Return { "return" } else { "notify" };
         format!("until {} {mode}{}", Rfc3339(by.at), if by.is_traced { " traced" } else { "" })
     }));
+    said.extend(terms.verp.map(|signs| format!("verp {}{}", signs.start(), signs.at())));
     said.join(", ")
 }
 
@@ -191,7 +193,7 @@ fn peer_with(transcript: &Transcript, config: Config) -> SessionPeer<Smtp, FromF
     let address = transcript.header("peer").unwrap_or("192.0.2.1").to_owned();
     let is_trusted = transcript.is("trusted");
     let is_gateway = transcript.is("gateway");
-    let rights = Rights { may_prioritise: is_gateway, may_announce: is_gateway };
+    let rights = Rights { may_prioritise: is_gateway, may_verp: is_gateway, may_announce: is_gateway };
     let bytes_max = transcript.header("content-bytes-max").map(|n| n.parse().expect("a number of bytes"));
     let budget = Budget::new(bytes_max.unwrap_or(usize::MAX));
     let for_service = Rc::clone(&stored);

@@ -33,6 +33,8 @@ pub struct Outbound {
     pub smarthost_password_file: Spanned<PathBuf>,
     /// Networks that may send to anybody without a login, such as `192.0.2.0/24`.
     pub relay_from: Vec<Spanned<String>>,
+    /// Whether those and users may ask for a return path for each recipient (XVERP).
+    pub verp: bool,
     /// Minutes to wait after the first, second, .. failed attempt; the last one repeats.
     pub retry_minutes: Spanned<Vec<u64>>,
     /// Hours after which a message is given up.
@@ -120,6 +122,7 @@ impl Default for Outbound {
             smarthost_user: String::new(),
             smarthost_password_file: Spanned::new(0..0, PathBuf::new()),
             relay_from: Vec::new(),
+            verp: usual.verp,
             retry_minutes: Spanned::new(
                 0..0,
                 usual.retry.waits.iter().map(|wait| wait.as_secs() / 60).collect(),
@@ -192,6 +195,7 @@ impl Outbound {
         outbound.is_enabled = self.enabled;
         outbound.smarthost = self.hop().and_then(|hop| hop.smarthost()).map(Arc::new);
         outbound.relay_from = networks(&self.relay_from);
+        outbound.verp = self.verp;
         outbound.retry.waits =
             self.retry_minutes.get_ref().iter().map(|minutes| Duration::from_secs(minutes * 60)).collect();
         outbound.retry.expires_after = Duration::from_secs(self.expire_hours.get_ref() * 3600);

@@ -57,6 +57,7 @@ fn envelope(id: u64, to: &[&str]) -> Envelope {
             priority: -3,
             release_at: Some(NOW),
             deliver_by: Some(DeliverBy { at: NOW, is_returned: true, is_traced: false }),
+            verp: base::VerpSigns::parse("-="),
         },
         route: Some("bulk".to_owned()),
         received: NOW,

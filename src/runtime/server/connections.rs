@@ -92,6 +92,7 @@ fn smtp(shard: Rc<Shard>, conn: Conn, front: Front, config: &Arc<smtp::Config>) 
     let is = |allowed: &dyn Fn(IpAddr) -> bool| conn.peer().ip().is_some_and(allowed);
     let rights = smtp::Rights {
         may_prioritise: is(&|peer| settings.outbound.may_relay(peer)),
+        may_verp: is(&|peer| settings.outbound.may_relay(peer)),
         may_announce: front.listen == Listen::Smtp && is(&|peer| settings.inbound.may_announce(peer)),
     };
     let session = Smtp::new(Arc::clone(config), peer, entropy).with_rights(rights);

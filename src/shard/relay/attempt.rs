@@ -368,8 +368,13 @@ async fn settle(shard: &Rc<Shard>, mut case: Case, report: Report) -> Option<Ent
 /// What cannot be stored now is kept here until it can: trying the message anew instead would send it twice.
 async fn tell(shard: &Rc<Shard>, case: &mut Case, report: &Report, is_late: bool) {
     let content = loop {
-        let notice =
-            Notice { envelope: &case.envelope, entry: &case.entry, results: &report.results, is_late };
+        let notice = Notice {
+            envelope: &case.envelope,
+            entry: &case.entry,
+            results: &report.results,
+            is_late,
+            told: Cell::default(),
+        };
         if !notice.is_wanted(&shard.settings().outbound) {
             return;
         }
@@ -379,7 +384,13 @@ async fn tell(shard: &Rc<Shard>, case: &mut Case, report: &Report, is_late: bool
             Err(_) => break None,
         }
     };
-    let notice = Notice { envelope: &case.envelope, entry: &case.entry, results: &report.results, is_late };
+    let notice = Notice {
+        envelope: &case.envelope,
+        entry: &case.entry,
+        results: &report.results,
+        is_late,
+        told: Cell::default(),
+    };
     let content = content.as_ref().map(|content| content.as_slice());
     for _ in 0..NOTICE_TRIES_MAX {
         if notice::tell(shard, &notice, content, shard.world.now()).await {

@@ -13,10 +13,11 @@ use super::form::{Converted, Form};
 use super::named::Bounds;
 use super::parcel::{Parcel, Report, STOPPING, Told};
 use super::pool::{Idle, Pool, Seat};
+use super::verp::{self, Sum};
 use super::ways::{self, message_tls, ways};
 use super::{Counts, chance};
 use crate::Shard;
-use crate::limits::{CONNECT_ATTEMPTS_MAX, REPLY_CHARS_MAX, TURN_LOOK};
+use crate::limits::{CONNECT_ATTEMPTS_MAX, RECIPIENTS_AT_ONCE_MAX, REPLY_CHARS_MAX, TURN_LOOK};
 use crate::world::{Carried, Carrier, Unopened};
 use transport::hop::MessageTls;
 
@@ -67,24 +68,12 @@ pub(super) async fn carry(shard: Rc<Shard>, parcel: Parcel) -> Report {
     let pool = shard.relay.pools.of(&name);
     let (_, bounds) = parcel.route.connections(outbound, shard.router.shards(), shard.id);
     let permit = pool.permit(bounds.connections_max).await;
-    let way = Way { name, pool, egress: parcel.route.pool(outbound).cloned(), bounds, converted: Converted::default() };
-    let mut report = None;
-    // An idle connection proves no more than what the messages before asked for, and its host may be none that this one
-    // may go to while another is.
-    let is_choosy = parcel.envelope.requires_tls || parcel.envelope.terms.ends_at().is_some();
-    while let Some(idle) = if is_choosy { None } else { way.idle(shard.world.now()) } {
-        match send(&shard, &way, Open::of(idle), &parcel).await {
-            // It had ended while nobody looked; nothing is lost by trying another.
-            Attempted::Stale => {}
-            Attempted::Report(done) => {
-                report = Some(done);
-                break;
-            }
-        }
-    }
-    let report = match report {
-        Some(report) => report,
-        None => open_and_send(&shard, &way, &parcel).await,
+    let (egress, converted) = (parcel.route.pool(outbound).cloned(), Converted::default());
+    let way = Way { name, pool, egress, bounds, converted };
+    let report = if verp::is_for_each(&parcel.envelope) {
+        each(&shard, &way, &parcel).await
+    } else {
+        carry_at_once(&shard, &way, &parcel).await.unwrap_or_else(|report| *report)
     };
     let Way { name, pool, .. } = way;
     drop((permit, pool));
@@ -105,13 +94,41 @@ fn forget(shard: &Rc<Shard>, name: String) {
     }));
 }
 
-async fn open_and_send(shard: &Rc<Shard>, way: &Way, parcel: &Parcel) -> Report {
-    match open(shard, way, parcel).await {
-        Ok(open) => match send(shard, way, open, parcel).await {
-            Attempted::Report(report) => report,
-            Attempted::Stale => unreachable!("a connection is stale when it has been used before"),
-        },
-        Err(report) => *report,
+/// Each recipient in a transaction of its own, one after the other on the same connection while it lasts. Only so many are tried
+/// before that is noted: a crash repeats them.
+async fn each(shard: &Rc<Shard>, way: &Way, parcel: &Parcel) -> Report {
+    let all = &parcel.recipients;
+    let (round, later) = all.split_at(all.len().min(RECIPIENTS_AT_ONCE_MAX));
+    let mut sum = Sum::default();
+    for (tried, at) in (1..).zip(round) {
+        let one = Parcel { recipients: vec![*at], ..parcel.clone() };
+        match carry_at_once(shard, way, &one).await {
+            Ok(report) => sum.add(report),
+            // The others would fare no better.
+            Err(report) => return sum.broken(*report, all.get(tried..).unwrap_or_default()),
+        }
+    }
+    sum.finish(later)
+}
+
+/// One transaction: what was answered; or, as an error, what there is to say when no connection could be made or it ended.
+async fn carry_at_once(shard: &Rc<Shard>, way: &Way, parcel: &Parcel) -> Result<Report, Box<Report>> {
+    // An idle connection proves no more than what the messages before asked for, and its host may be none that this one
+    // may go to while another is.
+    let is_choosy = parcel.envelope.requires_tls || parcel.envelope.terms.ends_at().is_some();
+    while let Some(idle) = if is_choosy { None } else { way.idle(shard.world.now()) } {
+        match send(shard, way, Open::of(idle), parcel).await {
+            // It had ended while nobody looked; nothing is lost by trying another.
+            Attempted::Stale => {}
+            Attempted::Report(report) => return Ok(report),
+            Attempted::Lost(report) => return Err(Box::new(report)),
+        }
+    }
+    let open = open(shard, way, parcel).await?;
+    match send(shard, way, open, parcel).await {
+        Attempted::Report(report) => Ok(report),
+        Attempted::Lost(report) => Err(Box::new(report)),
+        Attempted::Stale => unreachable!("a connection is stale when it has been used before"),
     }
 }
 
@@ -229,13 +246,15 @@ async fn turn(shard: &Rc<Shard>, way: &Way, open: &Open) -> bool {
 
 enum Attempted {
     Report(Report),
+    /// The connection ended, or said what is no SMTP.
+    Lost(Report),
     /// A connection that was idle turned out to have ended before the message.
     Stale,
 }
 
 async fn send(shard: &Rc<Shard>, way: &Way, open: Open, parcel: &Parcel) -> Attempted {
     if !turn(shard, way, &open).await {
-        return Attempted::Report(Report::all(parcel, Action::Delayed, open.host, STOPPING.to_owned()));
+        return Attempted::Lost(Report::all(parcel, Action::Delayed, open.host, STOPPING.to_owned()));
     }
     let Open { carrier, host, carried, seat } = open;
     let tls = carrier.tls().to_owned();
@@ -268,16 +287,7 @@ async fn send(shard: &Rc<Shard>, way: &Way, open: Open, parcel: &Parcel) -> Atte
             }
             let mut report = answered(now_max, &sent, &host, &tls, passes_dsn);
             if !later.is_empty() {
-                let reply = "450 4.5.3 the host takes no more recipients at once".to_owned();
-                report.results.push(Told {
-                    recipients: later.to_vec(),
-                    action: Action::Delayed,
-                    host,
-                    tls,
-                    reply,
-                    passes_dsn,
-                    is_for_another_round: true,
-                });
+                report.results.push(Told::for_another_round(later.to_vec(), host, tls));
             }
             Attempted::Report(report)
         }
@@ -291,7 +301,7 @@ async fn send(shard: &Rc<Shard>, way: &Way, open: Open, parcel: &Parcel) -> Atte
             // It was reached; the message may be what it does not like.
             report.is_down = false;
             report.is_in_doubt = is_in_doubt;
-            Attempted::Report(report)
+            Attempted::Lost(report)
         }
     }
 }
@@ -343,7 +353,7 @@ fn fit(offered: &Extensions, parcel: &Parcel, converted: &Converted) -> Result<F
 
 /// The recipients that go now, and those that the host does not take at once.
 fn split<'a>(offered: &Extensions, recipients: &'a [u32]) -> (&'a [u32], &'a [u32]) {
-    let max = offered.recipients_max.unwrap_or(crate::limits::RECIPIENTS_AT_ONCE_MAX).max(1);
+    let max = offered.recipients_max.unwrap_or(RECIPIENTS_AT_ONCE_MAX).max(1);
     recipients.split_at(recipients.len().min(max))
 }
 
@@ -376,7 +386,7 @@ fn mail(envelope: &Envelope, recipients: &[u32], form: Form, now: Timestamp) -> 
         })
     };
     Mail {
-        sender: envelope.sender.clone(),
+        sender: verp::return_path(envelope, recipients),
         recipients: recipients.iter().filter_map(to).collect(),
         data: form.content,
         body: form.body,

@@ -10,7 +10,7 @@
 //! - `outbound`, `named`, `egress`: what an operator sets; `route`: which way a recipient's mail goes;
 //! - `accept`, `pump`, `attempt`, `notice`, `postmaster`: on the shard where the message lies;
 //! - `control`: what an operator sees and does;
-//! - `courier`, `form`, `ways`, `pool`: on the shard that the destination hashes to; for a smarthost on each shard.
+//! - `courier`, `form`, `verp`, `ways`, `pool`: on the shard that the destination hashes to; for a smarthost on each shard.
 
 mod accept;
 mod attempt;
@@ -28,6 +28,7 @@ mod postmaster;
 mod pump;
 mod reports;
 mod route;
+mod verp;
 mod ways;
 
 use std::cell::{Cell, RefCell};

@@ -1,5 +1,6 @@
 //! Telling the sender (RFC 3461 §5.2): what is told of whom is `dsn`'s to say; here it is sent.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use smtp::{BodyKind, Message, Mode, Outcome, Peer, TransactionId};
 use super::accept::accept;
 use super::outbound::Outbound;
 use super::parcel::Told;
-use super::{chance, local, postmaster};
+use super::{chance, local, postmaster, verp};
 use crate::inbound::sign_own;
 use crate::{Manner, Shard, deliver};
 
@@ -23,6 +24,8 @@ pub(super) struct Notice<'a> {
     pub(super) results: &'a [Told],
     /// Whether those who wait have waited so long that the sender should know.
     pub(super) is_late: bool,
+    /// How many notices have been sent.
+    pub(super) told: Cell<usize>,
 }
 
 impl Notice<'_> {
@@ -89,13 +92,35 @@ pub(super) async fn tell(
     let Some(sender) = notice.envelope.sender.as_deref() else {
         return postmaster::undeliverable(shard, &recipients, &original, requires_tls, now).await;
     };
-    let Some(due) = notice_for(Some(sender), &recipients) else { return true };
-    let (id, mut report) = report(shard, &due, &original, now);
+    let told_of = verp::told_of(sender, notice.envelope.terms.verp, &recipients);
+    // Those who have been told are not told again.
+    for (sender, of) in told_of.iter().skip(notice.told.get()) {
+        let is_told = match notice_for(Some(sender), of) {
+            Some(due) => tell_one(shard, notice.envelope, &due, &original, now).await,
+            None => true,
+        };
+        if !is_told {
+            return false;
+        }
+        notice.told.set(notice.told.get() + 1);
+    }
+    true
+}
+
+async fn tell_one(
+    shard: &Rc<Shard>,
+    envelope: &Envelope,
+    due: &dsn::Notice<'_>,
+    original: &Original<'_>,
+    now: Timestamp,
+) -> bool {
+    let requires_tls = envelope.requires_tls;
+    let (id, mut report) = report(shard, due, original, now);
     report.message = sign_own(shard, report.message).await;
     let outcome = send(shard, due.to(), &report, Own { id, requires_tls }, now).await;
     tracing::info!(
         event = "relay.notice",
-        id = format!("{:016x}", notice.envelope.id),
+        id = format!("{:016x}", envelope.id),
         notice = format!("{id:016x}"),
         to = due.to(),
         ?outcome
@@ -112,7 +137,7 @@ pub(super) async fn tell(
             return undelivered(shard, due.to(), outcome, &report, own, now).await;
         }
     }
-    postmaster::copy(shard, &due, &original, requires_tls, now).await;
+    postmaster::copy(shard, due, original, requires_tls, now).await;
     true
 }
 
@@ -193,8 +218,7 @@ pub(crate) async fn delivered(
             ..dsn::Recipient::new(address, dsn::Outcome::Delivered)
         })
         .collect();
-    let sender = envelope.sender.as_ref().map(smtp::Path::as_str);
-    let Some(due) = notice_for(sender, &recipients) else { return };
+    let Some(sender) = envelope.sender.as_ref().map(smtp::Path::as_str) else { return };
     let original = Original {
         envid: envelope.envid.as_deref(),
         ret: Some(dsn::Return::Headers),
@@ -202,13 +226,16 @@ pub(crate) async fn delivered(
         received_from: Some(&envelope.helo),
         content: Content::Header(header),
     };
-    let (id, mut report) = report(shard, &due, &original, now);
-    report.message = sign_own(shard, report.message).await;
-    let own = Own { id, requires_tls: envelope.terms.requires_tls };
-    let outcome = send(shard, due.to(), &report, own, now).await;
-    tracing::info!(
-        event = "relay.notice", id = %envelope.id, notice = format!("{id:016x}"), to = due.to(), ?outcome
-    );
+    for (sender, of) in verp::told_of(sender, envelope.terms.verp, &recipients) {
+        let Some(due) = notice_for(Some(&sender), of) else { continue };
+        let (id, mut report) = report(shard, &due, &original, now);
+        report.message = sign_own(shard, report.message).await;
+        let own = Own { id, requires_tls: envelope.terms.requires_tls };
+        let outcome = send(shard, due.to(), &report, own, now).await;
+        tracing::info!(
+            event = "relay.notice", id = %envelope.id, notice = format!("{id:016x}"), to = due.to(), ?outcome
+        );
+    }
 }
 
 /// What a notice has of its own, and what it takes from the message that it is about.

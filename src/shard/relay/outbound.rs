@@ -30,6 +30,8 @@ pub struct Outbound {
     pub destinations: Vec<DestinationBounds>,
     /// Networks that may send to anybody without a login: address and length of the prefix in bits.
     pub relay_from: Vec<(IpAddr, u8)>,
+    /// Whether those and who has logged in may ask for a return path for each recipient (XVERP).
+    pub verp: bool,
     /// When to try again, and when to give up.
     pub retry: RetryPolicy,
     /// How many messages of one destination one shard tries at the same time.
@@ -96,6 +98,7 @@ impl Outbound {
             pool: None,
             destinations: Vec::new(),
             relay_from: Vec::new(),
+            verp: true,
             retry: RetryPolicy::default(),
             window: Window { first: 4, max: 32 },
             connections_max: 16,

@@ -46,6 +46,21 @@ pub(crate) struct Told {
     pub(crate) is_for_another_round: bool,
 }
 
+impl Told {
+    /// Those whom the host would not hear with the others.
+    pub(crate) fn for_another_round(recipients: Vec<u32>, host: String, tls: String) -> Self {
+        Self {
+            recipients,
+            action: Action::Delayed,
+            host,
+            tls,
+            reply: "450 4.5.3 the host takes no more recipients at once".to_owned(),
+            passes_dsn: false,
+            is_for_another_round: true,
+        }
+    }
+}
+
 impl Report {
     /// All recipients hear the same, from us.
     pub(crate) fn all(parcel: &Parcel, action: Action, host: String, reply: String) -> Self {

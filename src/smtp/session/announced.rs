@@ -22,6 +22,7 @@ impl Smtp {
         if let Some(address) = announced.address {
             self.peer = Arc::new(Peer { address: address.to_string(), is_trusted: false });
             self.rights.may_prioritise = false;
+            self.rights.may_verp = false;
             self.announced_helo = None;
         }
         if let Some(helo) = announced.helo {

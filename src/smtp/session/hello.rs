@@ -65,6 +65,9 @@ impl Smtp {
             let latest = Hold::For(limits.hold_s_max).ends(self.now);
             lines.push(format!("FUTURERELEASE {} {}", limits.hold_s_max, Rfc3339(latest)));
         }
+        if self.offers_verp() {
+            lines.push("XVERP".into());
+        }
         // RFC 8689 §2: under TLS only.
         if self.tls.is_some() && self.config.mode != Mode::Lmtp {
             lines.push("REQUIRETLS".into());

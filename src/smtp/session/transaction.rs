@@ -45,6 +45,16 @@ impl Smtp {
         self.say(250, "2.3.6", &alloc::format!("{priority} is its priority here; sender ok"));
     }
 
+    /// To our own users, and to systems of ours.
+    pub(super) fn offers_verp(&self) -> bool {
+        let may_verp = match self.config.mode {
+            Mode::Submission => true,
+            Mode::Mx => self.rights.may_verp,
+            Mode::Lmtp => false,
+        };
+        self.config.offers_verp && may_verp
+    }
+
     fn mail_refusal(&self, sender: Option<&Path>, parameters: &MailParameters) -> Option<Refusal> {
         let size_bytes_max = self.config.limits.message_bytes_max as u64;
         match &self.state {
@@ -57,6 +67,13 @@ impl Smtp {
                 Some(Refusal::SenderNotAscii)
             }
             // RFC 4954 §5: the parameter comes with the extension.
+            State::Ready(_) if parameters.verp.is_some() && !self.offers_verp() => {
+                Some(Refusal::Parse(ParseError::Parameter))
+            }
+            // There is no address that could name anybody.
+            State::Ready(_) if parameters.verp.is_some() && sender.is_none() => {
+                Some(Refusal::Parse(ParseError::ParameterValue))
+            }
             State::Ready(_) if parameters.has_auth && self.config.mode != Mode::Submission => {
                 Some(Refusal::Parse(ParseError::Parameter))
             }
@@ -113,6 +130,7 @@ impl Smtp {
             priority: if may_prioritise { asked } else { asked.min(0) },
             release_at: parameters.hold.map(|hold| hold.ends(self.now)),
             deliver_by: parameters.by.map(|by| by.from(self.now)),
+            verp: parameters.verp,
         }
     }
 
