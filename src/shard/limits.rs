@@ -46,6 +46,9 @@ pub(crate) const ATTEMPTS_PER_TURN: usize = 32;
 /// Addresses that one attempt connects to, all hosts together.
 pub(crate) const CONNECT_ATTEMPTS_MAX: usize = 16;
 
+/// A message that is converted on the shard, in bytes: about a millisecond. A larger one is converted beside it.
+pub(crate) const CONVERTED_AT_ONCE_BYTES_MAX: usize = 256 * 1024;
+
 /// A local part that names a recipient too, in bytes: RFC 5321 §4.5.3.1.1 promises 64, and nearly all take this.
 pub(crate) const VERP_LOCAL_PART_BYTES_MAX: usize = 255;
 

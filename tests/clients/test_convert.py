@@ -77,6 +77,12 @@ class Conversion(Rig):
         message = self.sent(plain, SEVEN_BIT, mail=" BODY=8BITMIME")
         self.assertTrue(message.content.endswith(plain))
 
+    def test_a_large_message(self):
+        text = "".join(f"Zeile {number}: schöne Grüße\r\n" for number in range(60_000)).encode()
+        message = self.sent(b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" + text, ())
+        self.assert_seven_bit(message.content)
+        self.assertEqual(leaves(message.content), [("text/plain", "utf-8", text)])
+
     def test_text_of_old_programs(self):
         text = "Schöne Grüße aus Köln, wie früher ohne alles\r\n".encode("latin-1")
         message = self.sent(b"Subject: x\r\n\r\n" + text, SEVEN_BIT)

@@ -258,7 +258,7 @@ async fn send(shard: &Rc<Shard>, way: &Way, open: Open, parcel: &Parcel) -> Atte
     }
     let Open { carrier, host, carried, seat } = open;
     let tls = carrier.tls().to_owned();
-    let form = match fit(carrier.extensions(), parcel, &way.converted) {
+    let form = match fit(shard, carrier.extensions(), parcel, &way.converted).await {
         Ok(form) => form,
         Err(_) if carried > 0 => {
             // For good, so not on what the host said some time ago, perhaps before its connection ended.
@@ -333,7 +333,12 @@ fn keep(shard: &Rc<Shard>, way: &Way, parcel: &Parcel, open: Open) {
 }
 
 /// The form in which a host takes a message; or why it cannot be given it, whatever it would answer.
-fn fit(offered: &Extensions, parcel: &Parcel, converted: &Converted) -> Result<Form, String> {
+async fn fit(
+    shard: &Shard,
+    offered: &Extensions,
+    parcel: &Parcel,
+    converted: &Converted,
+) -> Result<Form, String> {
     let envelope = &parcel.envelope;
     if envelope.is_smtputf8 && !offered.smtputf8 {
         return Err("550 5.6.7 the host does not take addresses and header fields in UTF-8".to_owned());
@@ -341,7 +346,7 @@ fn fit(offered: &Extensions, parcel: &Parcel, converted: &Converted) -> Result<F
     if envelope.requires_tls && !offered.requiretls {
         return Err("550 5.7.30 the host does not support REQUIRETLS".to_owned());
     }
-    let form = converted.form(offered, parcel)?;
+    let form = converted.form(shard, offered, parcel).await?;
     let size = form.content.len() as u64;
     match offered.size.flatten() {
         Some(size_max) if size > size_max => {

@@ -9,6 +9,8 @@ use queue::Body;
 use smtp::{BodyKind, Extensions};
 
 use super::parcel::Parcel;
+use crate::Shard;
+use crate::limits::CONVERTED_AT_ONCE_BYTES_MAX;
 
 /// What is sent, and how it is declared.
 pub(super) struct Form {
@@ -19,44 +21,78 @@ pub(super) struct Form {
 /// What conversion made of a message: once, however many hosts are tried.
 #[derive(Default)]
 pub(super) struct Converted {
-    to_seven_bit: OnceCell<Result<Arc<Vec<u8>>, Unconvertible>>,
-    to_eight_bit: OnceCell<Result<Arc<Vec<u8>>, Unconvertible>>,
+    to_seven_bit: OnceCell<Made>,
+    to_eight_bit: OnceCell<Made>,
+}
+
+type Made = Result<Arc<Vec<u8>>, Unconvertible>;
+
+/// How a host takes a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// As it came, declared so.
+    AsItIs(BodyKind),
+    Converted(Target),
 }
 
 impl Converted {
     /// The form for a host; or the reply that it cannot have any. What a host takes as it is is not looked at.
-    pub(super) fn form(&self, offered: &Extensions, parcel: &Parcel) -> Result<Form, String> {
-        let as_it_is = |body| Ok(Form { content: Arc::clone(&parcel.content), body });
-        // RFC 6531 §3.1: who takes SMTPUTF8 takes 8-bit content, whether it says so or not.
-        let takes_8bit = offered.eight_bit_mime || (parcel.envelope.is_smtputf8 && offered.smtputf8);
-        match parcel.envelope.body {
-            Body::BinaryMime if offered.takes_binary(parcel.content.len()) => as_it_is(BodyKind::BinaryMime),
-            Body::BinaryMime => self.converted(takes_8bit, parcel),
-            Body::EightBitMime if takes_8bit => as_it_is(BodyKind::EightBitMime),
-            Body::SevenBit if takes_8bit => as_it_is(BodyKind::SevenBit),
-            // Much is declared that is not there, and the other way round.
-            _ if parcel.content.is_ascii() => as_it_is(BodyKind::SevenBit),
-            _ => self.converted(false, parcel),
+    pub(super) async fn form(
+        &self,
+        shard: &Shard,
+        offered: &Extensions,
+        parcel: &Parcel,
+    ) -> Result<Form, String> {
+        let (target, cell) = match way(offered, parcel) {
+            Way::AsItIs(body) => return Ok(Form { content: Arc::clone(&parcel.content), body }),
+            Way::Converted(Target::SevenBit) => (Target::SevenBit, &self.to_seven_bit),
+            Way::Converted(Target::EightBit) => (Target::EightBit, &self.to_eight_bit),
+        };
+        if let Some(made) = cell.get() {
+            return form_of(target, made);
+        }
+        let made = made(shard, &parcel.content, target).await;
+        form_of(target, cell.get_or_init(|| made))
+    }
+}
+
+fn way(offered: &Extensions, parcel: &Parcel) -> Way {
+    // RFC 6531 §3.1: who takes SMTPUTF8 takes 8-bit content, whether it says so or not.
+    let takes_8bit = offered.eight_bit_mime || (parcel.envelope.is_smtputf8 && offered.smtputf8);
+    match parcel.envelope.body {
+        Body::BinaryMime if offered.takes_binary(parcel.content.len()) => Way::AsItIs(BodyKind::BinaryMime),
+        Body::BinaryMime if takes_8bit => Way::Converted(Target::EightBit),
+        Body::EightBitMime if takes_8bit => Way::AsItIs(BodyKind::EightBitMime),
+        Body::SevenBit if takes_8bit => Way::AsItIs(BodyKind::SevenBit),
+        // Much is declared that is not there, and the other way round.
+        Body::SevenBit | Body::EightBitMime if parcel.content.is_ascii() => Way::AsItIs(BodyKind::SevenBit),
+        Body::SevenBit | Body::EightBitMime | Body::BinaryMime => Way::Converted(Target::SevenBit),
+    }
+}
+
+/// What is large is converted off the shard, which has others to serve meanwhile.
+async fn made(shard: &Shard, content: &Arc<Vec<u8>>, target: Target) -> Made {
+    let work = move |content: &[u8]| convert(content, target).map(Arc::new);
+    if content.len() > CONVERTED_AT_ONCE_BYTES_MAX {
+        let own = Arc::clone(content);
+        if let Ok(made) = shard.off_shard(move || work(&own)).await {
+            return made;
         }
     }
+    work(content)
+}
 
-    fn converted(&self, takes_8bit: bool, parcel: &Parcel) -> Result<Form, String> {
-        let (made, target, body) = if takes_8bit {
-            (&self.to_eight_bit, Target::EightBit, BodyKind::EightBitMime)
-        } else {
-            (&self.to_seven_bit, Target::SevenBit, BodyKind::SevenBit)
-        };
-        let made = made.get_or_init(|| convert(&parcel.content, target).map(Arc::new));
-        match made {
-            Ok(content) => Ok(Form { content: Arc::clone(content), body }),
-            // RFC 3463 §3.7: conversion is required and not to be had.
-            Err(why) => {
-                let lacks = if takes_8bit { "BINARYMIME" } else { "8BITMIME" };
-                Err(format!(
-                    "554 5.6.3 the host does not support {lacks}, and the message cannot be converted: {why}"
-                ))
-            }
-        }
+fn form_of(target: Target, made: &Made) -> Result<Form, String> {
+    let (body, lacks) = match target {
+        Target::SevenBit => (BodyKind::SevenBit, "8BITMIME"),
+        Target::EightBit => (BodyKind::EightBitMime, "BINARYMIME"),
+    };
+    match made {
+        Ok(content) => Ok(Form { content: Arc::clone(content), body }),
+        // RFC 3463 §3.7: conversion is required and not to be had.
+        Err(why) => Err(format!(
+            "554 5.6.3 the host does not support {lacks}, and the message cannot be converted: {why}"
+        )),
     }
 }
 
@@ -88,15 +124,6 @@ mod tests {
         }
     }
 
-    /// How it is declared, and whether it is as it came.
-    fn form(offered: &Extensions, parcel: &Parcel) -> Result<(BodyKind, bool), String> {
-        let converted = Converted::default();
-        let form = converted.form(offered, parcel)?;
-        let again = converted.form(offered, parcel)?;
-        assert!(Arc::ptr_eq(&form.content, &again.content), "it is converted once");
-        Ok((form.body, Arc::ptr_eq(&form.content, &parcel.content)))
-    }
-
     #[test]
     fn a_host_gets_what_it_takes() {
         let plain = "Subject: x\r\n\r\nx\r\n";
@@ -106,27 +133,30 @@ mod tests {
         let binary = Extensions { binary_mime: true, chunking: true, pipelining: true, ..eight.clone() };
         let unchunked = Extensions { chunking: false, ..binary.clone() };
         let utf8 = Extensions { smtputf8: true, ..nothing.clone() };
-        for (offered, content, body, is_smtputf8, kind, is_as_it_came) in [
-            (&eight, umlauts, Body::SevenBit, false, BodyKind::SevenBit, true),
-            (&eight, umlauts, Body::EightBitMime, false, BodyKind::EightBitMime, true),
-            (&nothing, plain, Body::SevenBit, false, BodyKind::SevenBit, true),
-            (&nothing, plain, Body::EightBitMime, false, BodyKind::SevenBit, true),
-            (&nothing, umlauts, Body::SevenBit, false, BodyKind::SevenBit, false),
-            (&nothing, umlauts, Body::EightBitMime, false, BodyKind::SevenBit, false),
-            (&utf8, umlauts, Body::EightBitMime, false, BodyKind::SevenBit, false),
-            (&utf8, umlauts, Body::EightBitMime, true, BodyKind::EightBitMime, true),
-            (&nothing, umlauts, Body::BinaryMime, false, BodyKind::SevenBit, false),
-            (&eight, umlauts, Body::BinaryMime, false, BodyKind::EightBitMime, false),
-            (&binary, umlauts, Body::BinaryMime, false, BodyKind::BinaryMime, true),
-            (&unchunked, umlauts, Body::BinaryMime, false, BodyKind::EightBitMime, false),
+        for (offered, content, body, is_smtputf8, expected) in [
+            (&eight, umlauts, Body::SevenBit, false, Way::AsItIs(BodyKind::SevenBit)),
+            (&eight, umlauts, Body::EightBitMime, false, Way::AsItIs(BodyKind::EightBitMime)),
+            (&nothing, plain, Body::SevenBit, false, Way::AsItIs(BodyKind::SevenBit)),
+            (&nothing, plain, Body::EightBitMime, false, Way::AsItIs(BodyKind::SevenBit)),
+            (&nothing, umlauts, Body::SevenBit, false, Way::Converted(Target::SevenBit)),
+            (&nothing, umlauts, Body::EightBitMime, false, Way::Converted(Target::SevenBit)),
+            (&utf8, umlauts, Body::EightBitMime, false, Way::Converted(Target::SevenBit)),
+            (&utf8, umlauts, Body::EightBitMime, true, Way::AsItIs(BodyKind::EightBitMime)),
+            (&nothing, umlauts, Body::BinaryMime, false, Way::Converted(Target::SevenBit)),
+            (&eight, umlauts, Body::BinaryMime, false, Way::Converted(Target::EightBit)),
+            (&binary, umlauts, Body::BinaryMime, false, Way::AsItIs(BodyKind::BinaryMime)),
+            (&unchunked, umlauts, Body::BinaryMime, false, Way::Converted(Target::EightBit)),
         ] {
             let parcel = parcel(content, body, is_smtputf8);
-            assert_eq!(form(offered, &parcel), Ok((kind, is_as_it_came)), "{offered:?} {content} {body:?}");
+            assert_eq!(way(offered, &parcel), expected, "{offered:?} {content} {body:?}");
         }
-        let reply =
-            form(&nothing, &parcel("Subject: Grüße\r\n\r\nx\r\n", Body::SevenBit, false)).unwrap_err();
-        assert!(reply.starts_with("554 5.6.3 the host does not support 8BITMIME"), "{reply}");
-        let reply = form(&eight, &parcel("Subject: a\rb\r\n\r\nx\r\n", Body::BinaryMime, false)).unwrap_err();
-        assert!(reply.starts_with("554 5.6.3 the host does not support BINARYMIME"), "{reply}");
+    }
+
+    #[test]
+    fn what_cannot_be_converted_says_what_the_host_lacks() {
+        for (target, lacks) in [(Target::SevenBit, "8BITMIME"), (Target::EightBit, "BINARYMIME")] {
+            let reply = form_of(target, &Err(Unconvertible::Header)).err().expect("there is no form");
+            assert!(reply.starts_with(&format!("554 5.6.3 the host does not support {lacks}")), "{reply}");
+        }
     }
 }
