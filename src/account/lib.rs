@@ -4,6 +4,7 @@
 //! ```text
 //! Account (a cheap handle on the shard that owns its partition)
 //!   ├─ mailboxes: name, UIDVALIDITY, special use, counters          values of the account
+//!   ├─ access keys: one a mailbox, behind URLs for others           values of the account
 //!   ├─ messages: (mailbox, UID) -> flags, dates, size, body         rows, 80 bytes each
 //!   └─ changes: "what changed after N", deletions included          the engine's change list
 //! ```
@@ -12,6 +13,7 @@
 //! change is one transaction, and what a transaction needs to know it reads inside that
 //! transaction, so two sessions at work on one message cannot lose each other's flags.
 
+mod access_keys;
 mod account;
 mod deliver;
 mod error;

@@ -95,6 +95,7 @@ impl Account {
             counting.finish();
             transaction.delete_value(self.id.0, &record::mailbox_key(id));
             transaction.delete_value(self.id.0, &record::status_key(id));
+            self.drop_access_key(&mut transaction, id);
             transaction.commit().await?;
             return Ok(());
         }

@@ -8,9 +8,10 @@
 //! | `k` | names of keywords, each ended by NUL |
 //! | `s` name | the name is subscribed |
 //! | `r` | the mailbox (u32) that INBOX is being renamed to, while that takes several transactions |
+//! | `u` mailbox (u32, big-endian) | the key behind its URLs for others (RFC 4467 §2.2), 32 bytes |
 //! | `i` name | an import's bookmark: the position after the last message taken from it |
 
-use base::{ChangeNumber, MailboxId, Uid, UidValidity};
+use base::{ChangeNumber, MailboxId, Secret, Uid, UidValidity};
 
 use crate::limits::BOOKMARK_NAME_BYTES_MAX;
 use crate::{MailboxName, SpecialUse, Status};
@@ -41,6 +42,11 @@ pub(crate) fn status_key(id: MailboxId) -> [u8; 5] {
     keyed(b'c', id)
 }
 
+/// Name of a mailbox's access key.
+pub(crate) fn access_key(id: MailboxId) -> [u8; 5] {
+    keyed(b'u', id)
+}
+
 /// Key of a subscription.
 pub(crate) fn subscription_key(name: &MailboxName) -> Vec<u8> {
     [SUBSCRIPTIONS, name.as_str().as_bytes()].concat()
@@ -67,6 +73,18 @@ pub(crate) fn encode_mailbox(id: MailboxId) -> Vec<u8> {
 /// The mailbox in a value under [`INBOX_RENAME`].
 pub(crate) fn decode_mailbox(bytes: &[u8]) -> Option<MailboxId> {
     Reader::new(bytes)?.u32().map(MailboxId)
+}
+
+/// The value of an access key.
+pub(crate) fn encode_access_key(key: &Secret<[u8; 32]>) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    out.extend(key.reveal());
+    out
+}
+
+/// The access key in its value.
+pub(crate) fn decode_access_key(bytes: &[u8]) -> Option<Secret<[u8; 32]>> {
+    Reader::new(bytes)?.rest.try_into().ok().map(Secret::new)
 }
 
 fn keyed(kind: u8, id: MailboxId) -> [u8; 5] {
@@ -253,6 +271,9 @@ mod tests {
         assert_eq!(Status::decode(old), Some(Status { unseen_from: Uid(1), ..status }));
         let names = vec!["$Forwarded".to_owned(), "work".to_owned()];
         assert_eq!(decode_keywords(&encode_keywords(&names)), names);
+        let key = Secret::new([9; 32]);
+        assert_eq!(decode_access_key(&encode_access_key(&key)), Some(key));
+        assert_eq!(decode_access_key(&[1; 32]), None);
         assert_eq!(Status::decode(&[2, 0, 0]), None);
     }
 }

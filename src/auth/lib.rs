@@ -13,7 +13,8 @@
 //!
 //! - `exchange`: the order of every mechanism; `scram`: its messages and its sums;
 //! - `answer`: from the directory's entry to an answer; `password`: slow hashes, for the blocking pool;
-//! - `verified`: passwords that were found right a moment ago; `throttle`: penalties for failures.
+//! - `verified`: passwords that were found right a moment ago; `throttle`: penalties for failures;
+//! - `url_token`: what proves that an IMAP URL was made here.
 
 mod answer;
 mod exchange;
@@ -22,6 +23,7 @@ mod password;
 mod query;
 mod scram;
 mod throttle;
+mod url_token;
 mod verified;
 
 pub use answer::{answer_password, answer_scram};
@@ -29,4 +31,5 @@ pub use exchange::{Exchange, mechanisms};
 pub use password::{hash_password, verify_absent, verify_password};
 pub use query::{Answer, Failure, Identity, Policy, Query, ScramCredential, ScramHash, Step, Unsupported};
 pub use throttle::{Attempt, Throttle, Turn};
+pub use url_token::{is_url_token, url_token};
 pub use verified::{Fingerprint, Verified, VerifiedCache};

@@ -11,12 +11,13 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use auth::{Answer, Identity, Query, ScramCredential, ScramHash};
-use base::{AccountId, Budget, Charge, Next, PartitionId, Secret, Session, Timestamp, TlsInfo};
+use base::{
+    AccountId, Budget, Charge, Next, PartitionId, Rfc3339, Secret, Session, Timestamp, TlsInfo,
+};
 use sim::{Clock, FromFn, SessionPeer, Transcript};
 
 use crate::client::stuff;
 use crate::limits::{BODY_INPUT_BYTES_MAX, CONTENT_START_BYTES, INPUT_BYTES_MAX, RECEIVED_FIELDS_MAX};
-use crate::terms::Rfc3339;
 use crate::{
     AUTH_ATTEMPTS_MAX, BodyKind, ByMode, Config, Entropy, Message, Mode, Notify, Outcome, Peer, Reply,
     Request, Return, Rights, Smtp, Terms, Verdict,

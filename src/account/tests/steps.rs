@@ -8,7 +8,7 @@ use account::{
     Account, Error, FlagChange, FlagMode, Flags, KEYWORDS_MAX, MailboxName, NewMessage,
     ROWS_PER_TRANSACTION_MAX, Recipient, SUBSCRIPTIONS_MAX, deliver,
 };
-use base::{AccountId, MailboxId, PartitionId, Ranges, Timestamp};
+use base::{AccountId, MailboxId, PartitionId, Ranges, Secret, Timestamp};
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
 
 const NOW: Timestamp = Timestamp::from_s(1_795_500_000);
@@ -276,4 +276,43 @@ fn a_full_disk_is_said_to_be_one() {
     assert!(refused.is_retryable());
     disk.set_full(false);
     wait(&engine, account.append(inbox, vec![message(500_000)], NOW)).expect("there is room again");
+}
+
+#[test]
+fn an_access_key_stays_until_it_is_reset_or_its_mailbox_goes() {
+    let disk = Simulated::new(8);
+    let engine = open(&disk);
+    let ann = account(&engine);
+    wait(&engine, ann.provision(NOW)).expect("she is new");
+    let key = |byte: u8| Secret::new([byte; 32]);
+    let made = wait(&engine, ann.create_mailbox(&name("a"), None, NOW)).expect("there is room").id;
+    assert_eq!(ann.access_key(made), None);
+
+    // Two sessions need it at the same time.
+    let (mut first, mut second) = (
+        Box::pin(ann.provide_access_key(made, key(1))),
+        Box::pin(ann.provide_access_key(made, key(2))),
+    );
+    assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
+    assert_eq!(wait(&engine, second), Ok(key(1)));
+    assert_eq!(wait(&engine, first), Ok(key(1)));
+    wait(&engine, ann.rename_mailbox(&name("a"), &name("b"), NOW)).expect("it can be renamed");
+    assert_eq!(ann.access_key(made), Some(key(1)));
+
+    wait(&engine, ann.reset_access_key(made, key(3))).expect("it is there");
+    let again = open(&disk.crash());
+    assert_eq!(account(&again).access_key(made), Some(key(3)), "durable");
+
+    // All of them go, that too which is being made.
+    let mut other = Box::pin(ann.provide_access_key(inbox(&ann), key(4)));
+    assert!(poll(other.as_mut()).is_pending());
+    wait(&engine, ann.remove_access_keys()).expect("there are two");
+    assert_eq!(wait(&engine, other), Ok(key(4)));
+    assert_eq!((ann.access_key(made), ann.access_key(inbox(&ann))), (None, None));
+
+    wait(&engine, ann.provide_access_key(made, key(5))).expect("it is there");
+    wait(&engine, ann.delete_mailbox(&name("b"))).expect("it is there");
+    assert_eq!(ann.access_key(made), None);
+    assert_eq!(wait(&engine, ann.provide_access_key(made, key(6))), Err(Error::NotFound));
+    assert_eq!(wait(&engine, ann.reset_access_key(made, key(6))), Err(Error::NotFound));
 }

@@ -5,13 +5,15 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 
+use base::Rfc3339;
+
 use super::Smtp;
 use super::state::{Client, State};
 use crate::announced;
 use crate::config::Mode;
 use crate::limits::DELIVER_BY_S_MIN;
 use crate::reply::{self, Order, Refusal};
-use crate::terms::{Hold, Rfc3339};
+use crate::terms::Hold;
 
 impl Smtp {
     /// RFC 5321 §4.2: the greeting has no enhanced code (RFC 2034 §4).
