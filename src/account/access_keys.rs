@@ -54,11 +54,7 @@ impl Account {
     }
 
     /// In a transaction: a mailbox goes, or its key alone.
-    pub(crate) fn drop_access_key(
-        &self,
-        transaction: &mut storage_engine::Transaction,
-        mailbox: MailboxId,
-    ) {
+    pub(crate) fn drop_access_key(&self, transaction: &mut storage_engine::Transaction, mailbox: MailboxId) {
         let name = record::access_key(mailbox);
         if transaction.value(self.id.0, &name).is_some() {
             transaction.delete_value(self.id.0, &name);

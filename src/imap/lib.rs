@@ -16,6 +16,7 @@ extern crate alloc;
 
 #[cfg(test)]
 mod agreement;
+mod around;
 mod capability;
 pub mod command;
 mod config;
@@ -30,14 +31,17 @@ mod session;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod url;
 mod view;
 
+pub use around::{Around, Waiting};
 pub use capability::{CAPABILITIES, Capability, Enabled, Listed};
 pub use config::Config;
-pub use handlers::{Act, Action, Done, Reply, handle};
+pub use handlers::{Act, Action, Done, Reply, UrlBytes, UrlError, UrlProof, handle, url_bytes, url_size};
 pub use limits::{LOGIN_ATTEMPTS_MAX, Limits};
 pub use parse::{Cursor, FlagList, ParseError, SequenceNumber, SequenceSet, Text};
 pub use reply::{Code, Failure, Success};
 pub use session::{Imap, Request};
 pub use summary::summarize;
+pub use url::{Access, Grant, Url, UrlReader, Verifier};
 pub use view::{BadSequence, Numbering, Selected};

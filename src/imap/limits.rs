@@ -91,6 +91,10 @@ pub(crate) const ROW_COST_BYTES: usize = 64;
 pub(crate) const SEARCH_TEXT_KEYS_MAX: usize = 64;
 /// Items of one FETCH, each of which may be a whole message.
 pub(crate) const FETCH_ITEMS_MAX: usize = 200;
+/// Bytes of an IMAP URL: a mailbox's name, two users' and a section, each byte as three.
+pub(crate) const URL_BYTES_MAX: usize = 4 * 1024;
+/// URLs of one GENURLAUTH or URLFETCH (RFC 4467 §7).
+pub(crate) const URLS_MAX: usize = 100;
 /// Field names of one HEADER.FIELDS.
 pub(crate) const SECTION_FIELDS_MAX: usize = 200;
 /// Field names of all sections of one FETCH together.

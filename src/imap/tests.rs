@@ -17,10 +17,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use account::{Account, MailboxName};
-use base::{Budget, Closed, Drain, Handled, Next, Out, Secret, Service, Session};
+use base::{Budget, Charge, Closed, Drain, Handled, Next, Out, Secret, Service, Session};
 use sim::{SessionPeer, Transcript, World, ready};
 
-use crate::{CAPABILITIES, Config, Imap, LOGIN_ATTEMPTS_MAX, Limits, Reply, Request};
+use crate::{
+    Around, CAPABILITIES, Config, Imap, LOGIN_ATTEMPTS_MAX, Limits, Reply, Request, Url, UrlBytes, UrlError,
+    UrlProof, UrlReader, Waiting,
+};
 
 /// The handlers of one connection, as `shard` puts them together for real ones.
 struct Handlers {
@@ -28,6 +31,61 @@ struct Handlers {
     account: Option<Account>,
     /// The directory has no such account any more.
     is_closed: Rc<Cell<bool>>,
+    /// Keys that were made.
+    keys: Rc<Cell<u8>>,
+}
+
+/// What lies around an account of a world.
+pub(crate) struct Nearby<'a> {
+    world: &'a World,
+    account: &'a Account,
+    keys: Rc<Cell<u8>>,
+}
+
+impl<'a> Nearby<'a> {
+    pub(crate) fn new(world: &'a World, account: &'a Account) -> Self {
+        Self { world, account, keys: Rc::default() }
+    }
+
+    fn named(&self, user: &str) -> Option<Account> {
+        let entry = self.world.directory.account_by_login(user, Some(World::DOMAIN))?;
+        Some(Account::new(self.world.engine.clone(), entry.partition, entry.id, entry.quota_bytes))
+    }
+}
+
+impl Around for Nearby<'_> {
+    /// Another key each time, and the same in each run.
+    fn random(&self, bytes: &mut [u8]) {
+        self.keys.set(self.keys.get() + 1);
+        bytes.fill(self.keys.get());
+    }
+
+    fn is_own<'a>(&'a self, user: &'a str) -> Waiting<'a, Result<bool, account::Error>> {
+        let is_own = self.named(user).is_some_and(|named| named.id() == self.account.id());
+        Box::pin(core::future::ready(Ok(is_own)))
+    }
+
+    fn fetch<'a>(&'a self, url: &'a Url) -> Waiting<'a, Result<Option<UrlBytes>, account::Error>> {
+        Box::pin(async move {
+            let Ok(reader) = url.reader(UrlReader::Session) else { return Ok(None) };
+            let is_reader = match reader {
+                Some(user) => self.is_own(user).await?,
+                None => true,
+            };
+            let Some(owner) = url.user.as_deref().and_then(|user| self.named(user)).filter(|_| is_reader)
+            else {
+                return Ok(None);
+            };
+            let charge = Charge::default();
+            match crate::url_bytes(&owner, url, UrlProof::Token, self.world.clock.now()).await {
+                Ok(bytes) => Ok(Some(UrlBytes { bytes, charge })),
+                // RFC 4467 §8: what FETCH has NIL for is no bytes.
+                Err(UrlError::NoPart) => Ok(Some(UrlBytes { bytes: Vec::new(), charge })),
+                Err(UrlError::Account(error)) => Err(error),
+                Err(UrlError::Denied | UrlError::Missing) => Ok(None),
+            }
+        })
+    }
 }
 
 impl Service<Imap> for Handlers {
@@ -42,7 +100,8 @@ impl Service<Imap> for Handlers {
         let account = self.account.get_or_insert_with(|| {
             world.account_of(session.identity().expect("only somebody who is logged in acts"))
         });
-        Handled::Reply(crate::handle(act, account, world.clock.now(), out).await)
+        let around = Nearby { keys: Rc::clone(&self.keys), ..Nearby::new(world, account) };
+        Handled::Reply(crate::handle(act, account, world.clock.now(), &around, out).await)
     }
 
     fn changed(&mut self) -> impl Future<Output = ()> {
@@ -103,6 +162,7 @@ fn peer_in(world: World, transcript: &Transcript) -> SessionPeer<Imap, impl Serv
     let budget = Budget::new(bytes_max.unwrap_or(usize::MAX));
     let is_closed = Rc::new(Cell::new(false));
     let closing = Rc::clone(&is_closed);
+    let keys = Rc::new(Cell::new(0));
     SessionPeer::new(world.clock.clone(), move |connection| {
         // The same nonces in every run, so that answers can be compared.
         let mut nonces = [[0; 18]; LOGIN_ATTEMPTS_MAX];
@@ -110,7 +170,8 @@ fn peer_in(world: World, transcript: &Transcript) -> SessionPeer<Imap, impl Serv
             *nonce = [connection as u8 * 16 + index as u8; 18];
         }
         let session = Imap::new(config.clone(), Secret::new(nonces)).with_budget(Arc::clone(&budget));
-        (session, Handlers { world: world.clone(), account: None, is_closed: Rc::clone(&is_closed) })
+        let (is_closed, keys) = (Rc::clone(&is_closed), Rc::clone(&keys));
+        (session, Handlers { world: world.clone(), account: None, is_closed, keys })
     })
     .with_events(move |key, value| match (key, value) {
         ("account", "closed") => {
@@ -165,7 +226,7 @@ impl Hand {
         let mut config = Config::new("imap.example.org");
         config.auth.allow_plaintext_without_tls = true;
         let session = Imap::new(Arc::new(config), Secret::new([[1; 18]; LOGIN_ATTEMPTS_MAX]));
-        let handlers = Handlers { world, account: None, is_closed: Rc::default() };
+        let handlers = Handlers { world, account: None, is_closed: Rc::default(), keys: Rc::default() };
         let mut hand = Self { session, handlers };
         hand.say("a0 LOGIN ann secret\r\n");
         hand

@@ -9,6 +9,7 @@ use imap::{Act, Imap, Reply, Request};
 use crate::Shard;
 use crate::entrance::{Barred, Entrance};
 use crate::login::ScramTry;
+use crate::urls::Nearby;
 
 /// The handlers of one connection, on the shard where it is now.
 #[derive(Debug)]
@@ -61,7 +62,8 @@ impl ImapService {
         };
         // Taken before the work: whatever changes from here on ends the next watch.
         self.seen = account.highest_change();
-        imap::handle(act, &account, self.shard.world.now(), out).await
+        let around = Nearby { shard: &self.shard, identity };
+        imap::handle(act, &account, self.shard.world.now(), &around, out).await
     }
 }
 

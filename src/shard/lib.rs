@@ -28,6 +28,7 @@ mod settings;
 mod shard;
 mod smtp_service;
 mod submission;
+mod urls;
 mod world;
 
 pub use delivery::{Manner, deliver};

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use base::{Handled, Out, Service, Timestamp};
 use directory::{EmailAddress, Resolution, SenderUse, Target};
-use smtp::{Message, Mode, Outcome, RecipientCheck, Refused, Reply, Request, Smtp, Verdict};
+use smtp::{
+    Message, Mode, Outcome, RecipientCheck, Refused, Reply, Request, Smtp, UrlFault, UrlRequest, Verdict,
+};
 
 use crate::entrance::{Barred, entry};
 use crate::inbound::{Admitted, Incoming, Way};
@@ -13,6 +15,7 @@ use crate::login::ScramTry;
 use crate::relay::delivered;
 use crate::room::{Room, Wanted, rooms};
 use crate::submission::{Submitted, prepare};
+use crate::urls::submitted;
 use crate::{Manner, Protocol, Shard, deliver};
 
 /// The handlers of one connection.
@@ -118,6 +121,15 @@ impl SmtpService {
         if self.source != *source {
             self.source.clone_from(source);
             (self.way, self.dropped) = (Way::default(), Vec::new());
+        }
+    }
+
+    /// The account may have been switched off since the login.
+    async fn url(&self, request: &UrlRequest) -> Result<Vec<u8>, UrlFault> {
+        match entry(&self.shard, &request.identity).await {
+            Ok(_) => submitted(&self.shard, request).await,
+            Err(Barred::Closed) => Err(UrlFault::Denied),
+            Err(Barred::Failed(_)) => Err(UrlFault::Unavailable),
         }
     }
 
@@ -247,6 +259,7 @@ impl Service<Smtp> for SmtpService {
                 self.shard.metrics.count_recipient(Protocol::of_mode(check.mode), &reply);
                 reply
             }
+            Request::Url(request) => Reply::Url(self.url(&request).await),
             Request::Deliver(message) => {
                 let protocol = Protocol::of_mode(message.envelope.mode);
                 match self.deliver(*message).await {

@@ -76,6 +76,11 @@ impl Content {
         self.fault
     }
 
+    /// How many bytes more it may have.
+    pub(crate) fn bytes_left(&self) -> usize {
+        self.bytes_max.saturating_sub(self.data.len() - self.prefix_bytes)
+    }
+
     /// Takes the bytes of a chunk (RFC 3030 §2): they are content as they are.
     pub(crate) fn push_chunk(&mut self, bytes: &[u8]) {
         if self.fault.is_none()

@@ -26,6 +26,13 @@ pub enum Command<'a> {
         /// Whether the message ends with it.
         is_last: bool,
     },
+    /// `BURL url [LAST]` (RFC 4468 §3.5).
+    Burl {
+        /// Where the next piece of the message is, as written.
+        url: &'a str,
+        /// Whether the message ends with it.
+        is_last: bool,
+    },
     /// `RSET` (RFC 5321 §4.1.1.5).
     Rset,
     /// `VRFY word` (RFC 5321 §4.1.1.6).
@@ -84,7 +91,7 @@ pub enum ParseError {
 }
 
 /// Commands we know of and do not have; each gets 502 instead of 500.
-const NOT_IMPLEMENTED: [&str; 8] = ["EXPN", "ETRN", "ATRN", "TURN", "SEND", "SOML", "SAML", "BURL"];
+const NOT_IMPLEMENTED: [&str; 7] = ["EXPN", "ETRN", "ATRN", "TURN", "SEND", "SOML", "SAML"];
 
 impl<'a> Command<'a> {
     /// Reads one line without its CRLF.
@@ -102,6 +109,7 @@ impl<'a> Command<'a> {
             _ if is("RCPT") => rcpt(rest),
             _ if is("DATA") => alone(rest, Self::Data),
             _ if is("BDAT") => bdat(rest),
+            _ if is("BURL") => burl(rest),
             _ if is("RSET") => alone(rest, Self::Rset),
             _ if is("VRFY") && rest.is_empty() => Err(ParseError::Arguments),
             _ if is("VRFY") => Ok(Self::Vrfy),
@@ -167,6 +175,19 @@ fn bdat(rest: &str) -> Result<Command<'_>, ParseError> {
     }
 }
 
+/// `burl-cmd = "BURL" SP absolute-URI [SP end-marker]` (RFC 4468 §3.5). What the URL means is not ours to know.
+fn burl(rest: &str) -> Result<Command<'_>, ParseError> {
+    let (url, end) = rest.split_once(' ').map_or((rest, None), |(url, end)| (url, Some(end)));
+    if url.is_empty() || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(ParseError::Arguments);
+    }
+    match end {
+        None => Ok(Command::Burl { url, is_last: false }),
+        Some(end) if end.eq_ignore_ascii_case("LAST") => Ok(Command::Burl { url, is_last: true }),
+        Some(_) => Err(ParseError::Arguments),
+    }
+}
+
 fn auth(rest: &str) -> Result<Command<'_>, ParseError> {
     let mut words = rest.split(' ');
     match (words.next(), words.next(), words.next()) {
@@ -194,6 +215,8 @@ mod tests {
             ("DATA", Command::Data),
             ("BDAT 86 LAST", Command::Bdat { bytes: 86, is_last: true }),
             ("BDAT 0", Command::Bdat { bytes: 0, is_last: false }),
+            ("BURL imap://h/i/;UID=1", Command::Burl { url: "imap://h/i/;UID=1", is_last: false }),
+            ("burl x: last ", Command::Burl { url: "x:", is_last: true }),
             ("NOOP anything", Command::Noop),
             ("VRFY ann", Command::Vrfy),
             ("EXPN staff", Command::NotImplemented),
@@ -223,6 +246,11 @@ mod tests {
             (b"BDAT", ParseError::ChunkSize),
             (b"BDAT -1", ParseError::ChunkSize),
             (b"BDAT 1 FIRST", ParseError::ChunkSize),
+            (b"BURL", ParseError::Arguments),
+            (b"BURL  LAST", ParseError::Arguments),
+            (b"BURL x: FIRST", ParseError::Arguments),
+            (b"BURL x: LAST now", ParseError::Arguments),
+            ("BURL é".as_bytes(), ParseError::Arguments),
             (b"AUTH", ParseError::Arguments),
             (b"AUTH PLAIN a b", ParseError::Arguments),
         ] {

@@ -55,6 +55,9 @@ pub(crate) const COMMAND_BYTES_MAX: usize = 2048;
 /// An AUTH command or one of its answers, with its CRLF (RFC 4954 §4).
 pub(crate) const AUTH_LINE_BYTES_MAX: usize = 12_288;
 
+/// A BURL command with its CRLF: a URL has a mailbox's name, two users' and a proof, each byte as three.
+pub(crate) const BURL_LINE_BYTES_MAX: usize = 4096;
+
 /// How much of a line beyond its limit is dropped unread before the connection is ended, in bytes.
 pub(crate) const OVERLONG_BYTES_MAX: usize = 1024 * 1024;
 

@@ -11,7 +11,7 @@ use crate::command::ParseError;
 use crate::config::Mode;
 use crate::limits::REFUSED_TEXT_BYTES_MAX;
 use crate::path::PathError;
-use crate::request::{Outcome, Refused, Verdict};
+use crate::request::{Outcome, Refused, UrlFault, Verdict};
 
 /// Why the client does not get what it asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub(crate) enum Refusal {
     Recipient(Verdict, Mode),
     /// What is wrong with the content.
     Content(Bad),
+    /// A URL that gives nothing.
+    Url(UrlFault),
     /// What became of an accepted message. Never made of [`Outcome::Stored`].
     Delivery(Outcome),
     /// The connection ends.
@@ -71,6 +73,8 @@ pub(crate) enum Order {
     MailTwice,
     /// DATA or BDAT before a recipient was accepted.
     NoRecipients,
+    /// BURL before a recipient was accepted.
+    NoRecipientsForUrl,
     /// RCPT or DATA after BDAT.
     AfterChunk,
     /// DATA for a BINARYMIME message.
@@ -171,6 +175,7 @@ fn words(refusal: Refusal) -> Words {
         Refusal::TooFast => (451, "4.7.0", "too many messages in a minute; slow down"),
         Refusal::Recipient(verdict, mode) => verdict_words(verdict, mode),
         Refusal::Content(bad) => content_words(bad),
+        Refusal::Url(fault) => url_words(fault),
         Refusal::Delivery(outcome) => outcome_words(outcome),
         Refusal::End(end) => end_words(end),
     }
@@ -203,6 +208,8 @@ fn order_words(order: Order) -> Words {
         Order::MailFirst => (503, "5.5.1", "MAIL comes first"),
         Order::MailTwice => (503, "5.5.1", "a transaction is open already"),
         Order::NoRecipients => (503, "5.5.1", "no valid recipients"),
+        // RFC 4468 §3.4
+        Order::NoRecipientsForUrl => (554, "5.5.0", "no valid recipients"),
         Order::AfterChunk => (503, "5.5.1", "not after BDAT"),
         Order::BinaryByData => (503, "5.5.1", "BINARYMIME needs BDAT"),
         Order::AuthTwice => (503, "5.5.1", "logged in already"),
@@ -261,6 +268,19 @@ fn content_words(bad: Bad) -> Words {
         // RFC 5321 §4.2.2: 452; the client tries again later.
         Bad::NoMemory => (452, "4.3.1", "too much mail is coming in now; try again later"),
         Bad::Loop => (554, "5.4.6", "message refused: too many Received fields, it goes in circles"),
+    }
+}
+
+/// RFC 4468 §6.
+fn url_words(fault: UrlFault) -> Words {
+    match fault {
+        UrlFault::Malformed => (501, "5.5.4", "that is no IMAP URL of a message"),
+        UrlFault::Foreign => (554, "5.7.8", "the URL is of another server"),
+        UrlFault::Denied => (554, "5.7.0", "the URL gives you no access"),
+        UrlFault::Missing => (554, "5.6.6", "what the URL means is not there"),
+        UrlFault::TooLarge => content_words(Bad::TooLarge),
+        UrlFault::NoMemory => content_words(Bad::NoMemory),
+        UrlFault::Unavailable => (451, "4.4.1", "the URL cannot be asked for now; try again later"),
     }
 }
 

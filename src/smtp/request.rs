@@ -20,6 +20,8 @@ pub enum Request {
     LoggedIn(Identity),
     /// Whether a recipient would be accepted; answered by [`Reply::Recipient`].
     Recipient(Box<RecipientCheck>),
+    /// The bytes that a URL means; answered by [`Reply::Url`].
+    Url(Box<UrlRequest>),
     /// Make this message durable for all its recipients; answered by [`Reply::Delivered`].
     Deliver(Box<Message>),
 }
@@ -51,6 +53,38 @@ pub struct RecipientCheck {
     pub messages: u32,
 }
 
+/// One BURL command (RFC 4468).
+#[derive(Clone, Debug)]
+pub struct UrlRequest {
+    /// As the client wrote it.
+    pub url: String,
+    /// Who logged in.
+    pub identity: Identity,
+    /// The name by which the client came, if it said one (RFC 6066 §3).
+    pub server_name: Option<String>,
+    /// The most that its message has room for, in bytes.
+    pub bytes_max: usize,
+}
+
+/// Why a URL gives nothing (RFC 4468 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UrlFault {
+    /// It is none, or none of a message.
+    Malformed,
+    /// It is another server's.
+    Foreign,
+    /// It is not proven, has run out, or is not for whoever logged in.
+    Denied,
+    /// What it means is not there.
+    Missing,
+    /// It is more than its message has room for.
+    TooLarge,
+    /// There is no memory for it now.
+    NoMemory,
+    /// It cannot be asked for now.
+    Unavailable,
+}
+
 /// An answer, of the kind that the request names.
 #[derive(Debug)]
 pub enum Reply {
@@ -60,6 +94,8 @@ pub enum Reply {
     LoggedIn,
     /// To [`Request::Recipient`].
     Recipient(Verdict),
+    /// To [`Request::Url`].
+    Url(Result<Vec<u8>, UrlFault>),
     /// To [`Request::Deliver`]: one outcome a recipient, in the envelope's order.
     Delivered(Vec<Outcome>),
     /// To [`Request::Recipient`] or [`Request::Deliver`]: the recipient, or the whole message, is refused in these words.

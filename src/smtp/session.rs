@@ -2,6 +2,7 @@
 //! What commands do is in the modules below, one file a theme.
 
 mod announced;
+mod burl;
 mod content;
 mod hello;
 mod login;
@@ -18,7 +19,8 @@ use base::{Budget, Line, LineError, Next, Random, Session, Timestamp, TlsInfo, t
 use crate::command::{Command, ParseError};
 use crate::config::{Config, Entropy, Mode, Peer, Rights};
 use crate::limits::{
-    AUTH_LINE_BYTES_MAX, BODY_INPUT_BYTES_MAX, COMMAND_BYTES_MAX, INPUT_BYTES_MAX, OVERLONG_BYTES_MAX,
+    AUTH_LINE_BYTES_MAX, BODY_INPUT_BYTES_MAX, BURL_LINE_BYTES_MAX, COMMAND_BYTES_MAX, INPUT_BYTES_MAX,
+    OVERLONG_BYTES_MAX,
 };
 use crate::reply::{self, End, Order, Refusal};
 use crate::request::{Reply, Request};
@@ -182,9 +184,13 @@ impl Smtp {
     }
 
     fn line_bytes_max(&self) -> usize {
-        let is_auth = self.input.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
-        let is_login = matches!(self.state, State::Login { .. });
-        if is_auth || is_login { AUTH_LINE_BYTES_MAX } else { COMMAND_BYTES_MAX }
+        let is = |name: &[u8]| self.input.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(name));
+        match self.state {
+            State::Login { .. } => AUTH_LINE_BYTES_MAX,
+            _ if is(b"AUTH ") => AUTH_LINE_BYTES_MAX,
+            _ if is(b"BURL ") => BURL_LINE_BYTES_MAX,
+            _ => COMMAND_BYTES_MAX,
+        }
     }
 
     /// Drops a line beyond its limit up to its CRLF, and answers it once.
@@ -241,6 +247,7 @@ impl Smtp {
             Command::Rcpt(to, parameters) => return self.rcpt(to, parameters),
             Command::Data => self.data(),
             Command::Bdat { bytes, is_last } => self.bdat(bytes, is_last),
+            Command::Burl { url, is_last } => return self.burl(url, is_last),
             Command::Rset => self.rset(),
             // RFC 5321 §7.3: who is here is not told; RCPT will say.
             Command::Vrfy => self.idle_command(252, "2.0.0", "send some mail and see"),
@@ -347,6 +354,7 @@ impl Session for Smtp {
                 self.message_refused(client, recipients, &refused);
             }
             (state::Wait::LoggedIn { client }, Reply::LoggedIn) => self.granted(client),
+            (state::Wait::Url(wait), Reply::Url(answer)) => self.url_answer(*wait, answer),
             (state::Wait::Delivery { client, id, recipients, charge }, Reply::Delivered(outcomes)) => {
                 drop(charge);
                 assert_eq!(outcomes.len(), recipients, "one outcome a recipient");

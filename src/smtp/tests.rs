@@ -11,16 +11,14 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use auth::{Answer, Identity, Query, ScramCredential, ScramHash};
-use base::{
-    AccountId, Budget, Charge, Next, PartitionId, Rfc3339, Secret, Session, Timestamp, TlsInfo,
-};
+use base::{AccountId, Budget, Charge, Next, PartitionId, Rfc3339, Secret, Session, Timestamp, TlsInfo};
 use sim::{Clock, FromFn, SessionPeer, Transcript};
 
 use crate::client::stuff;
 use crate::limits::{BODY_INPUT_BYTES_MAX, CONTENT_START_BYTES, INPUT_BYTES_MAX, RECEIVED_FIELDS_MAX};
 use crate::{
     AUTH_ATTEMPTS_MAX, BodyKind, ByMode, Config, Entropy, Message, Mode, Notify, Outcome, Peer, Reply,
-    Request, Return, Rights, Smtp, Terms, Verdict,
+    Request, Return, Rights, Smtp, Terms, UrlFault, UrlRequest, Verdict,
 };
 
 type Answers = Box<dyn FnMut(Request) -> Reply>;
@@ -86,12 +84,38 @@ fn answer(request: Request, stored: &Stored) -> Reply {
             Reply::Recipient(Verdict::SenderDenied)
         }
         Request::Recipient(check) => Reply::Recipient(verdict(&check.address)),
+        Request::Url(request) => Reply::Url(behind(&request)),
         Request::Deliver(message) => {
             let outcomes = message.envelope.recipients.iter().map(|to| outcome(&to.address)).collect();
             stored.borrow_mut().push(*message);
             Reply::Delivered(outcomes)
         }
     }
+}
+
+/// What lies behind `imap://mail.example.org/` and a word, which says what it is.
+fn behind(request: &UrlRequest) -> Result<Vec<u8>, UrlFault> {
+    assert_eq!(request.identity.address, "ann@example.org");
+    let Some(word) = request.url.strip_prefix("imap://mail.example.org/") else {
+        return Err(UrlFault::Foreign);
+    };
+    let bytes: &[u8] = match word {
+        "draft" => b"Subject: draft\r\n\r\nit is.\r\n.\r\n",
+        "part" => b"from a part\r\n",
+        "nothing" => b"",
+        "half" => b"half a line",
+        "break" => b"a\r",
+        "lf" => b"Subject: x\n\nx\r\n.\nMAIL FROM:<>\r\n",
+        "nul" => b"Subject: x\r\n\r\n\0\r\n",
+        "denied" => return Err(UrlFault::Denied),
+        "gone" => return Err(UrlFault::Missing),
+        "large" => return Err(UrlFault::TooLarge),
+        "full" => return Err(UrlFault::NoMemory),
+        "down" => return Err(UrlFault::Unavailable),
+        _ => return Err(UrlFault::Malformed),
+    };
+    // Whoever answers keeps to this.
+    if bytes.len() > request.bytes_max { Err(UrlFault::TooLarge) } else { Ok(bytes.to_vec()) }
 }
 
 fn verdict(address: &str) -> Verdict {

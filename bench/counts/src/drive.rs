@@ -109,7 +109,9 @@ impl Handlers<smtp::Smtp> for Takes {
                 let outcomes = message.envelope.recipients.iter().map(|_| smtp::Outcome::Stored).collect();
                 smtp::Reply::Delivered(outcomes)
             }
-            smtp::Request::Auth(_) | smtp::Request::LoggedIn(_) => panic!("nobody logs in here"),
+            smtp::Request::Auth(_) | smtp::Request::LoggedIn(_) | smtp::Request::Url(_) => {
+                panic!("nobody logs in here")
+            }
         }
     }
 }
@@ -144,7 +146,7 @@ impl Handlers<imap::Imap> for OnAccount {
         match request {
             imap::Request::Auth(query) => imap::Reply::Auth(self.world.answer(&query)),
             imap::Request::Open => imap::Reply::Opened(Ok(())),
-            imap::Request::Act(act) => finish(imap::handle(act, &self.account, NOW, out)),
+            imap::Request::Act(act) => finish(imap::handle(act, &self.account, NOW, &Nobody, out)),
         }
     }
 }
@@ -156,6 +158,26 @@ impl Handlers<pop3::Pop3> for OnAccount {
             pop3::Request::Open => pop3::Reply::Opened(pop3::open(&self.account)),
             pop3::Request::Act(act) => finish(pop3::handle(act, &self.account, out)),
         }
+    }
+}
+
+/// No command here looks beyond its account.
+struct Nobody;
+
+impl imap::Around for Nobody {
+    fn random(&self, _: &mut [u8]) {
+        panic!("nothing here is left to chance");
+    }
+
+    fn is_own<'a>(&'a self, _: &'a str) -> imap::Waiting<'a, Result<bool, account::Error>> {
+        panic!("nobody is asked for");
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        _: &'a imap::Url,
+    ) -> imap::Waiting<'a, Result<Option<imap::UrlBytes>, account::Error>> {
+        panic!("no URL is asked for");
     }
 }
 

@@ -289,10 +289,8 @@ fn an_access_key_stays_until_it_is_reset_or_its_mailbox_goes() {
     assert_eq!(ann.access_key(made), None);
 
     // Two sessions need it at the same time.
-    let (mut first, mut second) = (
-        Box::pin(ann.provide_access_key(made, key(1))),
-        Box::pin(ann.provide_access_key(made, key(2))),
-    );
+    let (mut first, mut second) =
+        (Box::pin(ann.provide_access_key(made, key(1))), Box::pin(ann.provide_access_key(made, key(2))));
     assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
     assert_eq!(wait(&engine, second), Ok(key(1)));
     assert_eq!(wait(&engine, first), Ok(key(1)));

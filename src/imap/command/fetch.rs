@@ -251,11 +251,24 @@ fn item(cursor: &mut Cursor<'_>) -> Result<Item, ParseError> {
 /// `section ["<" number "." nz-number ">"]`
 fn body_section(cursor: &mut Cursor<'_>, sets_seen: bool) -> Result<Section, ParseError> {
     cursor.eat(b'[', "an opening bracket")?;
-    let (path, has_more) = part_numbers(cursor)?;
-    let what = if has_more { section_text(cursor, !path.is_empty())? } else { What::All };
+    let (path, what) = spec(cursor)?;
     cursor.eat(b']', "a closing bracket")?;
     let partial = partial(cursor)?;
     Ok(Section { label: Label::Body, path, what, partial, sets_seen })
+}
+
+/// `section-spec`, which may be empty.
+fn spec(cursor: &mut Cursor<'_>) -> Result<(Vec<u32>, What), ParseError> {
+    let (path, has_more) = part_numbers(cursor)?;
+    let what = if has_more { section_text(cursor, !path.is_empty())? } else { What::All };
+    Ok((path, what))
+}
+
+/// `section-spec` alone, as a URL has it.
+pub(crate) fn section_spec(text: &[u8]) -> Result<(Vec<u32>, What), ParseError> {
+    let mut cursor = Cursor::new(text);
+    let spec = spec(&mut cursor)?;
+    cursor.end().map(|()| spec)
 }
 
 /// `section-part = nz-number *("." nz-number)`, possibly none; true when a `section-text` follows.

@@ -9,6 +9,7 @@ pub mod fetch;
 pub mod mailbox;
 pub mod search;
 pub mod store;
+pub mod urlauth;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -16,6 +17,7 @@ use alloc::vec::Vec;
 pub use self::append::Append;
 pub use self::auth::{Authenticate, Enable, Login};
 pub use self::mailbox::{Create, List, ListReturn, ListSelect, Select, Status, StatusItems, SyncFrom};
+pub use self::urlauth::{ResetKey, Rump};
 
 use crate::limits::TAG_BYTES_MAX;
 use crate::parse::{Cursor, ParseError, SequenceSet, Text};
@@ -93,6 +95,12 @@ pub enum Command {
     Copy(copy::Copy),
     /// MOVE and UID MOVE (RFC 6851)
     Move(copy::Copy),
+    /// RESETKEY (RFC 4467 §7)
+    ResetKey(ResetKey),
+    /// GENURLAUTH (RFC 4467 §7)
+    GenUrlAuth(Vec<Rump>),
+    /// URLFETCH (RFC 4467 §7) with its URLs as sent
+    UrlFetch(Vec<Vec<u8>>),
 }
 
 /// Reads one complete command. `Err` when there is not even a tag to answer to.
@@ -157,6 +165,9 @@ fn arguments(cursor: &mut Cursor<'_>, name: &str, is_uid: bool, start: usize) ->
         "STORE" => Command::Store(any::after_space(cursor, |cursor| store::parse(cursor, is_uid))?),
         "COPY" => Command::Copy(any::after_space(cursor, |cursor| copy::parse(cursor, is_uid))?),
         "MOVE" => Command::Move(any::after_space(cursor, |cursor| copy::parse(cursor, is_uid))?),
+        "RESETKEY" => Command::ResetKey(urlauth::reset_key(cursor)?),
+        "GENURLAUTH" => Command::GenUrlAuth(urlauth::gen_url_auth(cursor)?),
+        "URLFETCH" => Command::UrlFetch(urlauth::url_fetch(cursor)?),
         _ => return Err(ParseError { at: start, expected: "a command" }),
     })
 }

@@ -2,6 +2,7 @@
 //! them, each message read once for all of its items, everything streamed.
 
 mod at_hand;
+mod by_url;
 mod content;
 mod listing;
 mod sections;
@@ -12,7 +13,9 @@ use alloc::vec::Vec;
 use account::{Account, Error, FlagChange, FlagMode, Flags, Message, Summaries};
 use base::{ChangeNumber, Out, Ranges, Uid};
 
+pub(super) use self::by_url::section_bytes;
 use self::content::{Content, Need};
+pub(super) use self::sections::stand_in_for_nul;
 use super::ahead::{batches, join_all};
 use super::store::{Told, tell_stored};
 use super::walk::{Pace, Walk};

@@ -18,6 +18,7 @@ mod subscribe;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod urlauth;
 mod walk;
 
 use alloc::boxed::Box;
@@ -27,8 +28,11 @@ use alloc::vec::Vec;
 use account::{Account, MailboxName};
 use base::{Out, Timestamp};
 
+pub use urlauth::{UrlBytes, UrlError, UrlProof, url_bytes, url_size};
+
+use crate::around::Around;
 use crate::capability::Enabled;
-use crate::command::{self, Append, Create, List, Select, Status};
+use crate::command::{self, Append, Create, List, ResetKey, Rump, Select, Status};
 use crate::limits::Limits;
 use crate::names;
 use crate::parse::SequenceSet;
@@ -79,6 +83,12 @@ pub enum Action {
     Copy(command::copy::Copy),
     /// MOVE and UID MOVE
     Move(command::copy::Copy),
+    /// RESETKEY
+    ResetKey(ResetKey),
+    /// GENURLAUTH
+    GenUrlAuth(Vec<Rump>),
+    /// URLFETCH
+    UrlFetch(Vec<Vec<u8>>),
 }
 
 /// A command with what it needs of the session. The view goes along and comes back in [`Done`].
@@ -129,6 +139,7 @@ pub(crate) struct Context<'a, 'o> {
     pub(crate) account: &'a Account,
     pub(crate) tag: &'a str,
     pub(crate) now: Timestamp,
+    pub(crate) around: &'a dyn Around,
     pub(crate) enabled: Enabled,
     pub(crate) limits: Limits,
     pub(crate) out: &'a mut Out<'o>,
@@ -143,11 +154,17 @@ impl Context<'_, '_> {
 
 /// Runs one command on the shard that owns the account. Untagged data goes to `out`, in pieces when
 /// it is much.
-pub async fn handle(act: Box<Act>, account: &Account, now: Timestamp, out: &mut Out<'_>) -> Reply {
+pub async fn handle(
+    act: Box<Act>,
+    account: &Account,
+    now: Timestamp,
+    around: &dyn Around,
+    out: &mut Out<'_>,
+) -> Reply {
     let Act { action, tag, mut selected, enabled, is_condstore_new, limits } = *act;
     let telling = telling(&action);
     let enabled = if is_by_uid(&action) { enabled.with(Enabled::BY_UID) } else { enabled };
-    let mut context = Context { account, tag: &tag, now, enabled, limits, out };
+    let mut context = Context { account, tag: &tag, now, around, enabled, limits, out };
     if let (Some(view), true) = (selected.as_deref(), is_condstore_new) {
         select::tell_highest_change(view, &action, &mut context);
     }
@@ -207,6 +224,9 @@ async fn run(
         Action::List(request) => list::list(request, context).await,
         Action::Status(request) => status::status(&request, context),
         Action::Append(request) => append::append(request, context).await,
+        Action::ResetKey(request) => urlauth::reset_key(request, context).await,
+        Action::GenUrlAuth(rumps) => urlauth::gen_url_auth(rumps, context).await,
+        Action::UrlFetch(urls) => urlauth::url_fetch(urls, context).await,
         action => run_selected(action, selected, context).await,
     }
 }

@@ -72,6 +72,8 @@ fn tell(view: &mut Selected, mailbox: &Mailbox, first_unseen: Option<u32>, conte
     out.extend_from_slice(b"* OK [");
     write_mailbox_id(out, mailbox.id);
     out.extend_from_slice(b"] is its id for good\r\n");
+    // RFC 4467 §8
+    out.extend_from_slice(b"* OK [URLMECH INTERNAL] proves URLs\r\n");
 }
 
 fn write_ok(out: &mut Vec<u8>, code: &str, value: u64, text: &str) {

@@ -24,6 +24,7 @@ use crate::command::{Command, parse};
 use crate::limits::Limits;
 use crate::parse::Text;
 use crate::reply::write_tagged;
+use crate::tests::Nearby;
 use crate::view::Selected;
 
 /// One session of an account whose INBOX is selected.
@@ -106,7 +107,8 @@ impl Fixture {
             is_condstore_new: false,
             limits: Limits::default(),
         };
-        let (reply, turns) = run(handle(Box::new(act), &self.account, self.now, out));
+        let around = Nearby::new(&self.world, &self.account);
+        let (reply, turns) = run(handle(Box::new(act), &self.account, self.now, &around, out));
         self.turns = turns;
         let Reply::Done(done) = reply else { panic!("not an answer to a command") };
         self.selected = done.selected;

@@ -12,8 +12,7 @@ pub(crate) fn write_label(out: &mut Vec<u8>, section: &Section) {
     match section.label {
         Label::Body => {
             out.extend_from_slice(b"BODY[");
-            write_path(out, &section.path);
-            write_what(out, section);
+            write_spec(out, section);
             out.push(b']');
         }
         Label::Binary => {
@@ -38,6 +37,12 @@ pub(crate) fn write_size_label(out: &mut Vec<u8>, path: &[u32]) {
     out.extend_from_slice(b"BINARY.SIZE[");
     write_path(out, path);
     out.push(b']');
+}
+
+/// `section-spec`: what stands between the brackets.
+pub(crate) fn write_spec(out: &mut Vec<u8>, section: &Section) {
+    write_path(out, &section.path);
+    write_what(out, section);
 }
 
 fn write_path(out: &mut Vec<u8>, path: &[u32]) {

@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::mem;
 
 use auth::Identity;
@@ -11,9 +12,10 @@ use base::Next;
 use super::state::{Idle, Running, State};
 use super::{Imap, Request};
 use crate::capability::Enabled;
-use crate::command::{Command, Select, Status, StatusItems, Tagged};
+use crate::command::{Command, Rump, Select, Status, StatusItems, Tagged};
 use crate::handlers::{Act, Action, Done};
 use crate::reply::{Code, Failure};
+use crate::url::INTERNAL;
 use crate::view::Selected;
 
 impl Imap {
@@ -147,9 +149,31 @@ impl Imap {
             Command::List(list) => Action::List(list),
             Command::Status(status) => Action::Status(status),
             Command::Append(append) => Action::Append(append),
+            Command::ResetKey(request) if request.mechanisms.iter().any(|name| name != INTERNAL) => {
+                return NO_MECHANISM;
+            }
+            Command::ResetKey(request) => Action::ResetKey(request),
+            Command::GenUrlAuth(rumps) => return self.judge_rumps(rumps),
+            Command::UrlFetch(urls) => Action::UrlFetch(urls),
             command => return selected.map_or(NOT_SELECTED, |view| in_mailbox(view, command)),
         };
         Judged::Act(action)
+    }
+
+    /// RFC 4467 §7: only URLs of this server are given, by a name of it: its own, or the one by which the client came.
+    fn judge_rumps(&self, rumps: Vec<Rump>) -> Judged {
+        let asked_for = self.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+        let is_ours = |host: &str| {
+            let names = [Some(self.config.hostname.as_str()), asked_for];
+            names.iter().flatten().any(|name| name.eq_ignore_ascii_case(host))
+        };
+        if !rumps.iter().all(|rump| is_ours(&rump.url.host)) {
+            return Judged::Refused(Failure::Bad("the URL is of another server"));
+        }
+        if rumps.iter().any(|rump| rump.mechanism != INTERNAL) {
+            return NO_MECHANISM;
+        }
+        Judged::Act(Action::GenUrlAuth(rumps))
     }
 
     fn answered_ok(&mut self, tag: &str, text: &'static str) -> Judged {
@@ -223,6 +247,9 @@ enum Judged {
     Refused(Failure),
     Answered,
 }
+
+const NO_MECHANISM: Judged =
+    Judged::Refused(Failure::No(Some(Code::Word("CANNOT")), "the only mechanism is INTERNAL"));
 
 const NOT_SELECTED: Judged = Judged::Refused(Failure::Bad("no mailbox is selected"));
 

@@ -90,6 +90,9 @@ operations! {
     Store "store" "STORE",
     Copy "copy" "COPY",
     Move "move" "MOVE",
+    ResetKey "resetkey" "RESETKEY",
+    GenUrlAuth "genurlauth" "GENURLAUTH",
+    UrlFetch "urlfetch" "URLFETCH, and BURL in a submission.",
     Uidl "uidl" "UIDL",
     Retr "retr" "RETR",
     Top "top" "TOP",
@@ -112,6 +115,7 @@ impl Measured for Smtp {
             smtp::Request::Auth(_) => Operation::Login,
             smtp::Request::LoggedIn(_) => Operation::Proof,
             smtp::Request::Recipient(_) => Operation::Recipient,
+            smtp::Request::Url(_) => Operation::UrlFetch,
             smtp::Request::Deliver(_) => Operation::Deliver,
         }
     }
@@ -146,6 +150,9 @@ impl Measured for Imap {
             imap::Action::Store(_) => Operation::Store,
             imap::Action::Copy(_) => Operation::Copy,
             imap::Action::Move(_) => Operation::Move,
+            imap::Action::ResetKey(_) => Operation::ResetKey,
+            imap::Action::GenUrlAuth(_) => Operation::GenUrlAuth,
+            imap::Action::UrlFetch(_) => Operation::UrlFetch,
         }
     }
 

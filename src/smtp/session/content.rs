@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use core::mem;
 
-use base::{Charge, Next};
+use base::{Charge, Next, Timestamp};
 
 use super::Smtp;
 use super::state::{Chunk, Client, State, Transaction, Wait};
@@ -71,13 +71,13 @@ impl Smtp {
 
     /// The first chunk finds no memory: the transaction stays, for the client to try it again or to give
     /// it up.
-    fn chunk_refusal(&self) -> Option<Refusal> {
+    pub(super) fn chunk_refusal(&self) -> Option<Refusal> {
         let is_first = matches!(&self.state, State::Mail { transaction, .. } if transaction.chunks.is_none());
         (is_first && !self.has_memory(CONTENT_START_BYTES)).then_some(Refusal::Content(Bad::NoMemory))
     }
 
     /// The Received field has the moment at which content begins, so that it can stand in front of it.
-    fn begin_content(&self, transaction: &mut Transaction) -> Content {
+    pub(super) fn begin_content(&self, transaction: &mut Transaction) -> Content {
         let envelope = &mut transaction.envelope;
         envelope.received = self.now;
         let field = received_field(envelope, &self.config.hostname);
@@ -142,21 +142,33 @@ impl Smtp {
     }
 
     fn chunk_done(&mut self) {
-        let State::Chunk { client, mut transaction, chunk } = mem::replace(&mut self.state, State::Fresh)
-        else {
+        let State::Chunk { client, transaction, chunk } = mem::replace(&mut self.state, State::Fresh) else {
             unreachable!("only a chunk ends by its length");
         };
-        if chunk.is_last {
-            self.state = State::Complete { client, transaction, content: chunk.content };
+        let Chunk { content, bytes, is_last, began, .. } = chunk;
+        self.piece_done(client, transaction, (content, began), bytes, is_last);
+    }
+
+    /// A piece of content is here, of so many bytes: chunk or URL.
+    pub(super) fn piece_done(
+        &mut self,
+        client: Client,
+        mut transaction: Box<Transaction>,
+        (content, began): (Content, Timestamp),
+        bytes: u64,
+        is_last: bool,
+    ) {
+        if is_last {
+            self.state = State::Complete { client, transaction, content };
             return;
         }
-        if let Some(fault) = chunk.content.fault() {
+        if let Some(fault) = content.fault() {
             // RFC 3030 §2: the transaction fails with its chunk; further ones are out of order.
             return self.refuse_content(client, bad(fault), 1);
         }
-        transaction.chunks = Some((chunk.content, chunk.began));
+        transaction.chunks = Some((content, began));
         self.state = State::Mail { client, transaction };
-        self.say(250, "2.0.0", &format!("{} octets received", chunk.bytes));
+        self.say(250, "2.0.0", &format!("{bytes} octets received"));
     }
 
     fn skip_done(&mut self) {
@@ -194,7 +206,7 @@ impl Smtp {
     }
 
     /// RFC 2033 §4.2: LMTP has one reply a recipient even when all of them are the same.
-    fn refuse_content(&mut self, client: Client, bad: Bad, replies: usize) {
+    pub(super) fn refuse_content(&mut self, client: Client, bad: Bad, replies: usize) {
         for _ in 0..replies {
             reply::refuse(&mut self.output, Refusal::Content(bad));
         }
@@ -235,7 +247,7 @@ impl Smtp {
 }
 
 /// Why no content may come in this state.
-fn recipients_refusal(state: &State) -> Option<Order> {
+pub(super) fn recipients_refusal(state: &State) -> Option<Order> {
     match state {
         State::Mail { transaction, .. } if transaction.envelope.recipients.is_empty() => {
             Some(Order::NoRecipients)

@@ -50,7 +50,7 @@ impl Smtp {
 
     fn extensions(&self) -> Vec<String> {
         let limits = &self.config.limits;
-        let mut lines = Vec::with_capacity(18);
+        let mut lines = Vec::with_capacity(19);
         lines.push(self.config.hostname.clone());
         // RFC 1870 §3: the number is the limit.
         lines.push(format!("SIZE {}", limits.message_bytes_max));
@@ -83,6 +83,14 @@ impl Smtp {
             if !mechanisms.is_empty() {
                 lines.push(format!("AUTH {}", mechanisms.join(" ")));
             }
+        }
+        if self.config.mode == Mode::Submission {
+            // RFC 4468 §3.1: without arguments for who has to log in first. §3.3: URLs with a proof, and those of
+            // the user's own messages here.
+            lines.push(match self.identity() {
+                Some(_) => format!("BURL imap imap://{}", self.config.hostname),
+                None => "BURL".into(),
+            });
         }
         if self.rights.may_announce {
             lines.push(announced::KEYWORD.into());

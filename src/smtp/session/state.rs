@@ -54,6 +54,8 @@ pub(super) enum Wait {
     LoggedIn {
         client: Client,
     },
+    /// A URL is being looked at.
+    Url(Box<UrlWait>),
     /// The message is with its handler; `charge` covers its content until it is stored.
     Delivery {
         client: Client,
@@ -61,6 +63,17 @@ pub(super) enum Wait {
         recipients: usize,
         charge: Charge,
     },
+}
+
+/// A message whose next piece is behind a URL.
+pub(super) struct UrlWait {
+    pub(super) client: Client,
+    pub(super) transaction: Box<Transaction>,
+    /// What there is of it.
+    pub(super) content: Content,
+    pub(super) is_last: bool,
+    /// When the first piece of the message came.
+    pub(super) began: Timestamp,
 }
 
 /// Who is there.
@@ -158,6 +171,7 @@ impl State {
                 | Wait::Recipient { client, .. }
                 | Wait::Delivery { client, .. },
             ) => Some(client),
+            Self::Waiting(Wait::Url(wait)) => Some(&wait.client),
             Self::Skip { resume, .. } => resume.client(),
             Self::Fresh | Self::Handshake | Self::Closing => None,
         }
@@ -189,6 +203,7 @@ impl State {
             Self::Data { reader, .. } => reader.content().buffered_bytes(),
             Self::Chunk { chunk, .. } => chunk.content.buffered_bytes(),
             Self::Complete { content, .. } => content.buffered_bytes(),
+            Self::Waiting(Wait::Url(wait)) => wait.content.buffered_bytes(),
             Self::Mail { transaction, .. } => {
                 transaction.chunks.as_ref().map_or(0, |(content, _)| content.buffered_bytes())
             }

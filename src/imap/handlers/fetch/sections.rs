@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use account::Error;
 use base::Out;
 use mime::{Encoding, Headers, Part};
 
@@ -112,6 +113,24 @@ pub(super) async fn binary_size(path: &[u32], content: &mut Content<'_>) -> Resu
     })
 }
 
+/// The bytes of a section, all at once; `None` when there is no such part.
+pub(super) async fn bytes(section: &Section, content: &mut Content<'_>) -> Result<Option<Vec<u8>>, Error> {
+    let range = match find(section, content).await {
+        Ok(Piece::Range(range)) => range,
+        Ok(Piece::Nothing) => return Ok(None),
+        Ok(Piece::Made(bytes)) => {
+            let cut = cut(bytes.len() as u64, section.partial);
+            return Ok(bytes.get(cut.start as usize..cut.end as usize).map(<[u8]>::to_vec));
+        }
+        Ok(Piece::Decoded) => unreachable!("only BINARY decodes"),
+        Err(Failure::Account(error)) => return Err(error),
+        Err(_) => unreachable!("only decoding fails of itself"),
+    };
+    let cut = cut(u64::from(range.end.saturating_sub(range.start)), section.partial);
+    let range = range.start + cut.start as u32..range.start + cut.end as u32;
+    content.bytes(&range).await.map(|bytes| Some(bytes.into_owned()))
+}
+
 fn made<'c>(path: &[u32], content: &'c Content<'_>) -> &'c [u8] {
     content.decoded(path).and_then(Result::ok).expect("a piece is decoded when the content holds it so")
 }
@@ -203,7 +222,7 @@ fn write_piece(section: &Section, piece: &[u8], buffer: &mut Vec<u8>) {
 }
 
 /// Puts into bytes that stand in an answer what can stand there, as [`write_piece`] does.
-pub(super) fn stand_in_for_nul(mut bytes: &mut [u8]) {
+pub(in crate::handlers) fn stand_in_for_nul(mut bytes: &mut [u8]) {
     while let Some(at) = memchr::memchr(0, bytes) {
         let (before, after) = bytes.split_at_mut(at + 1);
         if let Some(byte) = before.last_mut() {

@@ -1,0 +1,70 @@
+//! BURL (RFC 4468): a piece of the message lies in a mailbox here, and a URL says where. What comes of it is content
+//! like a chunk's (RFC 3030 §2), under the same law.
+
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::mem;
+
+use base::Next;
+
+use super::Smtp;
+use super::content::recipients_refusal;
+use super::state::{State, UrlWait, Wait};
+use crate::config::Mode;
+use crate::reply::{Order, Refusal};
+use crate::request::{Request, UrlFault, UrlRequest};
+
+impl Smtp {
+    pub(super) fn burl(&mut self, url: &str, is_last: bool) -> Option<Next<Request>> {
+        if let Some(refusal) = self.burl_refusal() {
+            self.refuse(refusal);
+            return None;
+        }
+        let State::Mail { client, mut transaction } = mem::replace(&mut self.state, State::Fresh) else {
+            unreachable!("BURL outside a transaction was refused");
+        };
+        let Some(identity) = client.identity.clone() else {
+            unreachable!("who submits has logged in before MAIL");
+        };
+        let (content, began) = match transaction.chunks.take() {
+            Some(chunks) => chunks,
+            None => (self.begin_content(&mut transaction), self.now),
+        };
+        let request = UrlRequest {
+            url: url.to_string(),
+            identity,
+            server_name: self.tls.as_ref().and_then(|tls| tls.server_name.clone()),
+            bytes_max: content.bytes_left(),
+        };
+        let wait = UrlWait { client, transaction, content, is_last, began };
+        Some(self.ask(Wait::Url(Box::new(wait)), Request::Url(Box::new(request))))
+    }
+
+    fn burl_refusal(&self) -> Option<Refusal> {
+        // RFC 4468 §3.1: an extension of submission.
+        if self.config.mode != Mode::Submission {
+            return Some(Refusal::NotImplemented);
+        }
+        let order = recipients_refusal(&self.state).map(|order| match order {
+            Order::NoRecipients => Order::NoRecipientsForUrl,
+            other => other,
+        });
+        order.map(Refusal::Order).or_else(|| self.chunk_refusal())
+    }
+
+    pub(super) fn url_answer(&mut self, wait: UrlWait, answer: Result<Vec<u8>, UrlFault>) {
+        let UrlWait { client, transaction, mut content, is_last, began } = wait;
+        match answer {
+            Ok(bytes) => {
+                content.push_chunk(&bytes);
+                self.piece_done(client, transaction, (content, began), bytes.len() as u64, is_last);
+            }
+            Err(fault) => {
+                // RFC 4468 §3.2: the transaction fails with its URL.
+                self.state = State::Ready(client);
+                self.refuse(Refusal::Url(fault));
+            }
+        }
+    }
+}
