@@ -5,3 +5,4 @@ mod identity;
 mod logins;
 mod rig;
 mod standing;
+mod urls;
