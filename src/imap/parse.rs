@@ -113,11 +113,6 @@ impl<'a> Cursor<'a> {
         self.bytes.get(self.at..).unwrap_or(&[])
     }
 
-    /// What has been read.
-    pub fn before(&self) -> &'a [u8] {
-        self.bytes.get(..self.at).unwrap_or(self.bytes)
-    }
-
     /// Whether everything has been read.
     pub const fn is_end(&self) -> bool {
         self.at >= self.bytes.len()

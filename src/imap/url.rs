@@ -2,11 +2,11 @@
 //! who may use them and the proof of it (RFC 4467 §3). Other IMAP URLs, of servers, mailboxes and searches, are
 //! refused: nothing here is done with them. Read strictly; a URL that anything is wrong with means nothing.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use base::{Rfc3339, Timestamp, Uid, UidValidity, parse_rfc3339};
+use base::{Rfc3339, Secret, Timestamp, Uid, UidValidity, parse_rfc3339};
 
 use crate::UrlError;
 use crate::command::fetch::{Label, Partial, Section, What, section_spec};
@@ -67,7 +67,7 @@ pub struct Verifier {
     /// In upper case.
     pub mechanism: String,
     /// The token's bytes.
-    pub token: Vec<u8>,
+    pub token: Secret<Vec<u8>>,
     /// The URL up to it, byte for byte: what the token is made of (RFC 4467 §6).
     pub rump: String,
 }
@@ -102,7 +102,7 @@ impl Url {
         let (mailbox, uid_validity) = mailbox(&mut cursor)?;
         let uid = Uid(cursor.nz_number()?);
         let section = section(&mut cursor)?;
-        let grant = grant(&mut cursor)?;
+        let grant = grant(&mut cursor, text)?;
         cursor.end()?;
         Ok(Self { user, auth, host, port, mailbox, uid_validity, uid, section, grant })
     }
@@ -231,20 +231,20 @@ fn partial(cursor: &mut Cursor<'_>) -> Result<Partial, ParseError> {
 }
 
 /// `[[";EXPIRE=" date-time] ";URLAUTH=" access [":" mechanism ":" token]]`.
-fn grant(cursor: &mut Cursor<'_>) -> Result<Option<Grant>, ParseError> {
+fn grant(cursor: &mut Cursor<'_>, text: &str) -> Result<Option<Grant>, ParseError> {
     if cursor.is_end() {
         return Ok(None);
     }
     let mut expires = None;
     if cursor.skip_word(";EXPIRE=") {
         let at = cursor.position();
-        let text = cursor.take_while(|byte| byte != b';');
-        let moment = core::str::from_utf8(text).ok().and_then(parse_rfc3339);
+        let moment = cursor.take_while(|byte| byte != b';');
+        let moment = core::str::from_utf8(moment).ok().and_then(parse_rfc3339);
         expires = Some(moment.ok_or(ParseError { at, expected: "a date and time" })?);
     }
     word(cursor, ";URLAUTH=", ";URLAUTH= or the end of the URL")?;
     let access = access(cursor)?;
-    let verifier = if cursor.is_end() { None } else { Some(verifier(cursor)?) };
+    let verifier = if cursor.is_end() { None } else { Some(verifier(cursor, text)?) };
     Ok(Some(Grant { expires, access, verifier }))
 }
 
@@ -262,8 +262,8 @@ fn access(cursor: &mut Cursor<'_>) -> Result<Access, ParseError> {
 }
 
 /// `":" uauth-mechanism ":" enc-urlauth`.
-fn verifier(cursor: &mut Cursor<'_>) -> Result<Verifier, ParseError> {
-    let end = cursor.clone();
+fn verifier(cursor: &mut Cursor<'_>, text: &str) -> Result<Verifier, ParseError> {
+    let rump = text.get(..cursor.position()).unwrap_or_default().to_string();
     cursor.eat(b':', "a mechanism")?;
     let mechanism = mechanism(cursor)?;
     cursor.eat(b':', "a token")?;
@@ -272,7 +272,7 @@ fn verifier(cursor: &mut Cursor<'_>) -> Result<Verifier, ParseError> {
     let Some(token) = token.filter(|token| token.len() >= TOKEN_BYTES_MIN) else {
         return start.fail("a token in hexadecimal digits");
     };
-    Ok(Verifier { mechanism, token, rump: String::from_utf8_lossy(end.before()).into_owned() })
+    Ok(Verifier { mechanism, token: Secret::new(token), rump })
 }
 
 /// `uauth-mechanism = "INTERNAL" / 1*(ALPHA / DIGIT / "-" / ".")`, in upper case.
@@ -407,7 +407,7 @@ impl fmt::Display for Url {
         }
         write!(f, ";URLAUTH={}", grant.access)?;
         match &grant.verifier {
-            Some(verifier) => write!(f, ":{}:{}", verifier.mechanism, hex(&verifier.token)),
+            Some(verifier) => write!(f, ":{}:{}", verifier.mechanism, hex(verifier.token.reveal())),
             None => Ok(()),
         }
     }
@@ -416,7 +416,6 @@ impl fmt::Display for Url {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::string::ToString;
     use base::Random;
 
     const TOKEN: &str = "91354a473744909de610943775f92038";
@@ -507,7 +506,8 @@ mod tests {
         assert_eq!(grant.expires, parse_rfc3339("2026-01-31T08:00:00Z"));
         let verifier = grant.verifier.unwrap();
         assert_eq!((verifier.mechanism.as_str(), verifier.rump.as_str()), ("INTERNAL", rump));
-        assert_eq!(hex(&verifier.token), TOKEN);
+        assert_eq!(hex(verifier.token.reveal()), TOKEN);
+        assert!(!alloc::format!("{:?}", Url::parse(&text)).contains("145"), "0x91 is no secret any more");
         let at = |s: i64| Timestamp::from_s(1_769_846_400 + s);
         assert_eq!((url.is_expired(at(0)), url.is_expired(at(1))), (false, true));
         assert!(!whole().is_expired(Timestamp::NEVER));

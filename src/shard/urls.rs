@@ -166,7 +166,7 @@ impl Around for Nearby<'_> {
 
 /// The bytes for a BURL. Their memory is the session's to cover from here on: it takes them at once.
 pub(crate) async fn submitted(shard: &Rc<Shard>, request: &UrlRequest) -> Result<Vec<u8>, UrlFault> {
-    let url = Url::parse(&request.url).map_err(|_| UrlFault::Malformed)?;
+    let url = Url::parse(request.url.reveal()).map_err(|_| UrlFault::Malformed)?;
     let hostname = &shard.settings().hostname;
     let names = [Some(hostname), request.server_name.as_ref()];
     let is_ours = names.into_iter().flatten().any(|name| name.eq_ignore_ascii_case(&url.host));

@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use auth::Identity;
+use base::Secret;
 
 use crate::config::Mode;
 use crate::envelope::{Message, TransactionId};
@@ -56,8 +57,8 @@ pub struct RecipientCheck {
 /// One BURL command (RFC 4468).
 #[derive(Clone, Debug)]
 pub struct UrlRequest {
-    /// As the client wrote it.
-    pub url: String,
+    /// As the client wrote it; it may give access.
+    pub url: Secret<String>,
     /// Who logged in.
     pub identity: Identity,
     /// The name by which the client came, if it said one (RFC 6066 §3).

@@ -96,7 +96,7 @@ fn answer(request: Request, stored: &Stored) -> Reply {
 /// What lies behind `imap://mail.example.org/` and a word, which says what it is.
 fn behind(request: &UrlRequest) -> Result<Vec<u8>, UrlFault> {
     assert_eq!(request.identity.address, "ann@example.org");
-    let Some(word) = request.url.strip_prefix("imap://mail.example.org/") else {
+    let Some(word) = request.url.reveal().strip_prefix("imap://mail.example.org/") else {
         return Err(UrlFault::Foreign);
     };
     let bytes: &[u8] = match word {

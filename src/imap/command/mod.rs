@@ -14,6 +14,8 @@ pub mod urlauth;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use base::Secret;
+
 pub use self::append::Append;
 pub use self::auth::{Authenticate, Enable, Login};
 pub use self::mailbox::{Create, List, ListReturn, ListSelect, Select, Status, StatusItems, SyncFrom};
@@ -100,7 +102,7 @@ pub enum Command {
     /// GENURLAUTH (RFC 4467 §7)
     GenUrlAuth(Vec<Rump>),
     /// URLFETCH (RFC 4467 §7) with its URLs as sent
-    UrlFetch(Vec<Vec<u8>>),
+    UrlFetch(Vec<Secret<Vec<u8>>>),
 }
 
 /// Reads one complete command. `Err` when there is not even a tag to answer to.

@@ -3,6 +3,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use base::Secret;
+
 use crate::limits::URLS_MAX;
 use crate::parse::{Cursor, ParseError};
 use crate::url::{Grant, Url, mechanism};
@@ -69,14 +71,14 @@ fn rump(text: &[u8], at: usize) -> Result<(String, Url), ParseError> {
 }
 
 /// `urlfetch = "URLFETCH" 1*(SP url-full)`. What is no URL is for the answer to say.
-pub(super) fn url_fetch(cursor: &mut Cursor<'_>) -> Result<Vec<Vec<u8>>, ParseError> {
+pub(super) fn url_fetch(cursor: &mut Cursor<'_>) -> Result<Vec<Secret<Vec<u8>>>, ParseError> {
     let mut urls = Vec::new();
     while urls.is_empty() || !cursor.is_end() {
         if urls.len() == URLS_MAX {
             return cursor.fail("fewer URLs");
         }
         cursor.sp()?;
-        urls.push(cursor.astring()?.into_owned());
+        urls.push(Secret::new(cursor.astring()?.into_owned()));
     }
     Ok(urls)
 }

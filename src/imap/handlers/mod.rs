@@ -26,7 +26,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use account::{Account, MailboxName};
-use base::{Out, Timestamp};
+use base::{Out, Secret, Timestamp};
 
 pub use urlauth::{UrlBytes, UrlError, UrlProof, url_bytes, url_size};
 
@@ -88,7 +88,7 @@ pub enum Action {
     /// GENURLAUTH
     GenUrlAuth(Vec<Rump>),
     /// URLFETCH
-    UrlFetch(Vec<Vec<u8>>),
+    UrlFetch(Vec<Secret<Vec<u8>>>),
 }
 
 /// A command with what it needs of the session. The view goes along and comes back in [`Done`].

@@ -82,7 +82,7 @@ fn find(account: &Account, url: &Url, proof: UrlProof, now: Timestamp) -> Result
             let has_key = key.is_some();
             let key = key.unwrap_or_else(|| Secret::new([0; 32]));
             grant.verifier.as_ref().is_some_and(|verifier| {
-                let is_right = auth::is_url_token(&key, verifier.rump.as_bytes(), &verifier.token);
+                let is_right = auth::is_url_token(&key, verifier.rump.as_bytes(), verifier.token.reveal());
                 is_right && has_key && verifier.mechanism == INTERNAL
             })
         }
@@ -95,6 +95,8 @@ fn find(account: &Account, url: &Url, proof: UrlProof, now: Timestamp) -> Result
     account.message(mailbox.id, url.uid).ok_or(UrlError::Missing)
 }
 
+/// Deviates from RFC 4467 §7: other sessions that have the mailbox selected are not told, for all that they would be
+/// told is that the mechanism is INTERNAL.
 pub(super) async fn reset_key(request: ResetKey, context: &mut Context<'_, '_>) -> Result<Success, Failure> {
     let Some(mailbox) = request.mailbox else {
         context.account.remove_access_keys().await?;
@@ -142,15 +144,19 @@ fn fresh_key(context: &Context<'_, '_>) -> Secret<[u8; 32]> {
 }
 
 /// One response a URL, so that no more than one is held at a time.
-pub(super) async fn url_fetch(urls: Vec<Vec<u8>>, context: &mut Context<'_, '_>) -> Result<Success, Failure> {
+pub(super) async fn url_fetch(
+    urls: Vec<Secret<Vec<u8>>>,
+    context: &mut Context<'_, '_>,
+) -> Result<Success, Failure> {
     for text in urls {
-        let url = core::str::from_utf8(&text).ok().and_then(|text| Url::parse(text).ok());
+        let text = text.reveal();
+        let url = core::str::from_utf8(text).ok().and_then(|text| Url::parse(text).ok());
         let found = match &url {
             Some(url) => context.around.fetch(url).await?,
             None => None,
         };
         context.out.buffer.extend_from_slice(b"* URLFETCH ");
-        write_string(&mut context.out.buffer, &text);
+        write_string(&mut context.out.buffer, text);
         context.out.buffer.push(b' ');
         match found {
             Some(mut found) => {

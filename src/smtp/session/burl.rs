@@ -6,7 +6,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::mem;
 
-use base::Next;
+use base::{Next, Secret};
 
 use super::Smtp;
 use super::content::recipients_refusal;
@@ -32,7 +32,7 @@ impl Smtp {
             None => (self.begin_content(&mut transaction), self.now),
         };
         let request = UrlRequest {
-            url: url.to_string(),
+            url: Secret::new(url.to_string()),
             identity,
             server_name: self.tls.as_ref().and_then(|tls| tls.server_name.clone()),
             bytes_max: content.bytes_left(),
