@@ -4,6 +4,8 @@ use alloc::boxed::Box;
 use core::future::Future;
 use core::pin::Pin;
 
+use base::Charge;
+
 use crate::handlers::UrlBytes;
 use crate::url::Url;
 
@@ -14,6 +16,9 @@ pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 pub trait Around {
     /// Fills `bytes` from the system's generator.
     fn random(&self, bytes: &mut [u8]);
+
+    /// Nothing yet of the memory that connections share.
+    fn charge(&self) -> Charge;
 
     /// Whether the name that somebody would log in by is the account's at hand.
     fn is_own<'a>(&'a self, user: &'a str) -> Waiting<'a, Result<bool, account::Error>>;

@@ -54,6 +54,7 @@ pub const CAPABILITIES: &[Capability] = &[
     after_login("UNSELECT", 3691),
     after_login("UIDPLUS", 4315),
     after_login("URLAUTH", 4467),
+    after_login("CATENATE", 4469),
     after_login("ESEARCH", 4731),
     after_login("WITHIN", 5032),
     after_login("SEARCHRES", 5182),

@@ -69,6 +69,8 @@ pub(crate) const ATTACHED_BYTES_MIN: u64 = 4 * 1024;
 pub(crate) const MESSAGE_DOUBLING_BYTES: usize = 1024 * 1024;
 /// Messages in one APPEND (RFC 3502).
 pub(crate) const MESSAGES_PER_APPEND_MAX: usize = 500;
+/// Parts that one message is put together of (RFC 4469), each of which may be of a whole message.
+pub(crate) const PARTS_PER_MESSAGE_MAX: usize = 200;
 /// Patterns in one LIST (RFC 5258).
 pub(crate) const LIST_PATTERNS_MAX: usize = 20;
 /// Rows read from the index at a time by handlers that walk a mailbox.

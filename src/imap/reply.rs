@@ -76,6 +76,8 @@ pub enum Code {
     HighestModSeq(u64),
     /// MAILBOXID (RFC 8474 §4.1)
     MailboxId(base::MailboxId),
+    /// BADURL (RFC 4469 §4.1)
+    BadUrl(Vec<u8>),
     /// BADCHARSET (RFC 9051 §7.1): what would do is UTF-8 and US-ASCII.
     BadCharset,
 }
@@ -159,6 +161,12 @@ fn write_code(out: &mut Vec<u8>, code: &Code) {
             write_number(out, *change);
         }
         Code::MailboxId(id) => write_mailbox_id(out, *id),
+        Code::BadUrl(url) => {
+            out.extend_from_slice(b"BADURL ");
+            // RFC 4469 §5: what cannot stand there is no part of a URL either.
+            let is_text = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b']' | b'\\');
+            out.extend(url.iter().map(|&byte| if is_text(byte) { byte } else { b'?' }));
+        }
         Code::BadCharset => out.extend_from_slice(b"BADCHARSET (UTF-8 US-ASCII)"),
     }
 }

@@ -33,6 +33,8 @@ struct Handlers {
     is_closed: Rc<Cell<bool>>,
     /// Keys that were made.
     keys: Rc<Cell<u8>>,
+    /// What all connections may hold.
+    budget: Arc<Budget>,
 }
 
 /// What lies around an account of a world.
@@ -40,11 +42,12 @@ pub(crate) struct Nearby<'a> {
     world: &'a World,
     account: &'a Account,
     keys: Rc<Cell<u8>>,
+    budget: Arc<Budget>,
 }
 
 impl<'a> Nearby<'a> {
     pub(crate) fn new(world: &'a World, account: &'a Account) -> Self {
-        Self { world, account, keys: Rc::default() }
+        Self { world, account, keys: Rc::default(), budget: Budget::new(usize::MAX) }
     }
 
     fn named(&self, user: &str) -> Option<Account> {
@@ -58,6 +61,10 @@ impl Around for Nearby<'_> {
     fn random(&self, bytes: &mut [u8]) {
         self.keys.set(self.keys.get() + 1);
         bytes.fill(self.keys.get());
+    }
+
+    fn charge(&self) -> Charge {
+        Charge::new(Some(Arc::clone(&self.budget)))
     }
 
     fn is_own<'a>(&'a self, user: &'a str) -> Waiting<'a, Result<bool, account::Error>> {
@@ -100,7 +107,8 @@ impl Service<Imap> for Handlers {
         let account = self.account.get_or_insert_with(|| {
             world.account_of(session.identity().expect("only somebody who is logged in acts"))
         });
-        let around = Nearby { keys: Rc::clone(&self.keys), ..Nearby::new(world, account) };
+        let (keys, budget) = (Rc::clone(&self.keys), Arc::clone(&self.budget));
+        let around = Nearby { world, account, keys, budget };
         Handled::Reply(crate::handle(act, account, world.clock.now(), &around, out).await)
     }
 
@@ -171,7 +179,8 @@ fn peer_in(world: World, transcript: &Transcript) -> SessionPeer<Imap, impl Serv
         }
         let session = Imap::new(config.clone(), Secret::new(nonces)).with_budget(Arc::clone(&budget));
         let (is_closed, keys) = (Rc::clone(&is_closed), Rc::clone(&keys));
-        (session, Handlers { world: world.clone(), account: None, is_closed, keys })
+        let budget = Arc::clone(&budget);
+        (session, Handlers { world: world.clone(), account: None, is_closed, keys, budget })
     })
     .with_events(move |key, value| match (key, value) {
         ("account", "closed") => {
@@ -226,7 +235,9 @@ impl Hand {
         let mut config = Config::new("imap.example.org");
         config.auth.allow_plaintext_without_tls = true;
         let session = Imap::new(Arc::new(config), Secret::new([[1; 18]; LOGIN_ATTEMPTS_MAX]));
-        let handlers = Handlers { world, account: None, is_closed: Rc::default(), keys: Rc::default() };
+        let budget = Budget::new(usize::MAX);
+        let handlers =
+            Handlers { world, account: None, is_closed: Rc::default(), keys: Rc::default(), budget };
         let mut hand = Self { session, handlers };
         hand.say("a0 LOGIN ann secret\r\n");
         hand

@@ -107,6 +107,17 @@ impl Url {
         Ok(Self { user, auth, host, port, mailbox, uid_validity, uid, section, grant })
     }
 
+    /// An absolute path (RFC 5092 §7), which means what lies in the account at hand: `/box/;UID=1/;SECTION=2`.
+    pub(crate) fn of_path(text: &str) -> Result<Self, ParseError> {
+        let fail = |expected| Err(ParseError { at: 0, expected });
+        // RFC 5092 §7.2: other relative references are not to be accepted.
+        if !text.starts_with('/') || text.starts_with("//") {
+            return fail("a path that begins with /");
+        }
+        let url = Self::parse(&["imap://localhost", text].concat())?;
+        if url.grant.is_some() { fail("no access identifier") } else { Ok(url) }
+    }
+
     /// Whose the account has to be that asks; `None` is anybody's. An error when such a reader may not ask at all
     /// (RFC 4467 §3). Without a grant a URL is for its user alone, and for submission (RFC 4468 §3.3).
     pub fn reader(&self, reader: UrlReader) -> Result<Option<&str>, UrlError> {

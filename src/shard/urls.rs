@@ -144,6 +144,10 @@ impl Around for Nearby<'_> {
         self.shard.world.random(bytes);
     }
 
+    fn charge(&self) -> Charge {
+        Charge::new(Some(Arc::clone(&self.shard.content)))
+    }
+
     fn is_own<'a>(&'a self, user: &'a str) -> Waiting<'a, Result<bool, account::Error>> {
         Box::pin(async move {
             is_own(self.shard, self.identity, user).await.map_err(|_| account::Error::Unavailable)

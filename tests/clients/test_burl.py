@@ -214,6 +214,29 @@ class Burl(unittest.TestCase):
         inner = email.message_from_bytes(arrived).get_payload()[1].get_payload()[0]
         self.assertEqual(inner["Subject"], "first-part")
 
+    def test_an_attachment_is_forwarded_without_being_seen(self):
+        """RFC 4469: the draft too is made where the attachment lies."""
+        data = bytes(range(256)) * 400
+        lines = base64.encodebytes(data).replace(b"\n", b"\r\n")
+        source = (b"From: c@demo.example.org\r\nSubject: with a file\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=a\r\n\r\n"
+                  b"--a\r\nContent-Type: text/plain\r\n\r\nhere\r\n--a\r\nContent-Type: application/octet-stream; name=f\r\n"
+                  b"Content-Transfer-Encoding: base64\r\n\r\n" + lines + b"\r\n--a--\r\n")
+        uid = self.ann.draft(source, "Archive")
+        head = (b"From: ann@demo.example.org\r\nTo: bob@demo.example.org\r\nSubject: forwarded-file\r\nDate: Thu, 1 Jan 2026 12:00:00 +0000\r\n"
+                b"Message-ID: <fwd@demo.example.org>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n")
+        tail = b"\r\n--b--\r\n"
+        self.ann.send(b"c1 APPEND Drafts (\\Draft) CATENATE (TEXT {%d+}\r\n" % len(head) + head
+                      + f' URL "/Archive/;UID={uid}/;SECTION=2.MIME" URL "/Archive/;UID={uid}/;SECTION=2"'.encode()
+                      + b" TEXT {%d+}\r\n" % len(tail) + tail + b")\r\n")
+        said = self.ann.readline()
+        draft = int(re.fullmatch(rb"c1 OK \[APPENDUID \d+ (\d+)\] stored\r\n", said).group(1))
+        with Submission(self.server, 0) as submission:
+            submission.begin("bob@demo.example.org")
+            said = submission.burl(self.ann.url(draft, ";URLAUTH=submit+ann"))
+            self.assertTrue(said.startswith("250 2.0.0 stored as "), said)
+        part = email.message_from_bytes(self.arrived(1, "forwarded-file")).get_payload()[0]
+        self.assertEqual((part.get_content_type(), part.get_payload(decode=True)), ("application/octet-stream", data))
+
     def test_a_url_runs_out(self):
         _, uid = self.draft("run-out")
         soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=3)

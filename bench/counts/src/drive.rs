@@ -169,6 +169,10 @@ impl imap::Around for Nobody {
         panic!("nothing here is left to chance");
     }
 
+    fn charge(&self) -> base::Charge {
+        base::Charge::default()
+    }
+
     fn is_own<'a>(&'a self, _: &'a str) -> imap::Waiting<'a, Result<bool, account::Error>> {
         panic!("nobody is asked for");
     }
