@@ -6,6 +6,7 @@ mod fetch;
 mod listing;
 mod search;
 mod store;
+mod urlauth;
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};

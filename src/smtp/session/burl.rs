@@ -68,3 +68,23 @@ impl Smtp {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::limits::{BURL_LINE_BYTES_MAX, COMMAND_BYTES_MAX};
+    use crate::tests::{NOW, Stored, session, talk};
+    use crate::{Mode, Smtp};
+
+    #[test]
+    fn a_url_may_be_longer_than_other_commands() {
+        let say = |smtp: &mut Smtp, verb: &str, bytes: usize| {
+            let line = format!("{verb} {}\r\n", "x".repeat(bytes - verb.len() - 3));
+            talk(smtp, line.as_bytes(), NOW, &Stored::default()).0
+        };
+        let mut smtp = session(Mode::Submission);
+        talk(&mut smtp, b"EHLO c\r\n", NOW, &Stored::default());
+        assert!(say(&mut smtp, "burl", BURL_LINE_BYTES_MAX).starts_with("503 "));
+        assert!(say(&mut smtp, "burl", BURL_LINE_BYTES_MAX + 1).starts_with("500 5.5.2 line too long"));
+        assert!(say(&mut smtp, "noop", COMMAND_BYTES_MAX + 1).starts_with("500 5.5.2 line too long"));
+    }
+}

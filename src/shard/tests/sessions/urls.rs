@@ -100,9 +100,14 @@ fn a_submission_takes_nothing_that_is_not_for_it() {
     // Neither side's account may be closed.
     server.update("bob", |entry| entry.enabled = false);
     assert_eq!(burl(&server, ShardId(0), &from_bob), denied);
-    let mut smtp = submission(&server, ShardId(0));
-    server.update("ann", |entry| entry.enabled = false);
-    assert_eq!(smtp.say(&format!("BURL {own} LAST\r\n")), denied);
+    let plain = own.split_once(";URLAUTH").expect("it has a grant").0.replace("ann@", "");
+    assert!(burl(&server, ShardId(0), &plain).starts_with("250 "));
+    for url in [own, plain] {
+        let mut smtp = submission(&server, ShardId(0));
+        server.update("ann", |entry| entry.enabled = false);
+        assert_eq!(smtp.say(&format!("BURL {url} LAST\r\n")), denied);
+        server.update("ann", |entry| entry.enabled = true);
+    }
 }
 
 #[test]
@@ -123,6 +128,18 @@ fn what_a_url_means_has_to_find_room() {
         drop(taken);
         assert_eq!(shard.content.used(), 0);
     }
+    // Where a message could not even begin nothing is asked for, and the client may try again.
+    let shard = &server.shards[0];
+    let mut taken = Charge::new(Some(Arc::clone(&shard.content)));
+    let mut smtp = submission(&server, shard.id);
+    assert!(taken.cover(74_000));
+    let mut more = Charge::new(Some(Arc::clone(&shard.content)));
+    assert!(more.cover(25_000));
+    let no_room = "452 4.3.1 too much mail is coming in now; try again later\r\n";
+    assert_eq!(smtp.say(&format!("BURL {own} LAST\r\n")), no_room);
+    drop((taken, more));
+    assert!(smtp.say(&format!("BURL {own} LAST\r\n")).starts_with("250 "));
+
     let mut bob = imap(&server, "bob");
     let taken: Vec<Charge> = server
         .shards
