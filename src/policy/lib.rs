@@ -44,8 +44,8 @@ pub use flow::{
     FlowVerdict, Message, Step, StepState, apply, parse_moment,
 };
 pub use limits::{
-    ATTACHMENTS_MAX, CONCURRENT_KEYS_MAX, GREYLIST_SOURCES_MAX, GREYLIST_TRIPLETS_MAX, RATE_BUCKETS_MAX,
-    REPUTATION_SOURCES_MAX, RULES_MAX, TARPIT_MS_MAX, TEXT_BYTES_MAX,
+    ATTACHMENTS_MAX, CONCURRENT_KEYS_MAX, GREYLIST_SOURCES_MAX, GREYLIST_TRIPLETS_MAX, PREGREET_SOURCES_MAX,
+    RATE_BUCKETS_MAX, REPUTATION_SOURCES_MAX, RULES_MAX, TARPIT_MS_MAX, TEXT_BYTES_MAX,
 };
 pub use lists::ReadFile;
 pub use read::Fault;
@@ -53,7 +53,7 @@ pub use rules::action::Reply;
 pub use rules::settings::{Amount, Counted, Limit, Per, Settings};
 pub use rules::{Decision, Outcome, Policy, RuleId, Verdict};
 pub use state::{
-    Broken, Concurrent, Conduct, Greylist, GreylistSettings, Heard, Key, KeyMaker, PreGreet, PreGreetStep,
-    Rate, Rates, Reputation, ReputationSettings, Taken, Tarpit,
+    Change, Concurrent, Conduct, Greylist, GreylistSettings, Home, Key, KeyMaker, Passes, PreGreet, Rate,
+    Rates, Remembered, Reputation, ReputationSettings, Taken, Tarpit,
 };
 pub use tree::Truth;

@@ -43,6 +43,10 @@ pub const GREYLIST_SOURCES_MAX: usize = 50_000;
 pub const RATE_BUCKETS_MAX: usize = 200_000;
 /// Concurrency: keys with something open at a time on a shard.
 pub const CONCURRENT_KEYS_MAX: usize = 100_000;
+/// Rate limits: a bucket that is full again sooner than this is not written down, in milliseconds.
+pub(crate) const RATE_MS_MIN: i64 = 60_000;
+/// The test before the greeting: sources that have passed, on a shard.
+pub const PREGREET_SOURCES_MAX: usize = 100_000;
 /// Reputation: sources that are remembered on a shard.
 pub const REPUTATION_SOURCES_MAX: usize = 200_000;
 

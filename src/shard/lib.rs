@@ -23,6 +23,7 @@ pub mod metrics;
 mod people;
 mod pop3_service;
 pub mod relay;
+pub mod remember;
 mod room;
 mod settings;
 mod shard;

@@ -34,6 +34,16 @@ pub(crate) const PASSWORD_MS_ALLOWED: u32 = 200;
 /// The time that a peer may take to read an answer before that makes it a slow operation, in milliseconds.
 pub(crate) const NETWORK_MS_ALLOWED: u32 = 1000;
 
+/// The account in each partition that has what rules remember, and policies of other domains. The queue's is the one above
+/// it, no person's has this number.
+pub(crate) const REMEMBERED_ACCOUNT: u64 = u64::MAX - 1;
+
+/// How often what was learned is written down: a crash loses no more than that.
+pub(crate) const REMEMBER_EVERY: Duration = Duration::from_secs(5);
+
+/// Entries of what is remembered that are read, or written, in one go.
+pub(crate) const REMEMBERED_AT_ONCE: usize = 1000;
+
 /// Characters of another system's reply that are kept.
 pub(crate) const REPLY_CHARS_MAX: usize = 1000;
 

@@ -242,6 +242,7 @@ impl Service<Smtp> for SmtpService {
     async fn handle(&mut self, session: &mut Smtp, request: Request, _: &mut Out<'_>) -> Handled<Reply> {
         self.follow(session);
         Handled::Reply(match request {
+            Request::Greeting(waited) => self.way.greet(&self.shard, &self.source, waited).await,
             Request::Auth(query) => {
                 let answer = self.shard.login.answer(&self.shard, &self.source, query).await;
                 self.shard.metrics.count_login(&answer);

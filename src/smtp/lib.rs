@@ -45,6 +45,6 @@ pub use envelope::{BodyKind, Envelope, Message, Recipient, TransactionId};
 pub use headers::return_path_header;
 pub use limits::{AUTH_ATTEMPTS_MAX, Limits};
 pub use path::{Path, PathError};
-pub use request::{Outcome, RecipientCheck, Refused, Reply, Request, UrlFault, UrlRequest, Verdict};
+pub use request::{Outcome, RecipientCheck, Refused, Reply, Request, UrlFault, UrlRequest, Verdict, Waited};
 pub use session::Smtp;
 pub use terms::{By, ByMode, DeliverBy, Terms};

@@ -15,6 +15,8 @@ use crate::path::Path;
 /// A question; the session waits for its answer.
 #[derive(Debug)]
 pub enum Request {
+    /// Whether the peer is greeted, and when; answered by [`Reply::Greeting`]. See [`crate::Smtp::with_test`].
+    Greeting(Waited),
     /// A login; answered by [`Reply::Auth`].
     Auth(auth::Query),
     /// A login by proof has succeeded, which the session alone can see; answered by [`Reply::LoggedIn`].
@@ -25,6 +27,17 @@ pub enum Request {
     Url(Box<UrlRequest>),
     /// Make this message durable for all its recipients; answered by [`Reply::Delivered`].
     Deliver(Box<Message>),
+}
+
+/// What a peer has done before it was greeted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// It has just come.
+    NotYet,
+    /// It was silent for as long as it was asked to be.
+    Silent,
+    /// It spoke first.
+    Spoke,
 }
 
 /// One RCPT command.
@@ -89,6 +102,8 @@ pub enum UrlFault {
 /// An answer, of the kind that the request names.
 #[derive(Debug)]
 pub enum Reply {
+    /// To [`Request::Greeting`]: the peer is greeted after so many milliseconds of silence, 0 for now.
+    Greeting(u32),
     /// To [`Request::Auth`].
     Auth(auth::Answer),
     /// To [`Request::LoggedIn`].
@@ -100,6 +115,7 @@ pub enum Reply {
     /// To [`Request::Deliver`]: one outcome a recipient, in the envelope's order.
     Delivered(Vec<Outcome>),
     /// To [`Request::Recipient`] or [`Request::Deliver`]: the recipient, or the whole message, is refused in these words.
+    /// To [`Request::Greeting`]: so is the peer, and the connection ends.
     Refused(Box<Refused>),
 }
 

@@ -23,7 +23,7 @@ use crate::limits::{
     OVERLONG_BYTES_MAX,
 };
 use crate::reply::{self, End, Order, Refusal};
-use crate::request::{Reply, Request};
+use crate::request::{Reply, Request, Waited};
 use state::{Counts, State};
 
 /// The server's side of one connection. A plain value: see [`base::Session`].
@@ -88,6 +88,14 @@ impl Smtp {
         self
     }
 
+    /// Before the peer is greeted, it is asked whether that is to be, and when. To be said before anything else.
+    #[must_use]
+    pub fn with_test(mut self) -> Self {
+        self.output.clear();
+        self.state = State::Arrived;
+        self
+    }
+
     /// The peer may do more than others.
     #[must_use]
     pub fn with_rights(mut self, rights: Rights) -> Self {
@@ -134,7 +142,8 @@ impl Smtp {
         if self.state.is_busy() {
             return None;
         }
-        if self.deadline() <= self.now {
+        let is_quiet = matches!(self.state, State::Quiet { .. });
+        if !is_quiet && self.deadline() <= self.now {
             return Some(End::Idle);
         }
         // What is half received is let in: it ends with its message (RFC 5321 §3.8 allows 421 at any time).
@@ -155,6 +164,10 @@ impl Smtp {
     fn turn(&mut self) -> Option<Next<Request>> {
         match self.state {
             State::Closing => return Some(Next::Close),
+            State::Arrived => {
+                return Some(self.ask(state::Wait::Greeting, Request::Greeting(Waited::NotYet)));
+            }
+            State::Quiet { .. } => return Some(self.listen()),
             State::Handshake => return Some(Next::StartTls),
             State::Data { .. } | State::Chunk { .. } | State::Skip { .. } => return Some(Next::Read),
             State::Complete { .. } => return self.judge(),
@@ -310,11 +323,17 @@ impl Session for Smtp {
 
     fn room(&self) -> usize {
         match self.state {
-            State::Closing | State::Handshake | State::Waiting(_) | State::Complete { .. } => 0,
+            State::Arrived
+            | State::Closing
+            | State::Handshake
+            | State::Waiting(_)
+            | State::Complete { .. } => 0,
             State::Data { .. } | State::Chunk { .. } | State::Skip { .. } => BODY_INPUT_BYTES_MAX,
-            State::Fresh | State::Ready(_) | State::Login { .. } | State::Mail { .. } => {
-                INPUT_BYTES_MAX.saturating_sub(self.input.len())
-            }
+            State::Quiet { .. }
+            | State::Fresh
+            | State::Ready(_)
+            | State::Login { .. }
+            | State::Mail { .. } => INPUT_BYTES_MAX.saturating_sub(self.input.len()),
         }
     }
 
@@ -340,6 +359,11 @@ impl Session for Smtp {
             unreachable!("a reply without a request");
         };
         match (wait, reply) {
+            (state::Wait::Greeting, Reply::Greeting(wait_ms)) => self.begin(wait_ms),
+            (state::Wait::Greeting, Reply::Refused(refused)) => {
+                reply::refused(&mut self.output, &refused);
+                self.input = Vec::new();
+            }
             (state::Wait::Login { client, exchange }, Reply::Auth(answer)) => {
                 self.login_answer(client, exchange, answer);
             }
@@ -369,6 +393,9 @@ impl Session for Smtp {
         let after = |from: Timestamp, ms: i64| from + Duration::from_millis(ms.unsigned_abs());
         if self.state.is_busy() {
             return Timestamp::NEVER;
+        }
+        if let State::Quiet { wait_ms } = self.state {
+            return after(self.active, wait_ms.into());
         }
         let idle = after(self.active, limits.idle_ms_max);
         match self.state.content_began() {

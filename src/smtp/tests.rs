@@ -17,8 +17,8 @@ use sim::{Clock, FromFn, SessionPeer, Transcript};
 use crate::client::stuff;
 use crate::limits::{BODY_INPUT_BYTES_MAX, CONTENT_START_BYTES, INPUT_BYTES_MAX, RECEIVED_FIELDS_MAX};
 use crate::{
-    AUTH_ATTEMPTS_MAX, BodyKind, ByMode, Config, Entropy, Message, Mode, Notify, Outcome, Peer, Reply,
-    Request, Return, Rights, Smtp, Terms, UrlFault, UrlRequest, Verdict,
+    AUTH_ATTEMPTS_MAX, BodyKind, ByMode, Config, Entropy, Message, Mode, Notify, Outcome, Peer, Refused,
+    Reply, Request, Return, Rights, Smtp, Terms, UrlFault, UrlRequest, Verdict, Waited,
 };
 
 type Answers = Box<dyn FnMut(Request) -> Reply>;
@@ -30,7 +30,7 @@ fn folder() -> &'static FilePath {
     FilePath::new(concat!(env!("CARGO_MANIFEST_DIR"), "/transcripts"))
 }
 
-/// Header lines: `content-bytes-max` for all connections together, `mode`, `tls: yes`, `starttls: no`, `plaintext: yes`, `verp: yes`, `peer`, `trusted: yes`, `gateway: yes` for who may say XCLIENT and is known well, and limits.
+/// Header lines: `content-bytes-max` for all connections together, `mode`, `tls: yes`, `starttls: no`, `plaintext: yes`, `verp: yes`, `peer`, `trusted: yes`, `gateway: yes` for who may say XCLIENT and is known well, `tested: yes` for who waits for the greeting, and limits.
 fn config(transcript: &Transcript) -> Config {
     let mode = match transcript.header("mode").unwrap_or("mx") {
         "mx" => Mode::Mx,
@@ -76,6 +76,13 @@ fn answers(stored: &Stored) -> Answers {
 
 fn answer(request: Request, stored: &Stored) -> Reply {
     match request {
+        Request::Greeting(Waited::NotYet) => Reply::Greeting(6000),
+        Request::Greeting(Waited::Silent) => Reply::Greeting(0),
+        Request::Greeting(Waited::Spoke) => Reply::Refused(Box::new(Refused {
+            code: 554,
+            enhanced: (5, 5, 1),
+            text: "you spoke first".into(),
+        })),
         Request::Auth(query) => Reply::Auth(login(query)),
         Request::LoggedIn(_) => Reply::LoggedIn,
         Request::Recipient(check)
@@ -217,7 +224,7 @@ fn peer_with(transcript: &Transcript, config: Config) -> SessionPeer<Smtp, FromF
     let stored = Stored::default();
     let address = transcript.header("peer").unwrap_or("192.0.2.1").to_owned();
     let is_trusted = transcript.is("trusted");
-    let is_gateway = transcript.is("gateway");
+    let (is_gateway, is_tested) = (transcript.is("gateway"), transcript.is("tested"));
     let rights = Rights { may_prioritise: is_gateway, may_verp: is_gateway, may_announce: is_gateway };
     let bytes_max = transcript.header("content-bytes-max").map(|n| n.parse().expect("a number of bytes"));
     let budget = Budget::new(bytes_max.unwrap_or(usize::MAX));
@@ -225,6 +232,7 @@ fn peer_with(transcript: &Transcript, config: Config) -> SessionPeer<Smtp, FromF
     let make = move |_| {
         let peer = Peer { address: address.clone(), is_trusted };
         let session = new_session(config.clone(), peer).with_budget(Arc::clone(&budget)).with_rights(rights);
+        let session = if is_tested { session.with_test() } else { session };
         (session, sim::from_fn(answers(&for_service)))
     };
     SessionPeer::new(Clock::new(), make)

@@ -1,7 +1,7 @@
 //! MTA-STS (RFC 8461): a domain's policy about its hosts, fetched over HTTPS and kept for its time.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -204,9 +204,38 @@ impl Memory {
     }
 }
 
+impl Kept {
+    /// When it was fetched.
+    fn fetched(&self) -> Timestamp {
+        Timestamp::from_ms(self.until.as_ms() - i64::from(self.policy.max_age_s) * 1000)
+    }
+
+    /// As it is written down: until when it counts in milliseconds, the length of its version and the version, and the
+    /// policy's file.
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.until.as_ms().to_le_bytes().to_vec();
+        bytes.push(u8::try_from(self.id.len()).unwrap_or(0));
+        bytes.extend_from_slice(self.id.as_bytes());
+        bytes.extend_from_slice(self.policy.text().as_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (until, rest) = bytes.split_first_chunk()?;
+        let (length, rest) = rest.split_first()?;
+        let (id, text) = rest.split_at_checked(usize::from(*length))?;
+        let until = Timestamp::from_ms(i64::from_le_bytes(*until));
+        Some(Self { id: String::from_utf8(id.to_vec()).ok()?, policy: Policy::parse(text)?, until })
+    }
+}
+
 /// What is remembered of many domains, up to a bound.
 #[derive(Debug, Default)]
-pub struct Policies(HashMap<String, Memory>);
+pub struct Policies {
+    domains: HashMap<String, Memory>,
+    /// Domains whose policy has changed, or gone, since it was written down.
+    changed: BTreeSet<String>,
+}
 
 /// What counts for a delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -220,34 +249,70 @@ pub struct Current {
 impl Policies {
     /// What is remembered of a domain.
     pub fn find(&self, domain: &str) -> Option<&Memory> {
-        self.0.get(domain)
+        self.domains.get(domain)
     }
 
     /// What the fetching of a version came to. Where there is no more room, those go first that count no
     /// longer, then the one whose time ends first.
     pub fn fetched(&mut self, domain: &str, id: &str, fetched: Result<Policy, Fault>, now: Timestamp) {
-        if self.0.len() >= STS_DOMAINS_MAX && !self.0.contains_key(domain) {
-            self.0.retain(|_, memory| !memory.is_stale(now));
-        }
-        if self.0.len() >= STS_DOMAINS_MAX && !self.0.contains_key(domain) {
-            let until = |memory: &Memory| memory.kept.as_ref().map(|kept| kept.until);
-            let first =
-                self.0.iter().min_by_key(|(_, memory)| until(memory)).map(|(domain, _)| domain.clone());
-            if let Some(first) = first {
-                self.0.remove(&first);
+        if self.domains.len() >= STS_DOMAINS_MAX && !self.domains.contains_key(domain) {
+            let stale = self.domains.iter().filter(|(_, memory)| memory.is_stale(now));
+            for domain in stale.map(|(domain, _)| domain.clone()).collect::<Vec<_>>() {
+                self.forget(&domain);
             }
         }
-        self.0.entry(domain.to_owned()).or_default().fetched(id, fetched, now);
+        if self.domains.len() >= STS_DOMAINS_MAX && !self.domains.contains_key(domain) {
+            let until = |memory: &Memory| memory.kept.as_ref().map(|kept| kept.until);
+            let first =
+                self.domains.iter().min_by_key(|(_, memory)| until(memory)).map(|(domain, _)| domain.clone());
+            if let Some(first) = first {
+                self.forget(&first);
+            }
+        }
+        if fetched.is_ok() {
+            self.changed.insert(domain.to_owned());
+        }
+        self.domains.entry(domain.to_owned()).or_default().fetched(id, fetched, now);
+    }
+
+    fn forget(&mut self, domain: &str) {
+        if self.domains.remove(domain).is_some_and(|memory| memory.kept.is_some()) {
+            self.changed.insert(domain.to_owned());
+        }
+    }
+
+    /// What is to be written down of what has changed, at most `most`: for each domain its bytes, or nothing where they
+    /// are to be taken out.
+    pub fn changes(&mut self, most: usize) -> Vec<(String, Option<Vec<u8>>)> {
+        let mut changes = Vec::new();
+        while changes.len() < most {
+            let Some(domain) = self.changed.pop_first() else { break };
+            let kept = self.domains.get(&domain).and_then(|memory| memory.kept.as_ref()).map(Kept::encode);
+            changes.push((domain, kept));
+        }
+        changes
+    }
+
+    /// Takes in what was written down (RFC 8461 §3.3: a policy counts for its time, also for a server that was started
+    /// anew). False when it counts no more: then it is to be taken out.
+    pub fn restore(&mut self, domain: &str, bytes: &[u8], now: Timestamp) -> bool {
+        let Some(kept) = Kept::decode(bytes).filter(|kept| now < kept.until) else { return false };
+        let known = self.find(domain).and_then(|memory| memory.kept.as_ref());
+        let is_newer = known.is_none_or(|known| known.fetched() < kept.fetched());
+        if is_newer && (self.domains.len() < STS_DOMAINS_MAX || self.domains.contains_key(domain)) {
+            self.domains.entry(domain.to_owned()).or_default().kept = Some(kept);
+        }
+        true
     }
 
     fn plan(&self, domain: &str, version: Option<&str>, now: Timestamp) -> Plan {
-        self.0
+        self.domains
             .get(domain)
             .map_or_else(|| Memory::default().plan(version, now), |memory| memory.plan(version, now))
     }
 
     fn policy(&self, domain: &str, now: Timestamp) -> Option<Policy> {
-        self.0.get(domain).and_then(|memory| memory.policy(now)).cloned()
+        self.domains.get(domain).and_then(|memory| memory.policy(now)).cloned()
     }
 }
 
@@ -414,10 +479,50 @@ mod tests {
             policies.fetched(&format!("d{number}"), "1", Ok(policy(1000 + number as u32)), at(0));
         }
         policies.fetched("new", "1", Ok(policy(5000)), at(0));
-        assert_eq!(policies.0.len(), STS_DOMAINS_MAX);
+        assert_eq!(policies.domains.len(), STS_DOMAINS_MAX);
         assert!(policies.find("d0").is_none() && policies.find("d1").is_some());
         let end = at(1000 + i64::try_from(STS_DOMAINS_MAX).unwrap());
         policies.fetched("newer", "1", Ok(policy(5000)), end);
-        assert_eq!(policies.0.len(), 1, "all others have ended");
+        assert_eq!(policies.domains.len(), 1, "all others have ended");
+    }
+
+    #[test]
+    fn a_policy_holds_after_a_restart_for_its_time_and_no_longer() {
+        let (mut policies, at) = (Policies::default(), Timestamp::from_s);
+        let policy = Policy::parse(TEXT.as_bytes()).unwrap();
+        policies.fetched("example.com", "7", Ok(policy.clone()), at(0));
+        policies.fetched("broken.example", "1", Err(Fault::StsPolicyFetchError), at(0));
+        let written = policies.changes(9);
+        let [(domain, Some(bytes))] = written.as_slice() else { panic!("{written:?}") };
+        assert_eq!((domain.as_str(), policies.changes(9).len()), ("example.com", 0));
+        let mut again = Policies::default();
+        assert!(again.restore(domain, bytes, at(604_799)));
+        assert_eq!(again.policy(domain, at(604_799)), Some(policy.clone()));
+        assert_eq!(again.plan(domain, Some("7"), at(1)), Plan::UseKept);
+        assert!(again.changes(9).is_empty(), "it is written down already");
+        assert!(!Policies::default().restore(domain, bytes, at(604_800)), "its time is over");
+        assert!((0..bytes.len() - "604800\r\n".len()).all(|end| !Policies::default().restore(
+            domain,
+            &bytes[..end],
+            at(1)
+        )));
+        // A copy from before, of another number of shards, does not take the place of a newer one.
+        again.fetched(domain, "8", Ok(Policy { max_age_s: 10, ..policy }), at(100));
+        assert!(again.restore(domain, bytes, at(101)));
+        assert_eq!(again.plan(domain, Some("8"), at(101)), Plan::UseKept);
+    }
+
+    #[test]
+    fn what_had_to_go_is_taken_out() {
+        let (mut policies, at) = (Policies::default(), Timestamp::from_s);
+        let policy = Policy { max_age_s: 1000, ..Policy::parse(TEXT.as_bytes()).unwrap() };
+        for number in 0..STS_DOMAINS_MAX {
+            policies.fetched(&format!("d{number}"), "1", Ok(policy.clone()), at(0));
+        }
+        while !policies.changes(1000).is_empty() {}
+        policies.fetched("new", "1", Ok(policy), at(1000));
+        let changes = policies.changes(STS_DOMAINS_MAX + 9);
+        let gone = changes.iter().filter(|(_, bytes)| bytes.is_none()).count();
+        assert_eq!((gone, changes.len()), (STS_DOMAINS_MAX, STS_DOMAINS_MAX + 1));
     }
 }

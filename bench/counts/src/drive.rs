@@ -109,7 +109,10 @@ impl Handlers<smtp::Smtp> for Takes {
                 let outcomes = message.envelope.recipients.iter().map(|_| smtp::Outcome::Stored).collect();
                 smtp::Reply::Delivered(outcomes)
             }
-            smtp::Request::Auth(_) | smtp::Request::LoggedIn(_) | smtp::Request::Url(_) => {
+            smtp::Request::Greeting(_)
+            | smtp::Request::Auth(_)
+            | smtp::Request::LoggedIn(_)
+            | smtp::Request::Url(_) => {
                 panic!("nobody logs in here")
             }
         }

@@ -88,12 +88,6 @@ impl Rules {
             |fault: Fault| ConfigError { file: file.to_owned(), line: fault.line, message: fault.message };
         let policy = Policy::parse(text, &list).map_err(wrong)?;
         let flow = Flow::parse(text, &list).map_err(wrong)?;
-        if policy.settings().pregreet.wait_ms > 0 {
-            let message =
-                "policy.pregreet: this version does not wait before its greeting; leave the table out"
-                    .to_owned();
-            return Err(ConfigError { file: file.to_owned(), line: 0, message });
-        }
         Ok(Self { policy: Arc::new(policy), flow: Arc::new(flow) })
     }
 
@@ -112,8 +106,6 @@ mod tests {
     fn what_is_not_served_is_refused_and_faults_of_rules_have_their_line() {
         let fault =
             |text: &str| Config::parse(Path::new("a.toml"), text).expect_err("it is wrong").to_string();
-        let waits = fault("[policy.pregreet]\nwait = \"6s\"\n");
-        assert!(waits.contains("policy.pregreet"), "{waits}");
         let routed = fault("[[mailflow.rule]]\nname = \"x\"\nthen = { route = \"fast\" }\n");
         assert!(routed.contains("no [[outbound.route]] of the name \"fast\""), "{routed}");
         let named = "[[outbound.route]]\nname = \"fast\"\n[[mailflow.rule]]\nname = \"x\"\nthen = { route = \"fast\" }\n";

@@ -2,12 +2,12 @@
 
 use crate::facts::Facts;
 use crate::facts::domain;
-use crate::network::network_of;
-use crate::read::{Fault, Section, duration_ms, integer, text};
+use crate::network::{Networks, network_of};
+use crate::read::{Fault, Section, duration_ms, integer, text, texts};
 use crate::state::{GreylistSettings, PreGreet, Rate, ReputationSettings, Tarpit};
 
 /// The settings of the state machines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `[policy.greylist]`
     pub greylist: GreylistSettings,
@@ -97,11 +97,50 @@ impl Settings {
             });
         }
         if let Some(table) = section.section("pregreet")? {
-            table.only(&["wait"])?;
-            settings.pregreet = PreGreet { wait_ms: short_ms(&table, "wait", 6000)? };
+            settings.pregreet = pregreet(&table)?;
         }
         Ok(settings)
     }
+}
+
+fn pregreet(table: &Section<'_>) -> Result<PreGreet, Fault> {
+    table.only(&["wait", "keep", "then", "score", "reputation", "exempt"])?;
+    let within = |key: &str| match table.get(key) {
+        None => Ok(None),
+        Some(value) => match i32::try_from(integer(value)?) {
+            Ok(number) if (-100..=100).contains(&number) => Ok(Some(number)),
+            _ => Err(Fault::at(value, format!("`{key}` is from -100 to 100"))),
+        },
+    };
+    let refuses = match table.get("then") {
+        None => true,
+        Some(value) => match text(value)? {
+            "reject" => true,
+            "greet" => false,
+            _ => return Err(Fault::at(value, "`then` is \"reject\" or \"greet\"")),
+        },
+    };
+    let score = within("score")?.unwrap_or(0);
+    if refuses && score != 0 {
+        return Err(table.fault("`score` is of no use with `then = \"reject\"`"));
+    }
+    let exempt = match table.get("exempt") {
+        None => Networks::default(),
+        Some(value) => {
+            let names = texts(value)?;
+            let compiled = Networks::compile(names.iter().map(|(name, _)| *name));
+            compiled
+                .map_err(|(at, message)| Fault::at(names.get(at).map_or(value, |(_, one)| one), message))?
+        }
+    };
+    Ok(PreGreet {
+        wait_ms: short_ms(table, "wait", 6000)?,
+        keep_ms: ms(table, "keep", 7 * 86_400_000)?,
+        refuses,
+        score,
+        reputation_min: within("reputation")?,
+        exempt,
+    })
 }
 
 fn greylist(table: &Section<'_>) -> Result<GreylistSettings, Fault> {

@@ -1,27 +1,19 @@
 //! A map that holds so many entries and no more, in the order in which they were last touched.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::hash::BuildHasherDefault;
 
-use super::key::{AsItIs, Key, KeyMaker};
+use super::key::{AsItIs, Key};
 
-/// Bytes that are no state of this kind: they were cut, or belong to something else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Broken;
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("these bytes are no state of this kind")
-    }
-}
-
-impl std::error::Error for Broken {}
+/// What is to be written down: for each key its bytes, or nothing where it is to be taken out.
+pub(crate) type Written = Vec<(Key, Option<Vec<u8>>)>;
 
 /// A value that can be kept as bytes.
 pub(crate) trait Kept: Sized {
     fn write(&self, out: &mut Vec<u8>);
     fn read(bytes: &mut Bytes<'_>) -> Option<Self>;
+    /// When it was last of use: the older go first.
+    fn at_ms(&self) -> i64;
 }
 
 /// Numbers off the front of bytes.
@@ -41,10 +33,6 @@ impl Bytes<'_> {
     pub(crate) fn i64(&mut self) -> Option<i64> {
         self.take().map(i64::from_le_bytes)
     }
-
-    pub(crate) fn u128(&mut self) -> Option<u128> {
-        self.take().map(u128::from_le_bytes)
-    }
 }
 
 const NONE: u32 = u32::MAX;
@@ -57,6 +45,10 @@ pub(crate) struct Bounded<V> {
     oldest: u32,
     newest: u32,
     entries_max: usize,
+    /// From this one to the newest, all were touched since they were written down.
+    changed: u32,
+    /// They are written down and not here any more.
+    gone: Vec<Key>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,12 +57,21 @@ struct Slot<V> {
     value: V,
     older: u32,
     newer: u32,
+    is_written: bool,
 }
 
 impl<V> Bounded<V> {
     pub(crate) fn new(entries_max: usize) -> Self {
         assert!((1..NONE as usize).contains(&entries_max), "places are numbers of 32 bits");
-        Self { index: HashMap::default(), slots: Vec::new(), oldest: NONE, newest: NONE, entries_max }
+        Self {
+            index: HashMap::default(),
+            slots: Vec::new(),
+            oldest: NONE,
+            newest: NONE,
+            entries_max,
+            changed: NONE,
+            gone: Vec::new(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -93,12 +94,15 @@ impl<V> Bounded<V> {
             None => self.place(key, make()),
         };
         self.link_newest(at);
+        if self.changed == NONE {
+            self.changed = at;
+        }
         &mut self.slots[at as usize].value
     }
 
     /// A place for a new entry, not in the order yet.
     fn place(&mut self, key: Key, value: V) -> u32 {
-        let slot = Slot { key, value, older: NONE, newer: NONE };
+        let slot = Slot { key, value, older: NONE, newer: NONE, is_written: false };
         let at = if self.slots.len() < self.entries_max {
             self.slots.push(slot);
             (self.slots.len() - 1) as u32
@@ -107,6 +111,9 @@ impl<V> Bounded<V> {
             self.unlink(at);
             let old = std::mem::replace(&mut self.slots[at as usize], slot);
             self.index.remove(&old.key.0);
+            if old.is_written {
+                self.gone.push(old.key);
+            }
             at
         };
         self.index.insert(key.0, at);
@@ -115,6 +122,9 @@ impl<V> Bounded<V> {
 
     fn unlink(&mut self, at: u32) {
         let Slot { older, newer, .. } = self.slots[at as usize];
+        if self.changed == at {
+            self.changed = newer;
+        }
         match self.slots.get_mut(older as usize) {
             Some(slot) => slot.newer = newer,
             None => self.oldest = newer,
@@ -135,53 +145,63 @@ impl<V> Bounded<V> {
         (slot.older, slot.newer) = (newest, NONE);
         self.newest = at;
     }
-
-    /// All entries, the oldest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &V)> {
-        let slot = |at: u32| self.slots.get(at as usize);
-        std::iter::successors(slot(self.oldest), move |last| slot(last.newer))
-            .map(|slot| (slot.key, &slot.value))
-    }
 }
 
 impl<V: Kept> Bounded<V> {
-    /// The number of entries, then each, the oldest first.
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        out.extend((self.len() as u32).to_le_bytes());
-        for (key, value) in self.iter() {
-            out.extend(key.0.to_le_bytes());
-            value.write(out);
+    /// What is to be written down of what has changed, at most `most`. What is not `worth` it is not written.
+    pub(crate) fn changes(&mut self, most: usize, worth: impl Fn(&V) -> bool) -> Written {
+        let first_gone = self.gone.len().saturating_sub(most);
+        let mut out: Vec<_> = self.gone.drain(first_gone..).map(|key| (key, None)).collect();
+        while out.len() < most {
+            let Some(slot) = self.slots.get_mut(self.changed as usize) else { break };
+            self.changed = slot.newer;
+            let was_written = std::mem::replace(&mut slot.is_written, worth(&slot.value));
+            if slot.is_written {
+                let mut bytes = Vec::new();
+                slot.value.write(&mut bytes);
+                out.push((slot.key, Some(bytes)));
+            } else if was_written {
+                out.push((slot.key, None));
+            }
         }
+        out
     }
 
-    pub(crate) fn read(entries_max: usize, bytes: &mut Bytes<'_>) -> Option<Self> {
-        let mut map = Self::new(entries_max);
-        for _ in 0..bytes.u32()? {
-            let key = Key(bytes.u128()?);
-            let value = V::read(bytes)?;
-            map.touch(key, || value);
+    /// Takes in what was written down. What can no longer be read, or is no longer `worth` it, is taken out with the next
+    /// changes. What is here already stays: it is newer.
+    pub(crate) fn restore(&mut self, written: Vec<(Key, Vec<u8>)>, worth: impl Fn(&V) -> bool) {
+        let mut known = Vec::with_capacity(written.len());
+        for (key, bytes) in written {
+            match V::read(&mut Bytes(&bytes)).filter(&worth) {
+                Some(value) => known.push((key, value)),
+                None => self.gone.push(key),
+            }
         }
-        Some(map)
+        known.sort_by_key(|(_, value)| value.at_ms());
+        for (key, value) in known {
+            let at = self.index.get(&key.0).copied().unwrap_or_else(|| {
+                let at = self.place(key, value);
+                self.link_newest(at);
+                at
+            });
+            self.slots[at as usize].is_written = true;
+        }
     }
-}
-
-/// The head of exported state: what it is, its version, and the secret of its keys.
-pub(crate) fn head(kind: [u8; 4], maker: KeyMaker) -> Vec<u8> {
-    let mut out = kind.to_vec();
-    out.extend(maker.secret().to_le_bytes());
-    out
-}
-
-/// Reads a head of that kind.
-pub(crate) fn read_head(kind: [u8; 4], bytes: &mut Bytes<'_>) -> Option<KeyMaker> {
-    (bytes.take()? == kind).then_some(())?;
-    bytes.u128().map(KeyMaker::new)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use base::Random;
+
+    impl<V> Bounded<V> {
+        /// All entries, the oldest first.
+        fn iter(&self) -> impl Iterator<Item = (Key, &V)> {
+            let slot = |at: u32| self.slots.get(at as usize);
+            std::iter::successors(slot(self.oldest), move |last| slot(last.newer))
+                .map(|slot| (slot.key, &slot.value))
+        }
+    }
 
     impl Kept for u32 {
         fn write(&self, out: &mut Vec<u8>) {
@@ -190,6 +210,10 @@ mod tests {
 
         fn read(bytes: &mut Bytes<'_>) -> Option<Self> {
             bytes.u32()
+        }
+
+        fn at_ms(&self) -> i64 {
+            i64::from(*self)
         }
     }
 
@@ -218,20 +242,51 @@ mod tests {
         }
     }
 
+    /// What is on a disk after these changes.
+    fn write(map: &mut Bounded<u32>, disk: &mut HashMap<u128, Vec<u8>>, most: usize) -> usize {
+        let changes = map.changes(most, |value| *value < 100);
+        for (key, bytes) in &changes {
+            match bytes {
+                Some(bytes) => drop(disk.insert(key.0, bytes.clone())),
+                None => drop(disk.remove(&key.0)),
+            }
+        }
+        changes.len()
+    }
+
+    fn read(disk: &HashMap<u128, Vec<u8>>, entries_max: usize) -> Bounded<u32> {
+        let mut map = Bounded::new(entries_max);
+        let written = disk.iter().map(|(key, bytes)| (Key(*key), bytes.clone())).collect();
+        map.restore(written, |value| *value > 3);
+        map
+    }
+
     #[test]
-    fn bytes_give_it_back_and_cut_bytes_do_not() {
-        let mut map = Bounded::new(10);
-        for key in [5, 3, 9, 3] {
+    fn what_changed_is_written_once_and_comes_back_in_its_order() {
+        let (mut map, mut disk) = (Bounded::new(4), HashMap::new());
+        for key in [5, 3, 9, 3, 200] {
             *map.touch(Key(key), || 0) += key as u32;
         }
-        let mut out = Vec::new();
-        map.write(&mut out);
-        let back = Bounded::<u32>::read(10, &mut Bytes(&out)).unwrap();
-        assert!(map.iter().eq(back.iter()));
-        let fewer = Bounded::<u32>::read(2, &mut Bytes(&out)).unwrap();
-        assert!(fewer.iter().map(|(key, value)| (key.0, *value)).eq([(9, 9), (3, 6)]));
-        for end in 0..out.len() {
-            assert!(Bounded::<u32>::read(10, &mut Bytes(&out[..end])).is_none(), "{end}");
-        }
+        assert_eq!(write(&mut map, &mut disk, 2), 2);
+        assert_eq!((write(&mut map, &mut disk, 9), write(&mut map, &mut disk, 9)), (1, 0));
+        assert_eq!(disk.len(), 3, "200 is not worth it");
+        let mut back = read(&disk, 3);
+        assert!(back.iter().map(|(key, value)| (key.0, *value)).eq([(5, 5), (3, 6), (9, 9)]));
+        assert_eq!(write(&mut back, &mut disk, 9), 0, "nothing is new");
+        *back.touch(Key(3), || 0) = 500;
+        back.touch(Key(8), || 8);
+        assert_eq!(write(&mut back, &mut disk, 9), 3, "5 has gone, 3 is not worth it any more, 8 has come");
+        let mut keys: Vec<u128> = disk.keys().copied().collect();
+        keys.sort_unstable();
+        assert_eq!(keys, [8, 9]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_is_over_is_taken_out() {
+        let mut disk = HashMap::from([(1, vec![1]), (2, vec![3, 0, 0, 0]), (4, vec![4, 0, 0, 0])]);
+        let mut map = read(&disk, 3);
+        assert!(map.iter().map(|(key, _)| key.0).eq([4]));
+        assert_eq!(write(&mut map, &mut disk, 9), 2);
+        assert!(disk.len() == 1 && disk.contains_key(&4));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
-use super::key::{AsItIs, Key, KeyMaker};
+use super::key::{AsItIs, Home, Key, KeyMaker};
 use crate::limits::CONCURRENT_KEYS_MAX;
 
 /// Counts of what is open. It is about connections that are there now, so there is nothing to keep.
@@ -21,7 +21,7 @@ impl Concurrent {
 
     /// The key of a subject of a limit.
     pub fn key(&self, limit: &str, subject: &str) -> Key {
-        self.maker.key(&[limit.as_bytes(), subject.as_bytes()])
+        self.maker.key(Home::of_subject(subject), &[limit.as_bytes(), subject.as_bytes()])
     }
 
     /// Opens one more unless `at_once` are open, or so many keys that there is no room. Whoever hears

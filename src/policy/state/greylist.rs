@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use base::Timestamp;
 
-use super::bounded::{Bounded, Broken, Bytes, Kept, head, read_head};
-use super::key::{Key, KeyMaker};
+use super::bounded::{Bounded, Bytes, Kept, Written};
+use super::key::{Home, Key, KeyMaker};
 use crate::limits::{GREYLIST_SOURCES_MAX, GREYLIST_TRIPLETS_MAX};
 use crate::network::network_of;
 
@@ -60,8 +60,6 @@ struct Source {
     passed: u32,
     at_ms: i64,
 }
-
-const KIND: [u8; 4] = *b"GRY1";
 
 impl Greylist {
     /// One that knows nobody; `maker` makes its keys.
@@ -123,8 +121,9 @@ impl Greylist {
         let (is_v4, network) = network_of(source, settings.network_v4, settings.network_v6);
         let (kind, network) = ([u8::from(is_v4)], network.to_be_bytes());
         let (sender, recipient) = (plain_sender(sender), recipient.to_lowercase());
-        let triplet = self.maker.key(&[b"triplet", &kind, &network, sender.as_bytes(), recipient.as_bytes()]);
-        (self.maker.key(&[b"source", &kind, &network]), triplet)
+        let home = Home::of_source(source);
+        let parts: [&[u8]; 5] = [b"triplet", &kind, &network, sender.as_bytes(), recipient.as_bytes()];
+        (self.maker.key(home, &[b"source", &kind, &network]), self.maker.key(home, &parts))
     }
 
     /// Triplets and source networks that are remembered.
@@ -137,24 +136,28 @@ impl Greylist {
         self.len() == (0, 0)
     }
 
-    /// All of it as bytes.
-    pub fn export(&self) -> Vec<u8> {
-        let mut out = head(KIND, self.maker);
-        self.triplets.write(&mut out);
-        self.sources.write(&mut out);
-        out
+    /// What is to be written down of triplets that have changed, at most `most`.
+    pub(crate) fn triplet_changes(&mut self, most: usize) -> Written {
+        self.triplets.changes(most, |_| true)
     }
 
-    /// What [`Greylist::export`] gave.
-    pub fn import(bytes: &[u8]) -> Result<Self, Broken> {
-        let mut bytes = Bytes(bytes);
-        let read = |bytes: &mut Bytes<'_>| {
-            let maker = read_head(KIND, bytes)?;
-            let triplets = Bounded::read(GREYLIST_TRIPLETS_MAX, bytes)?;
-            let sources = Bounded::read(GREYLIST_SOURCES_MAX, bytes)?;
-            bytes.0.is_empty().then_some(Self { maker, triplets, sources })
-        };
-        read(&mut bytes).ok_or(Broken)
+    /// The same of sources.
+    pub(crate) fn source_changes(&mut self, most: usize) -> Written {
+        self.sources.changes(most, |_| true)
+    }
+
+    /// Takes in what was written down of triplets and of sources, but for what counts no more.
+    pub(crate) fn restore(
+        &mut self,
+        now: Timestamp,
+        settings: &GreylistSettings,
+        triplets: Vec<(Key, Vec<u8>)>,
+        sources: Vec<(Key, Vec<u8>)>,
+    ) {
+        let age = |at_ms: i64| now.as_ms().saturating_sub(at_ms).unsigned_abs();
+        let life = |has_passed| if has_passed { settings.keep_ms } else { settings.window_ms };
+        self.triplets.restore(triplets, |triplet| age(triplet.at_ms) <= life(triplet.has_passed));
+        self.sources.restore(sources, |source| age(source.at_ms) <= settings.keep_ms);
     }
 }
 
@@ -187,6 +190,10 @@ impl Kept for Triplet {
         let [has_passed] = bytes.take()?;
         (has_passed <= 1).then_some(Self { at_ms, has_passed: has_passed == 1 })
     }
+
+    fn at_ms(&self) -> i64 {
+        self.at_ms
+    }
 }
 
 impl Kept for Source {
@@ -197,6 +204,10 @@ impl Kept for Source {
 
     fn read(bytes: &mut Bytes<'_>) -> Option<Self> {
         Some(Self { passed: bytes.u32()?, at_ms: bytes.i64()? })
+    }
+
+    fn at_ms(&self) -> i64 {
+        self.at_ms
     }
 }
 
@@ -254,7 +265,17 @@ mod tests {
             assert_eq!(case.at(6 * MINUTE, "192.0.2.1", &sender), 0);
         }
         assert_eq!(case.at(7 * MINUTE, "192.0.2.77", "new@y.test"), 0);
-        let mut back = Case { list: Greylist::import(&case.list.export()).unwrap(), ..case };
+        let mut back = Case::new();
+        let written =
+            |written: Written| written.into_iter().map(|(key, bytes)| (key, bytes.unwrap())).collect();
+        let (triplets, sources) = (case.list.triplet_changes(99), case.list.source_changes(99));
+        let now = Timestamp::from_ms(8 * MINUTE);
+        back.list.restore(now, &case.settings, written(triplets.clone()), written(sources.clone()));
+        assert_eq!(back.list.len(), case.list.len());
+        let later = Timestamp::from_ms(8 * MINUTE + 37 * DAY);
+        let mut empty = Case::new();
+        empty.list.restore(later, &case.settings, written(triplets), written(sources));
+        assert!(empty.list.is_empty(), "all of it is over");
         assert_eq!(back.at(8 * MINUTE, "192.0.2.77", "newer@y.test"), 0);
         assert_eq!(back.at(8 * MINUTE + 37 * DAY, "192.0.2.77", "newest@y.test"), 300);
     }
@@ -264,15 +285,5 @@ mod tests {
         let mut case = Case::new();
         assert_eq!(case.at(0, "::1", "bounce-123@x.test"), 300);
         assert_eq!(case.at(5 * MINUTE, "::1", "bounce-4567+ann=example.org@x.test"), 0);
-    }
-
-    #[test]
-    fn cut_or_foreign_bytes_are_refused() {
-        let mut case = Case::new();
-        case.at(0, "::1", "a@b");
-        let bytes = case.list.export();
-        assert!((0..bytes.len()).all(|end| Greylist::import(&bytes[..end]).is_err()));
-        let more = [&bytes[..], b"x"].concat();
-        assert!(Greylist::import(&more).is_err());
     }
 }

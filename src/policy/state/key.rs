@@ -2,15 +2,42 @@
 //! peer calls itself, and so that nobody can choose two names that meet.
 
 use std::hash::Hasher;
+use std::net::IpAddr;
 
-/// What an entry is found by.
+use crate::network::network_of;
+
+/// What an entry is found by. Its upper 16 bits are its subject's [`Home`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub(crate) u128);
 
+const HOME_SHIFT: u32 = 112;
+
 impl Key {
-    /// The number itself: an even spread over shards is `number % shards`.
-    pub const fn number(self) -> u128 {
-        self.0
+    /// Where the entry lives.
+    pub const fn home(self) -> Home {
+        Home((self.0 >> HOME_SHIFT) as u16)
+    }
+}
+
+/// Where all that is remembered of a subject lives: a number that comes out the same for ever, to be spread over
+/// partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home(pub u16);
+
+impl Home {
+    /// Of a source. Addresses that greylisting or reputation may see as one network have one home.
+    pub fn of_source(source: IpAddr) -> Self {
+        let (is_v4, network) = network_of(source, 16, 32);
+        Self::of(&[&[u8::from(is_v4)], &network.to_be_bytes()])
+    }
+
+    /// Of the subject of a limit.
+    pub fn of_subject(subject: &str) -> Self {
+        Self::of(&[subject.as_bytes()])
+    }
+
+    fn of(parts: &[&[u8]]) -> Self {
+        Self(KeyMaker::new(0).hash(parts) as u16)
     }
 }
 
@@ -26,18 +53,19 @@ impl KeyMaker {
         Self { secret: [secret as u64, (secret >> 64) as u64] }
     }
 
-    pub(crate) const fn secret(self) -> u128 {
-        self.secret[0] as u128 | ((self.secret[1] as u128) << 64)
+    /// The key of parts in this order, at a home; where one part ends is part of it.
+    pub fn key(self, home: Home, parts: &[&[u8]]) -> Key {
+        let below = self.hash(parts) & ((1 << HOME_SHIFT) - 1);
+        Key(u128::from(home.0) << HOME_SHIFT | below)
     }
 
-    /// The key of parts in this order; where one ends is part of it.
-    pub fn key(self, parts: &[&[u8]]) -> Key {
+    fn hash(self, parts: &[&[u8]]) -> u128 {
         let mut sip = Sip::new(self.secret);
         for part in parts {
             sip.write(part);
             sip.write(&(part.len() as u64).to_le_bytes());
         }
-        Key(sip.finish())
+        sip.finish()
     }
 }
 
@@ -155,9 +183,18 @@ mod tests {
 
     #[test]
     fn where_a_part_ends_counts() {
-        let maker = KeyMaker::new(7);
-        assert_ne!(maker.key(&[b"ab", b"c"]), maker.key(&[b"a", b"bc"]));
-        assert_ne!(maker.key(&[b"a"]), KeyMaker::new(8).key(&[b"a"]));
-        assert_eq!(KeyMaker::new(maker.secret()), maker);
+        let (maker, home) = (KeyMaker::new(7), Home(3));
+        assert_ne!(maker.key(home, &[b"ab", b"c"]), maker.key(home, &[b"a", b"bc"]));
+        assert_ne!(maker.key(home, &[b"a"]), KeyMaker::new(8).key(home, &[b"a"]));
+        assert_eq!(maker.key(home, &[b"a"]).home(), home);
+    }
+
+    #[test]
+    fn a_home_is_the_same_for_ever_and_for_a_whole_network() {
+        let of = |text: &str| Home::of_source(text.parse().unwrap());
+        assert_eq!(of("192.0.2.1"), of("::ffff:192.0.77.9"));
+        assert_eq!(of("2001:db8::1"), of("2001:db8:9::1"));
+        assert_ne!(of("192.0.2.1"), of("192.1.2.1"));
+        assert_eq!(Home::of_subject("ann@example.org"), Home(0xebb2));
     }
 }

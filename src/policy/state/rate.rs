@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use base::Timestamp;
 
-use super::bounded::{Bounded, Broken, Bytes, Kept, head, read_head};
-use super::key::{Key, KeyMaker};
-use crate::limits::RATE_BUCKETS_MAX;
+use super::bounded::{Bounded, Bytes, Kept, Written};
+use super::key::{Home, Key, KeyMaker};
+use crate::limits::{RATE_BUCKETS_MAX, RATE_MS_MIN};
 
 /// How much may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,11 @@ pub struct Rates {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bucket(i64);
 
-const KIND: [u8; 4] = *b"RAT1";
+/// Whether a bucket stays less than full for long enough to be written down.
+fn worth(now: Timestamp) -> impl Fn(&Bucket) -> bool {
+    let least_us = now.as_ms().saturating_add(RATE_MS_MIN).saturating_mul(1000);
+    move |bucket| bucket.0 > least_us
+}
 
 impl Rates {
     /// One in which all buckets are full; `maker` makes its keys.
@@ -50,7 +54,7 @@ impl Rates {
 
     /// The key of a subject of a limit, for [`Rates::take`].
     pub fn key(&self, limit: &str, subject: &str) -> Key {
-        self.maker.key(&[limit.as_bytes(), subject.as_bytes()])
+        self.maker.key(Home::of_subject(subject), &[limit.as_bytes(), subject.as_bytes()])
     }
 
     /// Takes `amount` out of a bucket. More than the burst can never pass at once, so it counts as the
@@ -86,22 +90,15 @@ impl Rates {
         self.len() == 0
     }
 
-    /// All of it as bytes.
-    pub fn export(&self) -> Vec<u8> {
-        let mut out = head(KIND, self.maker);
-        self.buckets.write(&mut out);
-        out
+    /// What is to be written down of buckets that have changed, at most `most`. Those that are full again before long are
+    /// not worth it.
+    pub(crate) fn changes(&mut self, now: Timestamp, most: usize) -> Written {
+        self.buckets.changes(most, worth(now))
     }
 
-    /// What [`Rates::export`] gave.
-    pub fn import(bytes: &[u8]) -> Result<Self, Broken> {
-        let mut bytes = Bytes(bytes);
-        let read = |bytes: &mut Bytes<'_>| {
-            let maker = read_head(KIND, bytes)?;
-            let buckets = Bounded::read(RATE_BUCKETS_MAX, bytes)?;
-            bytes.0.is_empty().then_some(Self { maker, buckets })
-        };
-        read(&mut bytes).ok_or(Broken)
+    /// Takes in what was written down, but for buckets that are full again.
+    pub(crate) fn restore(&mut self, now: Timestamp, written: Vec<(Key, Vec<u8>)>) {
+        self.buckets.restore(written, worth(now));
     }
 }
 
@@ -112,6 +109,10 @@ impl Kept for Bucket {
 
     fn read(bytes: &mut Bytes<'_>) -> Option<Self> {
         bytes.i64().map(Self)
+    }
+
+    fn at_ms(&self) -> i64 {
+        self.0 / 1000
     }
 }
 
@@ -138,9 +139,26 @@ mod tests {
         assert_eq!(rates.take(at(5999), &RATE, ann, 1), Taken::Over(Duration::from_millis(1)));
         assert_eq!(rates.take(at(6000), &RATE, ann, 1), Taken::Within);
         assert_eq!(rates.take(at(6000), &RATE, ann, 1), Taken::Over(Duration::from_secs(6)));
-        let mut rates = Rates::import(&rates.export()).unwrap();
-        assert_eq!(rates.take(at(6000), &RATE, ann, 1), Taken::Over(Duration::from_secs(6)));
         assert_eq!(rates.take(at(-1_000_000), &RATE, ann, 1), Taken::Within, "the clock went back");
+    }
+
+    #[test]
+    fn what_is_full_before_long_is_not_written() {
+        let mut rates = Rates::new(KeyMaker::new(1));
+        let slow = Rate { count: 1, every_ms: 3_600_000, burst: 1 };
+        let (ann, bob) = (rates.key("x", "ann"), rates.key("x", "bob"));
+        assert_eq!(rates.take(at(0), &slow, ann, 1), Taken::Within);
+        assert_eq!(rates.take(at(0), &RATE, bob, 1), Taken::Within);
+        let written = rates.changes(at(0), 99);
+        let [(key, Some(bytes))] = written.as_slice() else { panic!("{written:?}") };
+        assert_eq!(*key, ann);
+        let again = |moment: i64| {
+            let mut rates = Rates::new(KeyMaker::new(1));
+            rates.restore(at(moment), vec![(ann, bytes.clone())]);
+            rates.take(at(moment), &slow, ann, 1)
+        };
+        assert_eq!(again(600_000), Taken::Over(Duration::from_secs(3000)));
+        assert_eq!(again(3_600_000), Taken::Within);
     }
 
     #[test]

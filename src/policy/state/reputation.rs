@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use base::Timestamp;
 
-use super::bounded::{Bounded, Broken, Bytes, Kept, head, read_head};
-use super::key::{Key, KeyMaker};
+use super::bounded::{Bounded, Bytes, Kept, Written};
+use super::key::{Home, Key, KeyMaker};
 use crate::limits::REPUTATION_SOURCES_MAX;
 use crate::network::network_of;
 
@@ -53,7 +53,6 @@ struct Counts {
     at_ms: i64,
 }
 
-const KIND: [u8; 4] = *b"REP1";
 /// One message in the counts.
 const ONE: u32 = 1000;
 /// As many messages of no opinion are added to every source, so that one alone does not decide.
@@ -89,7 +88,7 @@ impl Reputation {
 
     fn key(&self, settings: &ReputationSettings, source: IpAddr) -> Key {
         let (is_v4, network) = network_of(source, settings.network_v4, settings.network_v6);
-        self.maker.key(&[&[u8::from(is_v4)], &network.to_be_bytes()])
+        self.maker.key(Home::of_source(source), &[&[u8::from(is_v4)], &network.to_be_bytes()])
     }
 
     /// Sources that are remembered.
@@ -102,22 +101,22 @@ impl Reputation {
         self.len() == 0
     }
 
-    /// All of it as bytes.
-    pub fn export(&self) -> Vec<u8> {
-        let mut out = head(KIND, self.maker);
-        self.sources.write(&mut out);
-        out
+    /// What is to be written down of sources that have changed, at most `most`.
+    pub(crate) fn changes(&mut self, most: usize) -> Written {
+        self.sources.changes(most, |_| true)
     }
 
-    /// What [`Reputation::export`] gave.
-    pub fn import(bytes: &[u8]) -> Result<Self, Broken> {
-        let mut bytes = Bytes(bytes);
-        let read = |bytes: &mut Bytes<'_>| {
-            let maker = read_head(KIND, bytes)?;
-            let sources = Bounded::read(REPUTATION_SOURCES_MAX, bytes)?;
-            bytes.0.is_empty().then_some(Self { maker, sources })
-        };
-        read(&mut bytes).ok_or(Broken)
+    /// Takes in what was written down, but for sources of whom nothing is left.
+    pub(crate) fn restore(
+        &mut self,
+        now: Timestamp,
+        settings: &ReputationSettings,
+        written: Vec<(Key, Vec<u8>)>,
+    ) {
+        self.sources.restore(written, |counts| {
+            let left = counts.aged(now.as_ms(), settings.half_life_ms);
+            left.good.max(left.junk).max(left.bad) > 0
+        });
     }
 }
 
@@ -147,6 +146,10 @@ impl Kept for Counts {
     fn read(bytes: &mut Bytes<'_>) -> Option<Self> {
         Some(Self { good: bytes.u32()?, junk: bytes.u32()?, bad: bytes.u32()?, at_ms: bytes.i64()? })
     }
+
+    fn at_ms(&self) -> i64 {
+        self.at_ms
+    }
 }
 
 #[cfg(test)]
@@ -169,7 +172,15 @@ mod tests {
         }
         let worst = memory.score(at(0), &settings, source);
         assert_eq!(worst, -95);
-        let memory = Reputation::import(&memory.export()).unwrap();
+        let written: Vec<_> =
+            memory.changes(99).into_iter().map(|(key, bytes)| (key, bytes.unwrap())).collect();
+        let again = |day: i64| {
+            let mut memory = Reputation::new(KeyMaker::new(1));
+            memory.restore(at(day), &settings, written.clone());
+            memory
+        };
+        assert!(again(7000).is_empty(), "nothing is left of it");
+        let memory = again(0);
         let later: Vec<i32> =
             [0, 7, 14, 28, 70, 7000].map(|day| memory.score(at(day), &settings, source)).into();
         assert!(later.is_sorted() && later[1] == -90 && later[5] == 0, "{later:?}");

@@ -115,6 +115,10 @@ fn faults_outside_of_rules_have_their_place_too() {
         ("[policy.greylist]\ndelay = '2h'\nwindow = '1h'", 1, "nobody could ever pass"),
         ("[policy.greylist]\nnetwork_v4 = 33", 2, "from 1 to 32"),
         ("[policy.pregreet]\nwait = '5m'", 1, "clients give up"),
+        ("[policy.pregreet]\nthen = 'drop'", 2, "`then` is"),
+        ("[policy.pregreet]\nscore = 5", 1, "of no use"),
+        ("[policy.pregreet]\nreputation = 101", 2, "from -100 to 100"),
+        ("[policy.pregreet]\nexempt = ['192.0.2.1/24']", 2, "write 192.0.2.0/24"),
         ("[policy]\nrule = 1", 2, "a list of tables"),
         (
             "[[policy.rule]]\nname = 'a'\nstage = 'mail'\nthen = 'junk'\n[[policy.rule]]\nname = 'a'\nstage = 'mail'\nthen = 'junk'",

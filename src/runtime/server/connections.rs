@@ -97,6 +97,10 @@ fn smtp(shard: Rc<Shard>, conn: Conn, front: Front, config: &Arc<smtp::Config>) 
     };
     let session = Smtp::new(Arc::clone(config), peer, entropy).with_rights(rights);
     let session = session.with_budget(Arc::clone(&shard.content));
+    let is_tested = front.listen == Listen::Smtp
+        && !rights.may_prioritise
+        && is(&|peer| settings.inbound.tests_greeting(peer));
+    let session = if is_tested { session.with_test() } else { session };
     begin::<SmtpService>(shard, conn, front, session)
 }
 

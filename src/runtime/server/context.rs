@@ -77,6 +77,8 @@ pub(super) fn start(plan: &Plan, setup: ShardSetup<Shard>) -> Result<Rc<Shard>, 
     let shard = Shard::new(id, engine, router, Arc::clone(&plan.settings), world, process_key);
     listen(plan, id, &shard, &local)?;
     if plan.serves {
+        let kept = Rc::clone(&shard);
+        local.at_stop(async move { shard::remember::write_down(&kept).await });
         local.spawn(Queue::Delivery, shard::relay::run(Rc::clone(&shard)));
     }
     Ok(shard)

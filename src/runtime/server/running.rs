@@ -1,9 +1,11 @@
 //! A store that is open, with its shards: a server when it has listeners, a workshop for the
 //! command line when it has none.
 
+use std::fmt;
 use std::fs::DirBuilder;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -96,14 +98,29 @@ impl Running {
         })?;
         let running = Self { shards, certificates, metrics, _store: store };
         running.share_secret()?;
+        if doors == Doors::Open {
+            running.begin_to_remember()?;
+        }
         Ok(running)
     }
 
     fn share_secret(&self) -> Result<(), Failure> {
+        self.ask_directory(|shard| async move { shard.share_secret().await })
+    }
+
+    fn begin_to_remember(&self) -> Result<(), Failure> {
+        self.ask_directory(|shard| async move { shard::remember::begin(&shard).await })
+    }
+
+    /// Has something done where the directory is.
+    fn ask_directory<F, E>(&self, work: impl FnOnce(Rc<Shard>) -> F + Send + 'static) -> Result<(), Failure>
+    where
+        F: Future<Output = Result<(), E>> + 'static,
+        E: fmt::Display + Send + 'static,
+    {
         let router = self.shards.router();
         let owner = router.partition_shard(shard::DIRECTORY_PARTITION);
-        let shared = block_on(router.on(owner, |shard| async move { shard.share_secret().await }));
-        match shared {
+        match block_on(router.on(owner, work)) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Failure::new(Exit::Unavailable, error.to_string())),
             Err(gone) => Err(Failure::new(Exit::Internal, gone.to_string())),

@@ -1,27 +1,27 @@
-//! What the rules remember between connections: who has waited (greylisting), how fast and how many (limits), and how a
-//! source has behaved (reputation). Whoever a memory is about has it on one shard, wherever its connections come in.
+//! What the rules remember between connections: who has waited (greylisting, the test before the greeting), how fast and
+//! how many (limits), and how a source has behaved (reputation). Whoever a memory is about has it on one shard, wherever
+//! its connections come in. What is written down of it is in [`crate::remember`].
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use base::{ShardId, Timestamp};
+use base::{PartitionId, ShardId, Timestamp};
 use policy::{
-    Amount, Answer, Concurrent, Conduct, Facts, Greylist, Key, KeyMaker, LimitId, Policy, Question, Rates,
-    Reputation, Taken,
+    Amount, Answer, Concurrent, Conduct, Facts, Home, Key, KeyMaker, LimitId, Policy, Question, Remembered,
+    Taken,
 };
-use queue::Destination;
 
 use crate::Shard;
 
 /// A shard's share of what is remembered.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    greylist: RefCell<Greylist>,
-    rates: RefCell<Rates>,
+    pub(crate) remembered: RefCell<Remembered>,
     concurrent: RefCell<Concurrent>,
-    reputation: RefCell<Reputation>,
+    /// What was written down has been read, and what changes is written down.
+    pub(crate) is_kept: Cell<bool>,
 }
 
 impl Memory {
@@ -29,10 +29,9 @@ impl Memory {
     pub(crate) fn new(secret: u128) -> Self {
         let maker = KeyMaker::new(secret);
         Self {
-            greylist: RefCell::new(Greylist::new(maker)),
-            rates: RefCell::new(Rates::new(maker)),
+            remembered: RefCell::new(Remembered::new(maker)),
             concurrent: RefCell::new(Concurrent::new(maker)),
-            reputation: RefCell::new(Reputation::new(maker)),
+            is_kept: Cell::new(false),
         }
     }
 }
@@ -58,9 +57,14 @@ impl Drop for Held {
     }
 }
 
-/// Which shard remembers what is about `subject`.
-fn owner(shard: &Shard, subject: &str) -> ShardId {
-    ShardId(Destination::of(subject).shard(shard.router.shards()))
+/// The partition in which what lives at a home is written down.
+pub(crate) fn partition(shard: &Shard, home: Home) -> PartitionId {
+    PartitionId(home.0 % shard.engine.partitions())
+}
+
+/// Which shard remembers what lives at a home.
+fn owner(shard: &Shard, home: Home) -> ShardId {
+    shard.router.partition_shard(partition(shard, home))
 }
 
 /// Answers a question about what is remembered. A limit on how many there are at a time leaves in `held` what keeps it
@@ -84,11 +88,10 @@ async fn greylist(shard: &Rc<Shard>, policy: &Arc<Policy>, facts: &Facts<'_>, no
     let settings = policy.settings().greylist;
     let (source, sender) = (facts.source, facts.sender.unwrap_or_default().to_owned());
     let recipient = facts.recipients.last().copied().unwrap_or_default().to_owned();
-    // By the network, for its trust is shared by its addresses.
     let work = move |there: Rc<Shard>| async move {
-        there.memory.greylist.borrow_mut().check(now, &settings, source, &sender, &recipient)
+        there.memory.remembered.borrow_mut().greylist.check(now, &settings, source, &sender, &recipient)
     };
-    let asked = shard.router.on(owner(shard, &network(source)), work).await;
+    let asked = shard.router.on(owner(shard, Home::of_source(source)), work).await;
     Answer::Greylist { wait_s: asked.unwrap_or(0) }
 }
 
@@ -98,19 +101,34 @@ pub(super) async fn wait_s(shard: &Rc<Shard>, source: IpAddr, sender: &str, reci
     let settings = shard.settings().inbound.policy.settings().greylist;
     let (now, sender) = (shard.world.now(), sender.to_owned());
     let work = move |there: Rc<Shard>| async move {
-        let mut greylist = there.memory.greylist.borrow_mut();
-        let mut wait = |recipient: &String| greylist.check(now, &settings, source, &sender, recipient);
+        let remembered = &mut *there.memory.remembered.borrow_mut();
+        let mut wait =
+            |recipient: &String| remembered.greylist.check(now, &settings, source, &sender, recipient);
         recipients.iter().map(&mut wait).max().unwrap_or(0)
     };
-    shard.router.on(owner(shard, &network(source)), work).await.unwrap_or(0)
+    shard.router.on(owner(shard, Home::of_source(source)), work).await.unwrap_or(0)
 }
 
-/// An address's network as greylisting and reputation see it, roughly: only that it always comes out the same matters.
-fn network(source: IpAddr) -> String {
-    match source.to_canonical() {
-        IpAddr::V4(address) => format!("{}.{}", address.octets()[0], address.octets()[1]),
-        IpAddr::V6(address) => format!("{:x}:{:x}", address.segments()[0], address.segments()[1]),
-    }
+/// Whether a source need not wait for its greeting: it has, not long ago, or is known well.
+pub(super) async fn is_known(shard: &Rc<Shard>, policy: &Arc<Policy>, source: IpAddr) -> bool {
+    let (now, policy) = (shard.world.now(), Arc::clone(policy));
+    let work = move |there: Rc<Shard>| async move {
+        let (settings, known) = (policy.settings(), there.memory.remembered.borrow());
+        let score = || known.reputation.score(now, &settings.reputation, source);
+        known.passes.knows(now, &settings.pregreet, source)
+            || settings.pregreet.reputation_min.is_some_and(|least| score() >= least)
+    };
+    // Where nobody can be asked, nobody waits for it.
+    shard.router.on(owner(shard, Home::of_source(source)), work).await.unwrap_or(true)
+}
+
+/// Takes down that a source has waited for its greeting.
+pub(super) async fn passed(shard: &Rc<Shard>, source: IpAddr) {
+    let now = shard.world.now();
+    let work = move |there: Rc<Shard>| async move {
+        there.memory.remembered.borrow_mut().passes.note(now, source);
+    };
+    let _gone = shard.router.on(owner(shard, Home::of_source(source)), work).await;
 }
 
 async fn limit(
@@ -123,11 +141,11 @@ async fn limit(
     let Some(limit) = policy.limit(id) else { return false };
     let Some(subject) = limit.subject(facts) else { return false };
     let (name, amount, now) = (limit.name.clone(), limit.amount_of(facts), shard.world.now());
-    let owner = owner(shard, &subject);
+    let owner = owner(shard, Home::of_subject(&subject));
     match limit.amount {
         Amount::Rate(rate) => {
             let work = move |there: Rc<Shard>| async move {
-                let mut rates = there.memory.rates.borrow_mut();
+                let rates = &mut there.memory.remembered.borrow_mut().rates;
                 let key = rates.key(&name, &subject);
                 rates.take(now, &rate, key, amount)
             };
@@ -153,26 +171,27 @@ async fn limit(
 
 async fn reputation(shard: &Rc<Shard>, policy: &Arc<Policy>, source: IpAddr, now: Timestamp) -> Answer {
     let settings = policy.settings().reputation;
-    let work =
-        move |there: Rc<Shard>| async move { there.memory.reputation.borrow().score(now, &settings, source) };
-    let asked = shard.router.on(owner(shard, &network(source)), work).await;
+    let work = move |there: Rc<Shard>| async move {
+        there.memory.remembered.borrow().reputation.score(now, &settings, source)
+    };
+    let asked = shard.router.on(owner(shard, Home::of_source(source)), work).await;
     Answer::Reputation(asked.unwrap_or(0))
 }
 
-/// Takes down how a source has behaved. Only where rules ask for that.
+/// Takes down how a source has behaved. Only where somebody asks for that.
 pub(super) fn note(shard: &Rc<Shard>, policy: &Arc<Policy>, source: IpAddr, conduct: Conduct) {
     let is_asked = policy::Stage::ALL
         .into_iter()
         .any(|stage| policy.asks(stage, |question| matches!(question, Question::Reputation)));
-    if !is_asked {
+    if !is_asked && policy.settings().pregreet.reputation_min.is_none() {
         return;
     }
     let (settings, now, owner) =
-        (policy.settings().reputation, shard.world.now(), owner(shard, &network(source)));
+        (policy.settings().reputation, shard.world.now(), owner(shard, Home::of_source(source)));
     let there = Rc::clone(shard);
     shard.world.spawn_aside(Box::pin(async move {
         let work = move |there: Rc<Shard>| async move {
-            there.memory.reputation.borrow_mut().note(now, &settings, source, conduct);
+            there.memory.remembered.borrow_mut().reputation.note(now, &settings, source, conduct);
         };
         let _gone = there.router.on(owner, work).await;
     }));

@@ -2,6 +2,7 @@
 //! it. Each step may change the message, mark it, or refuse it; the first refusal stands.
 //!
 //! ```text
+//! connect ──▶ the test before the greeting
 //! RCPT ──▶ rules of connect, helo, mail, rcpt ──▶ accept, or refuse in the rule's words
 //! the last dot ──▶ authenticate ──▶ rules of data ──▶ filters ──▶ flow ──▶ sign ──▶ deliver
 //! ```
@@ -13,6 +14,7 @@
 mod authenticate;
 mod filters;
 mod flow;
+mod greeting;
 mod memory;
 mod rules;
 mod settings;
@@ -21,11 +23,11 @@ mod sign;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use smtp::{Message, Mode, RecipientCheck, Refused};
+use smtp::{Message, Mode, RecipientCheck, Refused, Reply, Waited};
 
 pub(crate) use filters::Lanes;
 pub use filters::{FilterKind, FilterPlace, FilterSettings, HookSettings, RspamdSettings};
-pub(crate) use memory::Memory;
+pub(crate) use memory::{Memory, partition};
 pub use settings::{Dmarc, FromCheck, Inbound};
 pub(crate) use sign::{SigningKeys, sign_own};
 
@@ -69,6 +71,12 @@ pub(crate) enum Admitted {
 }
 
 impl Way {
+    /// Before the greeting: whether there is one, and when.
+    pub(crate) async fn greet(&mut self, shard: &Rc<Shard>, source: &str, waited: Waited) -> Reply {
+        let Some(peer) = peer(source) else { return Reply::Greeting(0) };
+        greeting::greet(shard, peer, waited, self.rules.is_early_talker()).await
+    }
+
     /// The rules for a recipient, and, when they were not asked yet, those for the connection and the message.
     pub(crate) async fn recipient(
         &mut self,

@@ -25,6 +25,8 @@ use crate::limits::POLICY_ROUNDS_MAX;
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "rules say these independently of each other")]
 pub(super) struct Rules {
+    /// The client spoke before it was greeted.
+    is_early_talker: bool,
     known: Known,
     /// What is open under limits, for as long as the connection is, or the message.
     held: Vec<Held>,
@@ -73,9 +75,15 @@ struct Moment<'a> {
     header: &'a [u8],
     messages: u32,
     errors: u32,
+    is_early_talker: bool,
 }
 
 impl Rules {
+    /// Whether the client spoke before it was greeted, to be said by whoever has greeted it.
+    pub(super) const fn is_early_talker(&mut self) -> &mut bool {
+        &mut self.is_early_talker
+    }
+
     pub(super) async fn recipient(
         &mut self,
         shard: &Rc<Shard>,
@@ -103,6 +111,7 @@ impl Rules {
             header: b"",
             messages: check.messages,
             errors: check.refused,
+            is_early_talker: self.is_early_talker,
         };
         self.begin(policy, &mut moment, check.id).await;
         (self.messages, self.errors) = (check.messages, check.refused);
@@ -131,7 +140,11 @@ impl Rules {
     /// The stages before the recipient's, each once for what it is about.
     async fn begin(&mut self, policy: &Arc<Policy>, moment: &mut Moment<'_>, id: TransactionId) {
         if self.greeted.as_deref() != Some(moment.helo) {
-            *self = Self { greeted: Some(moment.helo.into()), ..Self::default() };
+            let is_early_talker = self.is_early_talker;
+            *self = Self { is_early_talker, greeted: Some(moment.helo.into()), ..Self::default() };
+            if is_early_talker {
+                self.score = policy.settings().pregreet.score;
+            }
             for stage in [Stage::Connect, Stage::Helo] {
                 moment.stage = stage;
                 self.early(policy, moment).await;
@@ -244,6 +257,7 @@ impl Rules {
             header: body.get(..mime::end_of_headers(body)).unwrap_or(body),
             messages: self.messages,
             errors: self.errors,
+            is_early_talker: self.is_early_talker,
         };
         self.evaluate(policy, &moment).await
     }
@@ -315,7 +329,7 @@ impl Moment<'_> {
             listener: self.listener,
             is_tls: self.is_tls,
             account: self.account.as_deref(),
-            is_early_talker: false,
+            is_early_talker: self.is_early_talker,
             helo: (self.stage >= Stage::Helo).then_some(self.helo),
             sender: self.sender.filter(|_| self.stage >= Stage::Mail),
             recipients: if self.stage >= Stage::Rcpt { &self.recipients } else { &[] },

@@ -31,6 +31,14 @@ pub struct Inbound {
 }
 
 impl Inbound {
+    /// Whether a peer might have to wait for its greeting. Systems beside us do not, nor does whom a balancer cannot name:
+    /// its health checks say the same.
+    pub fn tests_greeting(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        let is_near = peer.is_loopback() || peer.is_unspecified() || self.may_announce(peer);
+        !is_near && self.policy.settings().pregreet.tests(peer)
+    }
+
     /// Whether a peer's connections begin with a PROXY header.
     pub fn is_proxy(&self, peer: IpAddr) -> bool {
         is_among(peer, &self.proxy_from)

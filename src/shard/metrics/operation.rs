@@ -68,6 +68,7 @@ macro_rules! operations {
 }
 
 operations! {
+    Greeting "greeting" "Whether a client is greeted, before and after it has waited.",
     Login "login" "Who is this? With a password, its slow hash too.",
     Proof "proof" "A SCRAM proof was found right.",
     Open "open" "The account is opened after a login.",
@@ -112,6 +113,7 @@ pub trait Measured: base::Session {
 impl Measured for Smtp {
     fn operation(request: &smtp::Request) -> Operation {
         match request {
+            smtp::Request::Greeting(_) => Operation::Greeting,
             smtp::Request::Auth(_) => Operation::Login,
             smtp::Request::LoggedIn(_) => Operation::Proof,
             smtp::Request::Recipient(_) => Operation::Recipient,

@@ -71,7 +71,7 @@ pub struct Relay {
     /// Ways by their numbers, up to a bound.
     ways: RefCell<HashMap<Destination, Known>>,
     /// MTA-STS policies of the destinations that this shard has the connections to.
-    policies: RefCell<Policies>,
+    pub(crate) policies: RefCell<Policies>,
     /// How connections were protected, for the reports to their domains.
     tls_reports: RefCell<Collected>,
     bell: Bell,

@@ -5,14 +5,15 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 
-use base::Rfc3339;
+use base::{Next, Rfc3339, Session};
 
 use super::Smtp;
-use super::state::{Client, State};
+use super::state::{Client, State, Wait};
 use crate::announced;
 use crate::config::Mode;
 use crate::limits::DELIVER_BY_S_MIN;
 use crate::reply::{self, Order, Refusal};
+use crate::request::{Request, Waited};
 use crate::terms::Hold;
 
 impl Smtp {
@@ -24,6 +25,26 @@ impl Smtp {
         };
         let greeting = format!("{} {protocol} ready", self.config.hostname);
         reply::lines(&mut self.output, 220, &[greeting]);
+    }
+
+    /// Greets, or says the first line of the greeting and waits with the last one (RFC 5321 §4.2.1).
+    pub(super) fn begin(&mut self, wait_ms: u32) {
+        if wait_ms == 0 {
+            self.state = State::Fresh;
+            return self.greet();
+        }
+        self.output.extend_from_slice(format!("220-{}\r\n", self.config.hostname).as_bytes());
+        self.state = State::Quiet { wait_ms };
+    }
+
+    /// Waits for the end of the silence, or of the peer's patience. What it has said stays its input.
+    pub(super) fn listen(&mut self) -> Next<Request> {
+        let waited = match (self.input.is_empty(), self.deadline() <= self.now) {
+            (false, _) => Waited::Spoke,
+            (true, true) => Waited::Silent,
+            (true, false) => return Next::Read,
+        };
+        self.ask(Wait::Greeting, Request::Greeting(waited))
     }
 
     pub(super) fn helo(&mut self, name: &str) {

@@ -15,6 +15,10 @@ use crate::reply::Refusal;
 
 /// Where a connection stands.
 pub(super) enum State {
+    /// It has come, and whether it is greeted is to be asked.
+    Arrived,
+    /// It is to be silent for so many milliseconds before it is greeted (RFC 5321 §4.3.1).
+    Quiet { wait_ms: u32 },
     /// Nothing is known of the client.
     Fresh,
     /// It has introduced itself.
@@ -41,6 +45,7 @@ pub(super) enum State {
 
 /// What a reply is for.
 pub(super) enum Wait {
+    Greeting,
     Login {
         client: Client,
         exchange: Box<Exchange>,
@@ -142,6 +147,8 @@ impl State {
     /// For people who look at a session.
     pub(super) fn name(&self) -> &'static str {
         match self {
+            Self::Arrived => "arrived",
+            Self::Quiet { .. } => "quiet",
             Self::Fresh => "fresh",
             Self::Ready(_) => "ready",
             Self::Login { .. } => "login",
@@ -173,13 +180,21 @@ impl State {
             ) => Some(client),
             Self::Waiting(Wait::Url(wait)) => Some(&wait.client),
             Self::Skip { resume, .. } => resume.client(),
-            Self::Fresh | Self::Handshake | Self::Closing => None,
+            Self::Arrived
+            | Self::Quiet { .. }
+            | Self::Fresh
+            | Self::Waiting(Wait::Greeting)
+            | Self::Handshake
+            | Self::Closing => None,
         }
     }
 
     /// Whether the session itself has the next move: no time-out, no ending.
     pub(super) fn is_busy(&self) -> bool {
-        matches!(self, Self::Waiting(_) | Self::Complete { .. } | Self::Handshake | Self::Closing)
+        matches!(
+            self,
+            Self::Arrived | Self::Waiting(_) | Self::Complete { .. } | Self::Handshake | Self::Closing
+        )
     }
 
     /// Whether what comes is content.

@@ -1,0 +1,237 @@
+"""What is looked at before mail is taken, with the real server: the wait before the greeting, what rules remember, moderation by mail,
+hooks at each stage of a session."""
+
+import contextlib
+import imaplib
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from receiver import Receiver  # noqa: E402
+from server import BINARY  # noqa: E402
+
+ANN, BOB, EVE = "ann@example.org", "bob@example.org", "eve@example.org"
+PASSWORD = "pass word"
+# Connections of this address come from a load balancer; all others on loopback are near.
+PROXY = "127.0.0.2"
+
+
+def wait_for(look, what, timeout_s=15):
+    deadline = time.monotonic() + timeout_s
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not seen in time: {what}")
+        time.sleep(0.03)
+
+
+class Server:
+    """A server in a folder of its own; it may be stopped, killed and started again."""
+
+    def __init__(self, settings, people=(ANN,), receiver=None):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="angarium-policy-"))
+        self.config, self.log, self.process = self.folder / "angarium.toml", self.folder / "log", None
+        self.angarium("init", "--hostname", "mail.example.org", "--domain", "example.org", "--data", str(self.folder / "store"))
+        for address in people:
+            self.angarium("account", "add", address, "--password-file", "-", input=PASSWORD + "\n")
+        names = ["smtp", "submission", "imap"]
+        with contextlib.ExitStack() as probes:
+            self.ports = {name: probes.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for name in names}
+        listen = "".join(f'{name} = ["127.0.0.1:{port}"]\n' for name, port in self.ports.items())
+        outbound = f'[outbound]\nsmarthost = "{receiver.place}"\n' if receiver else ""
+        with open(self.config, "a", encoding="ascii") as out:
+            out.write(f'\n[listen]\n{listen}proxy_from = ["{PROXY}"]\n\n[auth]\nallow_plaintext_without_tls = true\n\n{outbound}\n{settings}')
+
+    def start(self, shards=2):
+        seen = len(self.text())
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([str(BINARY), "--config", str(self.config), "serve", "--shards", str(shards)], stderr=log)
+        wait_for(lambda: "runtime.serving" in self.text()[seen:] or self.process.poll() is not None, "a server", 30)
+        assert self.process.poll() is None, self.text()[-4000:]
+        return self
+
+    def end(self, how=signal.SIGTERM):
+        self.process.send_signal(how)
+        status = self.process.wait(30)
+        assert how == signal.SIGKILL or (status == 0 and "panic" not in self.text()), self.text()[-4000:]
+
+    def close(self):
+        if self.process and self.process.poll() is None:
+            self.end()
+        shutil.rmtree(self.folder)
+
+    def text(self):
+        return self.log.read_text() if self.log.exists() else ""
+
+    def angarium(self, *arguments, **more):
+        done = subprocess.run([str(BINARY), "--json", "--config", str(self.config), *arguments], capture_output=True, text=True, timeout=60,
+                              check=False, **more)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def mail(self, who=ANN, mailbox="INBOX"):
+        client = imaplib.IMAP4("127.0.0.1", self.ports["imap"])
+        client.login(who, PASSWORD)
+        client.select(mailbox, readonly=True)
+        _, data = client.fetch("1:*", "(BODY.PEEK[])") if client.search(None, "ALL")[1][0] else (None, [])
+        client.logout()
+        return [part[1].decode() for part in data if isinstance(part, tuple)]
+
+    def talk(self, source, says_first=b""):
+        return Talk(self.ports["smtp"], source, says_first)
+
+
+class Talk:
+    """An SMTP connection of an address elsewhere, by way of the load balancer."""
+
+    def __init__(self, port, source, says_first=b""):
+        self.begun = time.monotonic()
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30, source_address=(PROXY, 0))
+        self.socket.sendall(f"PROXY TCP4 {source} 198.51.100.1 4711 25\r\n".encode() + says_first)
+        self.file = self.socket.makefile("rb")
+        self.greeting = self.reply()
+        self.waited_s = time.monotonic() - self.begun
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+        self.socket.close()
+
+    def reply(self):
+        lines = [self.file.readline()]
+        while lines[-1][3:4] == b"-":
+            lines.append(self.file.readline())
+        return b"".join(lines).decode().strip()
+
+    def ask(self, line):
+        self.socket.sendall(line.encode() + b"\r\n")
+        return self.reply()
+
+    def to(self, *recipients, sender="s@elsewhere.example"):
+        self.ask("EHLO client.example")
+        self.ask(f"MAIL FROM:<{sender}>")
+        return [self.ask(f"RCPT TO:<{to}>") for to in recipients]
+
+    def content(self, text="Subject: x\r\n\r\nx\r\n"):
+        begun = self.ask("DATA")
+        assert begun.startswith("354"), begun
+        self.socket.sendall(text.encode() + b".\r\n")
+        return self.reply()
+
+
+class Case(unittest.TestCase):
+    def server(self, *arguments, **more):
+        server = Server(*arguments, **more)
+        self.addCleanup(server.close)
+        return server
+
+
+class Greeting(Case):
+    WAIT = '[policy.pregreet]\nwait = "1500ms"\nexempt = ["203.0.113.0/24"]\n'
+
+    def test_a_stranger_waits_once_and_others_never(self):
+        server = self.server(self.WAIT).start()
+        with server.talk("192.0.2.7") as talk:
+            self.assertEqual(talk.greeting.splitlines()[0], "220-mail.example.org")
+            self.assertTrue(talk.greeting.splitlines()[1].startswith("220 mail.example.org ESMTP"), talk.greeting)
+            self.assertGreaterEqual(talk.waited_s, 1.4)
+            self.assertTrue(talk.to(ANN)[0].startswith("250"))
+        for source in ["192.0.2.7", "203.0.113.9", "127.0.0.9"]:
+            with server.talk(source) as talk:
+                self.assertTrue(talk.greeting.startswith("220 "), talk.greeting)
+                self.assertLess(talk.waited_s, 1)
+        # Other protocols and listeners greet at once.
+        with socket.create_connection(("127.0.0.1", server.ports["submission"]), timeout=1) as other:
+            self.assertTrue(other.recv(100).startswith(b"220 "))
+
+    def test_who_has_waited_is_known_after_a_restart_with_other_shards(self):
+        server = self.server(self.WAIT).start(2)
+        with server.talk("192.0.2.7"):
+            pass
+        server.end()
+        server.start(3)
+        with server.talk("192.0.2.7") as talk:
+            self.assertLess(talk.waited_s, 1)
+
+    def test_who_speaks_first_is_refused(self):
+        server = self.server(self.WAIT).start()
+        with server.talk("192.0.2.8", b"EHLO client.example\r\n") as talk:
+            self.assertRegex(talk.greeting, r"^220-mail\.example\.org\r\n554 5\.5\.1 ")
+            self.assertEqual(talk.file.read(), b"")
+        with server.talk("192.0.2.8") as talk:
+            self.assertGreaterEqual(talk.waited_s, 1.4, "it has not passed")
+        self.assertIn("inbound.early_talker", server.text())
+
+    def test_or_rules_decide(self):
+        server = self.server('[policy.pregreet]\nwait = "1s"\nthen = "greet"\nscore = 7\n\n'
+                             '[[policy.rule]]\nname = "early"\nstage = "rcpt"\nwhen = { early_talker = true, score = { at_least = 7 }, recipient = "example.org" }\n'
+                             'then = { reject = "not so fast" }\n').start()
+        with server.talk("192.0.2.8", b"NOOP\r\n") as talk:
+            self.assertIn("220 mail.example.org", talk.greeting)
+            self.assertTrue(talk.reply().startswith("250 "), "what it said first is served")
+            self.assertIn("not so fast", talk.to(ANN)[0])
+
+    def test_many_that_wait_keep_nobody_else_waiting(self):
+        server = self.server('[policy.pregreet]\nwait = "4s"\nexempt = ["203.0.113.0/24"]\n').start()
+        waiting = []
+        for at in range(300):
+            client = socket.create_connection(("127.0.0.1", server.ports["smtp"]), timeout=30, source_address=(PROXY, 0))
+            self.addCleanup(client.close)
+            client.sendall(f"PROXY TCP4 198.18.{at // 200}.{at % 200 + 1} 198.51.100.1 4711 25\r\n".encode())
+            waiting.append(client)
+        threads = len(list(pathlib.Path(f"/proc/{server.process.pid}/task").iterdir()))
+        with server.talk("203.0.113.9") as talk:
+            self.assertLess(talk.waited_s, 1)
+        self.assertLess(threads, 30)
+        for client in waiting:
+            whole = b""
+            while not whole.endswith(b"ready\r\n"):
+                piece = client.recv(1000)
+                self.assertTrue(piece, whole)
+                whole += piece
+            self.assertTrue(whole.startswith(b"220-mail.example.org\r\n220 "), whole)
+
+
+class Memory(Case):
+    RULES = ('[policy.greylist]\ndelay = "2s"\n\n[[policy.limit]]\nname = "few"\nper = "source"\nrate = 3\nevery = "1d"\nnetwork_v4 = 32\n\n'
+             '[[policy.rule]]\nname = "few"\nstage = "mail"\nwhen = { over_limit = "few" }\nthen = { defer = "too many" }\n\n'
+             '[[policy.rule]]\nname = "strangers"\nstage = "rcpt"\nthen = "greylist"\n')
+
+    def tries(self, server, source):
+        with server.talk(source) as talk:
+            return talk.to(ANN)[0]
+
+    def test_what_was_learned_outlives_a_stop(self):
+        server = self.server(self.RULES).start(2)
+        self.assertTrue(self.tries(server, "192.0.2.7").startswith("45"))
+        time.sleep(2.1)
+        server.end()
+        server.start(1)
+        self.assertTrue(self.tries(server, "192.0.2.7").startswith("250"))
+        self.assertTrue(self.tries(server, "192.0.2.7").startswith("250"))
+        server.end()
+        server.start(3)
+        self.assertIn("too many", self.tries(server, "192.0.2.7"))
+
+    def test_and_a_crash_but_for_the_last_seconds(self):
+        server = self.server(self.RULES).start(2)
+        self.assertTrue(self.tries(server, "192.0.2.7").startswith("45"))
+        time.sleep(6.5)
+        server.end(signal.SIGKILL)
+        server.start(2)
+        self.assertTrue(self.tries(server, "192.0.2.7").startswith("250"))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
