@@ -411,6 +411,7 @@ fn listed_json(listed: &Listed) -> Value {
         "expires_s": entry.expires.as_s(),
         "attempts": entry.attempts,
         "held": entry.is_held,
+        "moderators": envelope.moderation.as_ref().filter(|_| entry.is_held && entry.is_moderated).map(|it| &it.by),
         "last_reply": progress.attempts.last().map(|attempt| attempt.reply.as_str()),
     })
 }

@@ -164,7 +164,7 @@ impl Tried {
     }
 
     fn waits(&self) -> bool {
-        self.verdict.effects.iter().any(|effect| matches!(effect.action, FlowAction::Moderate(_)))
+        self.verdict.effects.iter().any(|effect| matches!(effect.action, FlowAction::Moderate { .. }))
     }
 
     fn answer(&self, args: &RulesTestArgs, is_json: bool) -> Value {

@@ -71,9 +71,9 @@ pub struct Report {
 }
 
 /// A part of the report: its own header and its body, encoded.
-struct Part {
-    header: Vec<u8>,
-    body: Vec<u8>,
+pub(crate) struct Part {
+    pub(crate) header: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Whether a report gives the original back whole, if it is small enough: only when the sender asked for that,
@@ -177,7 +177,7 @@ fn status_part(body: Vec<u8>, form: FieldForm) -> Part {
 }
 
 /// What is given back of the original (RFC 6522 §3, RFC 6533 §5): nothing when there is none.
-fn returned_part(
+pub(crate) fn returned_part(
     content: Content<'_>,
     is_whole_wanted: bool,
     form: FieldForm,

@@ -13,7 +13,8 @@
 //!
 //! - `notice`: who is to be told (RFC 3461 §5.2); `template`, `render`: what people read;
 //! - `compose`, `fields`: the message (RFC 3464, 6522, 6533);
-//! - `status`, `classify`: what codes and words mean.
+//! - `status`, `classify`: what codes and words mean;
+//! - `moderation`: asking those who have to approve a message.
 
 mod address;
 mod classify;
@@ -21,6 +22,7 @@ mod compose;
 mod feedback;
 mod fields;
 pub mod limits;
+mod moderation;
 mod notice;
 mod read;
 mod render;
@@ -36,6 +38,7 @@ pub use classify::{Bounce, classify};
 pub use compose::{Content, Original, Report, Reporter, compose, is_for_postmaster, wants_whole};
 pub use feedback::{FeedbackKind, FeedbackReport};
 pub use limits::{RETURNED_BYTES_DEFAULT, RETURNED_HEADER_BYTES_MAX, TEMPLATES_BYTES_MAX};
+pub use moderation::{Asked, Decision, Tokens, answer, ask};
 pub use notice::{Action, Notice, Outcome, Recipient, notice_for, undeliverable};
 pub use read::{DeliveryReport, Incoming, ReportedRecipient, Returned, read_report};
 pub use srs::{Srs, SrsConfig, SrsConfigError, SrsError, SrsHash};

@@ -45,3 +45,12 @@ pub(crate) const LOCAL_PART_BYTES_MAX: usize = 64;
 
 /// A path without its brackets that is made here, in bytes (RFC 5321 §4.5.3.1.3 has 256 with them).
 pub(crate) const ADDRESS_BYTES_MAX: usize = 254;
+
+/// Characters of the keyed hash in an address by which moderators decide: 80 bits.
+pub(crate) const TOKEN_HASH_CHARS: usize = 20;
+
+/// Recipients of a message that a moderator is shown.
+pub(crate) const MODERATED_RECIPIENTS_MAX: usize = 50;
+
+/// Bytes of a line of a stranger's text that a moderator is shown.
+pub(crate) const MODERATED_LINE_BYTES_MAX: usize = 300;

@@ -41,6 +41,10 @@ pub struct Entry {
     pub is_late: bool,
     /// Its envelope says when the sender is to be told that it is late ([`crate::Terms::late_at`]).
     pub is_timed: bool,
+    /// Its envelope says who has to approve it, and nobody has decided yet.
+    pub is_moderated: bool,
+    /// Those have been asked.
+    pub is_asked: bool,
     /// Bytes of the content.
     pub size: u32,
     pub(crate) body: BodyRef,
@@ -49,6 +53,8 @@ pub struct Entry {
 const HELD: u8 = 1;
 const LATE: u8 = 2;
 const TIMED: u8 = 4;
+const MODERATED: u8 = 8;
+const ASKED: u8 = 16;
 
 impl Entry {
     /// The same, due at another time.
@@ -68,7 +74,13 @@ impl Entry {
         out[24..28].copy_from_slice(&seconds(self.expires).to_le_bytes());
         out[28..30].copy_from_slice(&self.attempts.to_le_bytes());
         out[30] = self.priority.cast_unsigned();
-        let flags = [(self.is_held, HELD), (self.is_late, LATE), (self.is_timed, TIMED)];
+        let flags = [
+            (self.is_held, HELD),
+            (self.is_late, LATE),
+            (self.is_timed, TIMED),
+            (self.is_moderated, MODERATED),
+            (self.is_asked, ASKED),
+        ];
         out[31] = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum();
         out[32..40].copy_from_slice(&self.group.0.to_le_bytes());
         out
@@ -93,6 +105,8 @@ impl Entry {
             is_held: data[31] & HELD != 0,
             is_late: data[31] & LATE != 0,
             is_timed: data[31] & TIMED != 0,
+            is_moderated: data[31] & MODERATED != 0,
+            is_asked: data[31] & ASKED != 0,
             size: row.body.length,
             body: row.body,
         }

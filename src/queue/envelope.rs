@@ -34,6 +34,17 @@ pub struct Envelope {
     pub received: Timestamp,
     /// How it came.
     pub origin: Origin,
+    /// Who has to approve it before it goes, if anybody has.
+    pub moderation: Option<Moderation>,
+}
+
+/// Who has to approve a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moderation {
+    /// One of these, by their addresses.
+    pub by: Vec<String>,
+    /// The sender is told when it is rejected.
+    pub tells_sender: bool,
 }
 
 /// A recipient elsewhere.
@@ -167,6 +178,12 @@ impl Envelope {
         }
         self.terms.write(&mut out);
         out.maybe(self.route.as_deref());
+        let moderation = self.moderation.clone().unwrap_or_default();
+        out.u8(u8::from(self.moderation.is_some()) | u8::from(moderation.tells_sender) << 1);
+        out.u32(moderation.by.len() as u32);
+        for address in &moderation.by {
+            out.text(address);
+        }
         out.finish()
     }
 
@@ -199,6 +216,9 @@ impl Envelope {
         }
         let terms = Terms::read(&mut from)?;
         let route = from.maybe()?;
+        let moderated = from.u8()?;
+        let by = (0..from.count(TEXT_BYTES_MIN)?).map(|_| from.text()).collect::<Option<Vec<_>>>()?;
+        let moderation = (moderated & 1 != 0).then_some(Moderation { by, tells_sender: moderated & 2 != 0 });
         let (is_smtputf8, requires_tls) = (flags & 1 != 0, flags & 2 != 0);
         Some(Self {
             id,
@@ -213,12 +233,16 @@ impl Envelope {
             route,
             received,
             origin,
+            moderation,
         })
     }
 }
 
 /// An empty address, no ORCPT, the byte of NOTIFY, and the group.
 const RECIPIENT_BYTES_MIN: usize = 14;
+
+/// An empty text.
+const TEXT_BYTES_MIN: usize = 4;
 
 fn notify_bits(notify: Option<Notify>) -> u8 {
     notify.map_or(0, |notify| {

@@ -31,7 +31,7 @@ mod trace;
 pub use base::{Notify, Return};
 pub use destination::Destination;
 pub use entry::{Entry, Ticket};
-pub use envelope::{Body, DeliverBy, Envelope, Origin, Recipient, Terms};
+pub use envelope::{Body, DeliverBy, Envelope, Moderation, Origin, Recipient, Terms};
 pub use limits::{ATTEMPTS_KEPT_MAX, QUEUE_ACCOUNT, REPLY_BYTES_MAX, TRACES_PER_PARTITION};
 pub use progress::{Action, Attempt, Progress};
 pub use retry::RetryPolicy;

@@ -137,6 +137,8 @@ impl Store {
                 is_held,
                 is_late: false,
                 is_timed: envelope.terms.late_at().is_some(),
+                is_moderated: envelope.moderation.is_some(),
+                is_asked: false,
                 size,
                 body: storage_engine::BodyRef::NONE,
             };

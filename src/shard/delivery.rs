@@ -34,6 +34,14 @@ pub struct Manner {
     pub is_held: bool,
     /// The route that it leaves by, instead of the one that its addresses have.
     pub route: Option<String>,
+    /// It goes nowhere until one of these approves it.
+    pub moderation: Option<queue::Moderation>,
+}
+
+impl Manner {
+    const fn is_held(&self) -> bool {
+        self.is_held || self.moderation.is_some()
+    }
 }
 
 /// Where a message is to go.
@@ -65,8 +73,9 @@ pub async fn deliver(shard: &Rc<Shard>, message: Message, manner: Manner, now: T
     }
     let (queued, data) = queued(&plan, &envelope, data);
     if let Some((mut for_others, content)) = queued {
-        for_others.route = manner.route;
-        let queued = accept(shard, for_others, content, manner.is_held, now).await;
+        let is_held = manner.is_held();
+        (for_others.route, for_others.moderation) = (manner.route, manner.moderation);
+        let queued = accept(shard, for_others, content, is_held, now).await;
         plan.set(queued);
         // The client will send it to all of them again.
         if envelope.mode != Mode::Lmtp {
@@ -101,7 +110,7 @@ async fn resolve(shard: &Rc<Shard>, envelope: &Envelope, manner: &Manner) -> Opt
     let mut known = HashMap::<String, usize>::new();
     let mut accounts = HashMap::<AccountId, usize>::new();
     // For those who are here too, it waits in the queue (RFC 4865 §3).
-    let waits = manner.is_held || envelope.terms.release_at.is_some();
+    let waits = manner.is_held() || envelope.terms.release_at.is_some();
     let (mut count, mut turn) = (0, 0);
     for recipient in &envelope.recipients {
         let address = EmailAddress::parse(&recipient.address).ok();
@@ -356,6 +365,7 @@ fn queue_envelope(envelope: &Envelope, recipients: Vec<queue::Recipient>, data: 
             account: envelope.identity.as_ref().map(|identity| identity.account.0),
             message_id: message_id.map(|id| String::from_utf8_lossy(&id).trim().to_owned()),
         },
+        moderation: None,
     }
 }
 

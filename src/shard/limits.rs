@@ -44,6 +44,12 @@ pub(crate) const REMEMBER_EVERY: Duration = Duration::from_secs(5);
 /// Entries of what is remembered that are read, or written, in one go.
 pub(crate) const REMEMBERED_AT_ONCE: usize = 1000;
 
+/// How often is looked for messages that no moderator has decided about in time.
+pub(crate) const MODERATION_LOOK: Duration = Duration::from_secs(10);
+
+/// The largest message that moderators are sent whole, in bytes; of a larger one they see the header.
+pub(crate) const MODERATED_BYTES_MAX: usize = 10 * 1024 * 1024;
+
 /// Characters of another system's reply that are kept.
 pub(crate) const REPLY_CHARS_MAX: usize = 1000;
 

@@ -29,9 +29,14 @@ pub async fn begin(shard: &Rc<Shard>) -> Result<(), directory::Error> {
     let mut fresh = [0; 32];
     shard.world.random(&mut fresh);
     let secret = directory.secret("remembered", Secret::new(fresh)).await?;
+    shard.world.random(&mut fresh);
+    let tokens = dsn::Tokens::new(&directory.secret("moderation", Secret::new(fresh)).await?);
     for id in 0..shard.router.shards() {
-        let copy = secret.clone();
-        let read = shard.router.on(ShardId(id), move |there| async move { load(&there, &copy).await });
+        let (copy, tokens) = (secret.clone(), tokens.clone());
+        let read = shard.router.on(ShardId(id), move |there: Rc<Shard>| async move {
+            there.tokens.get_or_init(|| tokens);
+            load(&there, &copy).await;
+        });
         // A shard that is gone remembers nothing.
         let _gone = read.await;
     }

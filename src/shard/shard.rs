@@ -1,6 +1,6 @@
 //! One shard's own things.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,6 +36,8 @@ pub struct Shard {
     pub relay: Relay,
     /// What the operator's rules remember.
     pub(crate) memory: Memory,
+    /// Makes and reads the addresses by which moderators decide, once their secret is known.
+    pub(crate) tokens: OnceCell<dsn::Tokens>,
     /// The ways to the filters.
     pub(crate) filters: Lanes,
     /// Keys that signed mail last.
@@ -76,6 +78,7 @@ impl Shard {
             login: Login::new(process_key),
             relay,
             memory,
+            tokens: OnceCell::new(),
             filters: Lanes::default(),
             signing: SigningKeys::default(),
             content: Budget::new(settings.content_bytes_max),

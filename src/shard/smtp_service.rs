@@ -10,7 +10,7 @@ use smtp::{
 };
 
 use crate::entrance::{Barred, entry};
-use crate::inbound::{Admitted, Incoming, Way};
+use crate::inbound::{Admitted, Incoming, Way, decide, is_for_moderators};
 use crate::login::ScramTry;
 use crate::relay::delivered;
 use crate::room::{Room, Wanted, rooms};
@@ -71,6 +71,9 @@ impl SmtpService {
             && let Err(refusal) = self.sender(check).await
         {
             return refusal;
+        }
+        if is_for_moderators(&self.shard, check.mode, &check.address) {
+            return Verdict::Accept;
         }
         let Ok(address) = EmailAddress::parse(&check.address) else { return Verdict::BadAddress };
         let Ok(resolution) = self.shard.people.resolve(&self.shard, &address).await else {
@@ -164,13 +167,19 @@ impl SmtpService {
         let named: Vec<String> =
             message.envelope.recipients.iter().map(|recipient| recipient.address.clone()).collect();
         let incoming = self.way.message(&self.shard, &self.source, message).await?;
-        let Incoming { mut message, is_junk, is_discarded, is_held, is_rerouted, route, .. } = incoming;
+        // What is for nobody but to decide about another message ends here.
+        self.dropped.extend(decide(&self.shard, &incoming).await?);
+        let Incoming { mut message, is_junk, is_discarded, is_held, moderation, is_rerouted, route, .. } =
+            incoming;
         let is_dropped =
             |address: &str| is_discarded || self.dropped.iter().any(|dropped| dropped == address);
         message.envelope.recipients.retain(|recipient| !is_dropped(&recipient.address));
         // Whom a rule of the operator's names may be anywhere.
-        let manner = Manner { may_relay: is_rerouted || self.may_relay(mode), is_junk, is_held, route };
-        let asks = Asks::of(&message, is_held);
+        // What the operator is to look at first is no matter of moderators.
+        let moderation = moderation.filter(|_| !is_held);
+        let asks = Asks::of(&message, is_held || moderation.is_some());
+        let may_relay = is_rerouted || self.may_relay(mode);
+        let manner = Manner { may_relay, is_junk, is_held, moderation, route };
         let outcomes = if message.envelope.recipients.is_empty() {
             Vec::new()
         } else {

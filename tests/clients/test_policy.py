@@ -3,9 +3,12 @@ hooks at each stage of a session."""
 
 import contextlib
 import imaplib
+import json
 import pathlib
+import re
 import shutil
 import signal
+import smtplib
 import socket
 import subprocess
 import sys
@@ -85,6 +88,15 @@ class Server:
         _, data = client.fetch("1:*", "(BODY.PEEK[])") if client.search(None, "ALL")[1][0] else (None, [])
         client.logout()
         return [part[1].decode() for part in data if isinstance(part, tuple)]
+
+    def submit(self, who, to, text="Subject: x\r\n\r\nx\r\n", options=()):
+        with smtplib.SMTP("127.0.0.1", self.ports["submission"], timeout=30) as client:
+            client.ehlo("client.example")
+            client.login(who, PASSWORD)
+            client.sendmail(who, to, text, mail_options=list(options))
+
+    def queue(self):
+        return json.loads(self.angarium("queue", "list"))
 
     def talk(self, source, says_first=b""):
         return Talk(self.ports["smtp"], source, says_first)
@@ -231,6 +243,110 @@ class Memory(Case):
         server.end(signal.SIGKILL)
         server.start(2)
         self.assertTrue(self.tries(server, "192.0.2.7").startswith("250"))
+
+
+class Moderation(Case):
+    RULE = ('[[mailflow.rule]]\nname = "moderated"\nwhen = { recipient = "bob@example.org" }\nthen = { moderate = "ann@example.org" }\n\n'
+            '[[mailflow.rule]]\nname = "quiet"\nwhen = { recipient = "quiet@example.org" }\n'
+            'then = { moderate = { by = ["ann@example.org"], tell_sender = false } }\n')
+    TEXT = "From: eve@example.org\r\nTo: bob@example.org\r\nSubject: please\r\n\r\nmay I\r\n"
+
+    def setUp(self):
+        self.mailed = self.server(self.RULE, (ANN, BOB, EVE, "quiet@example.org"), receiver=self.receiver()).start()
+
+    def receiver(self):
+        receiver = Receiver()
+        self.addCleanup(receiver.stop)
+        return receiver
+
+    def asked(self, count=1):
+        asked = wait_for(lambda: [mail for mail in self.mailed.mail(ANN) if "Subject: Approve?" in mail][count - 1:], "the question")[0]
+        found = re.findall(r"<mailto:(moderation\+(?:approve|reject)\.[0-9a-f.]+@mail\.example\.org)>", asked)
+        self.assertEqual(len(found), 2, asked)
+        return asked, *found
+
+    def answers(self, who=ANN):
+        return [mail for mail in self.mailed.mail(who) if "Auto-Submitted: auto-replied" in mail and "Moderation" in mail]
+
+    def test_it_waits_until_it_is_approved_and_a_second_approval_does_nothing(self):
+        server = self.mailed
+        server.submit(EVE, [BOB, "far@elsewhere.example"], self.TEXT)
+        asked, approve, _ = self.asked()
+        for part in ["From:     eve@example.org", "far@elsewhere.example", "Content-Type: message/rfc822", "may I"]:
+            self.assertIn(part, asked)
+        listed = server.queue()
+        self.assertTrue(listed and all(entry["held"] and entry["moderators"] == [ANN] for entry in listed), listed)
+        server.end(signal.SIGKILL)
+        server.start(3)
+        self.assertEqual(server.mail(BOB), [])
+        server.submit(ANN, [approve], "Subject: Re: Approve?\r\n\r\nyes\r\n")
+        self.assertIn("may I", wait_for(lambda: server.mail(BOB), "the message")[0])
+        self.assertIn("You have approved", wait_for(self.answers, "the answer")[0])
+        wait_for(lambda: not server.queue(), "an empty queue")
+        server.submit(ANN, [approve], "Subject: again\r\n\r\nyes\r\n")
+        wait_for(lambda: len(self.answers()) == 2, "another answer")
+        self.assertIn("Nothing was done: approved by ann@example.org", self.answers()[1])
+        self.assertEqual(len(server.mail(BOB)), 1)
+
+    def test_it_goes_back_when_it_is_rejected(self):
+        server = self.mailed
+        server.submit(EVE, [BOB], self.TEXT)
+        _, approve, reject = self.asked()
+        server.submit(ANN, [reject])
+        bounce = wait_for(lambda: server.mail(EVE), "a bounce")[0]
+        self.assertIn("a moderator has rejected the message", bounce.replace("\r\n ", " "))
+        self.assertIn("Status: 5.7.1", bounce)
+        server.submit(ANN, [approve])
+        wait_for(lambda: len(self.answers()) == 2, "two answers")
+        self.assertIn("Nothing was done: a moderator has rejected", self.answers()[1])
+        self.assertEqual(server.mail(BOB), [])
+
+    def test_the_sender_is_not_told_where_the_rule_says_so(self):
+        server = self.mailed
+        server.submit(EVE, ["quiet@example.org"], self.TEXT)
+        server.submit(ANN, [self.asked()[2]])
+        wait_for(self.answers, "an answer")
+        self.assertEqual(server.queue(), [])
+        time.sleep(1)
+        self.assertEqual((server.mail(EVE), server.mail("quiet@example.org")), ([], []))
+
+    def test_nobody_else_decides(self):
+        server = self.mailed
+        server.submit(EVE, [BOB], self.TEXT)
+        _, approve, reject = self.asked()
+        with self.assertRaises(smtplib.SMTPDataError) as other:
+            server.submit(EVE, [approve])
+        self.assertEqual(other.exception.smtp_code, 550)
+        with server.talk("192.0.2.7") as talk:
+            self.assertTrue(talk.to(approve, sender=ANN)[0].startswith("250"))
+            self.assertIn("550 5.7.1", talk.content(f"From: {ANN}\r\nTo: {approve}\r\nSubject: yes\r\n\r\nyes\r\n"))
+        forged = approve.replace("approve.", "approve.0", 1).replace("0@", "@")
+        with server.talk("192.0.2.7") as talk:
+            for address in [forged, reject.replace("reject", "approve")]:
+                self.assertTrue(talk.to(address, sender=ANN)[0].startswith("550"))
+        with self.assertRaises(smtplib.SMTPDataError):
+            server.submit(ANN, [approve], "Auto-Submitted: auto-replied\r\nSubject: I am away\r\n\r\nx\r\n")
+        self.assertTrue(server.queue()[0]["held"])
+        self.assertEqual(server.mail(BOB), [])
+
+    def test_a_moderator_needs_no_approval_and_the_operator_may_decide(self):
+        server = self.mailed
+        server.submit(ANN, [BOB])
+        wait_for(lambda: server.mail(BOB), "the moderator's own message")
+        server.submit(EVE, [BOB], self.TEXT)
+        _, approve, _ = self.asked()
+        server.angarium("queue", "release", server.queue()[0]["id"])
+        wait_for(lambda: len(server.mail(BOB)) == 2, "the released message")
+        server.submit(ANN, [approve])
+        self.assertIn("Nothing was done: released by an operator", wait_for(self.answers, "an answer")[0])
+
+    def test_without_a_decision_it_goes_back_in_its_time(self):
+        server = self.mailed
+        server.submit(EVE, [BOB], self.TEXT, ["BY=60;R"])
+        self.asked()
+        bounce = wait_for(lambda: server.mail(EVE), "a bounce", 90)[0]
+        self.assertIn("no moderator has approved the message in time", bounce.replace("\r\n ", " "))
+        self.assertEqual((server.queue(), server.mail(BOB)), ([], []))
 
 
 if __name__ == "__main__":

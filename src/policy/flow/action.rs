@@ -12,7 +12,7 @@ use crate::limits::{
     DISCLAIMER_BYTES_MAX, DISCLAIMER_LINE_BYTES_MAX, FIELD_BYTES_MAX, PATTERN_BYTES_MAX,
     REPLY_TEXT_BYTES_MAX, TARGETS_MAX,
 };
-use crate::read::{Fault, Section, Value, each, integer, single, text, texts};
+use crate::read::{Fault, Section, Value, each, flag, integer, single, text, texts};
 use crate::rules::action::{Class, Reply, checked_name, codes};
 
 /// What is to be done with a message.
@@ -27,7 +27,12 @@ pub enum FlowAction {
     /// It goes to these too, and Cc names them.
     Cc(Vec<String>),
     /// One of these must approve it first.
-    Moderate(Vec<String>),
+    Moderate {
+        /// Their addresses.
+        by: Vec<String>,
+        /// The sender is told when it is rejected.
+        tells_sender: bool,
+    },
     /// A text is put into it.
     Disclaim(Arc<Disclaimer>),
     /// Its header is changed.
@@ -82,7 +87,7 @@ impl FlowAction {
             "bcc" => targets(value).map(Self::Bcc),
             "to" => targets(value).map(Self::To),
             "cc" => targets(value).map(Self::Cc),
-            "moderate" => targets(value).map(Self::Moderate),
+            "moderate" => moderate(value),
             "disclaimer" => disclaimer(value).map(|it| Self::Disclaim(Arc::new(it))),
             "add_header" => field(value).map(|(name, value)| Self::Field(FieldEdit::Add { name, value })),
             "set_header" => field(value).map(|(name, value)| Self::Field(FieldEdit::Set { name, value })),
@@ -159,6 +164,17 @@ fn targets(value: &Value<'_>) -> Result<Vec<String>, Fault> {
         return Err(Fault::at(value, format!("at most {TARGETS_MAX} addresses: name a group instead")));
     }
     all.into_iter().map(|(text, place)| address(text, place)).collect()
+}
+
+/// `moderate`: addresses, or a table that says more.
+fn moderate(value: &Value<'_>) -> Result<FlowAction, Fault> {
+    if value.get_ref().as_table().is_none() {
+        return targets(value).map(|by| FlowAction::Moderate { by, tells_sender: true });
+    }
+    let section = Section::of(value, "addresses, or a table of by and tell_sender")?;
+    section.only(&["by", "tell_sender"])?;
+    let tells_sender = section.get("tell_sender").map(flag).transpose()?.unwrap_or(true);
+    Ok(FlowAction::Moderate { by: targets(section.need("by")?)?, tells_sender })
 }
 
 /// An address that can be written into a header and an envelope as it stands.
@@ -240,7 +256,7 @@ impl fmt::Display for FlowAction {
             Self::Bcc(to) => write!(f, "Bcc to {}", to.join(", ")),
             Self::To(to) => write!(f, "add to To {}", to.join(", ")),
             Self::Cc(to) => write!(f, "add to Cc {}", to.join(", ")),
-            Self::Moderate(by) => write!(f, "ask {}", by.join(", ")),
+            Self::Moderate { by, .. } => write!(f, "ask {}", by.join(", ")),
             Self::Disclaim(it) => {
                 let place = if it.place == Place::Start { "start" } else { "end" };
                 write!(f, "disclaimer at its {place}")

@@ -158,7 +158,10 @@ fn groups_and_the_organisation_are_asked_about() {
         }
     };
     assert_eq!(rounds, 1, "all questions are asked at the same time");
-    assert_eq!(verdict.effects[0].action, FlowAction::Moderate(vec!["boss@example.org".into()]));
+    assert_eq!(
+        verdict.effects[0].action,
+        FlowAction::Moderate { by: vec!["boss@example.org".into()], tells_sender: true }
+    );
     // Nobody is the sender of a report about a delivery, so there is nobody to ask about.
     let known = FlowKnown::default();
     let nobody = FlowFacts::of("", &["a@b"], NOW, &known);

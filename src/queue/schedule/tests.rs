@@ -24,6 +24,8 @@ fn entry(item: u32, destination: &str, due_s: i64, priority: i8) -> Entry {
         is_held: false,
         is_late: false,
         is_timed: false,
+        is_moderated: false,
+        is_asked: false,
         size: 1,
         body: BodyRef::NONE,
     }

@@ -104,6 +104,7 @@ fn envelope(id: u64, domains: &[&str]) -> Envelope {
         route: None,
         received: NOW,
         origin: Origin::default(),
+        moderation: None,
     }
 }
 

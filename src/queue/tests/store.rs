@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use base::Timestamp;
 use queue::{
-    Action, Attempt, Body, DeliverBy, Destination, Entry, Envelope, Error, Incoming, Notify, Origin,
-    Progress, Recipient, Return, Schedule, Store, Terms, Trace, TraceFilter, Window,
+    Action, Attempt, Body, DeliverBy, Destination, Entry, Envelope, Error, Incoming, Moderation, Notify,
+    Origin, Progress, Recipient, Return, Schedule, Store, Terms, Trace, TraceFilter, Window,
 };
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
 
@@ -67,6 +67,7 @@ fn envelope(id: u64, to: &[&str]) -> Envelope {
             account: Some(7),
             message_id: Some("<m@example.org>".to_owned()),
         },
+        moderation: Some(Moderation { by: vec!["boss@example.org".to_owned()], tells_sender: true }),
     }
 }
 

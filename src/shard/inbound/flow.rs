@@ -11,6 +11,7 @@ use policy::{
 };
 use smtp::{BodyKind, Mode, Outcome, Peer, Recipient, Refused, TransactionId};
 
+use super::moderation::is_one_of;
 use super::rules::words;
 use super::{Incoming, peer, refused};
 use crate::limits::{FLOW_RECIPIENTS_MAX, JUNK_SCORE_MIN, POLICY_ROUNDS_MAX};
@@ -41,8 +42,10 @@ pub(super) async fn flow(
             FlowAction::Bcc(targets) | FlowAction::To(targets) | FlowAction::Cc(targets) => {
                 add(incoming, targets)?;
             }
-            // Whoever approves it releases it from the queue.
-            FlowAction::Moderate(_) | FlowAction::Quarantine => incoming.is_held = true,
+            FlowAction::Moderate { by, tells_sender } => {
+                moderate(shard, incoming, by, *tells_sender).await?;
+            }
+            FlowAction::Quarantine => incoming.is_held = true,
             FlowAction::Route(name) => incoming.route = Some(name.clone()),
             FlowAction::Reject(reply) => return Err(words(reply)),
             FlowAction::Discard => incoming.is_discarded = true,
@@ -111,6 +114,29 @@ async fn answer(shard: &Rc<Shard>, question: &FlowQuestion) -> Option<bool> {
             Some(one.iter().all(|own| all.iter().any(|other| other.account == own.account)))
         }
     }
+}
+
+/// Has a message wait for those who must approve it: of several rules, for one of all they name. What one of them has
+/// submitted is approved by that.
+async fn moderate(
+    shard: &Rc<Shard>,
+    incoming: &mut Incoming,
+    by: &[String],
+    tells_sender: bool,
+) -> Result<(), Box<Refused>> {
+    if let Some(identity) = &incoming.message.envelope.identity
+        && is_one_of(shard, &identity.address, by).await?
+    {
+        return Ok(());
+    }
+    let moderation = incoming.moderation.get_or_insert_default();
+    moderation.tells_sender |= tells_sender;
+    for address in by {
+        if !moderation.by.iter().any(|known| known.eq_ignore_ascii_case(address)) {
+            moderation.by.push(address.clone());
+        }
+    }
+    Ok(())
 }
 
 /// Adds recipients that the client did not name.

@@ -16,6 +16,7 @@ mod filters;
 mod flow;
 mod greeting;
 mod memory;
+mod moderation;
 mod rules;
 mod settings;
 mod sign;
@@ -28,6 +29,7 @@ use smtp::{Message, Mode, RecipientCheck, Refused, Reply, Waited};
 pub(crate) use filters::Lanes;
 pub use filters::{FilterKind, FilterPlace, FilterSettings, HookSettings, RspamdSettings};
 pub(crate) use memory::{Memory, partition};
+pub(crate) use moderation::{decide, is_for_moderators};
 pub use settings::{Dmarc, FromCheck, Inbound};
 pub(crate) use sign::{SigningKeys, sign_own};
 
@@ -57,6 +59,8 @@ pub(crate) struct Incoming {
     pub(crate) is_held: bool,
     /// The route that it leaves by: a rule's word.
     pub(crate) route: Option<String>,
+    /// It is accepted and waits for those who must approve it.
+    pub(crate) moderation: Option<queue::Moderation>,
     /// Rules have changed whom it is for: the client's recipients share one outcome.
     pub(crate) is_rerouted: bool,
 }
@@ -102,6 +106,7 @@ impl Way {
             is_discarded: false,
             is_held: false,
             route: None,
+            moderation: None,
             is_rerouted: false,
         };
         let settings = shard.settings();

@@ -13,7 +13,7 @@ use queue::{Destination, Envelope, Error, Incoming, Origin};
 use smtp::Outcome;
 
 use super::route::{Asked, Route, To};
-use super::{Counts, whole_second};
+use super::{Counts, moderation, whole_second};
 use crate::Shard;
 
 /// Queues a message for recipients elsewhere: `envelope` has only these. Groups are set here.
@@ -95,6 +95,7 @@ async fn add(
             relay.know(shard, entry.destination, route);
         }
     }
+    moderation::watch(shard, entries);
     Outcome::Stored
 }
 

@@ -156,6 +156,11 @@ async fn act_on(shard: &Rc<Shard>, entry: Entry, deed: &Deed) -> Result<bool, Er
             if entry.is_held != is_released {
                 return Ok(false);
             }
+            if entry.is_held && entry.is_moderated {
+                super::moderation::release(shard, &entry, "250 2.7.0 released by an operator".to_owned())
+                    .await?;
+                return Ok(true);
+            }
             let changed = relay.store.update(&entry, None, |entry| {
                 entry.is_held = false;
                 entry.due = due;
@@ -174,7 +179,7 @@ async fn act_on(shard: &Rc<Shard>, entry: Entry, deed: &Deed) -> Result<bool, Er
             let mut progress = relay.store.progress(entry.ticket);
             progress.push(word(now, format!("554 5.3.0 {reason}"), Action::Delayed));
             let changed = relay.store.update(&entry, Some(&progress), |entry| {
-                entry.is_held = false;
+                (entry.is_held, entry.is_moderated) = (false, false);
                 (entry.due, entry.expires) = (due, due);
             });
             relay.schedule(&changed.await?);

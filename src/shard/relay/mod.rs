@@ -9,6 +9,7 @@
 //!
 //! - `outbound`, `named`, `egress`: what an operator sets; `route`: which way a recipient's mail goes;
 //! - `accept`, `pump`, `attempt`, `notice`, `postmaster`: on the shard where the message lies;
+//! - `moderation`: messages that wait until somebody has approved them;
 //! - `control`: what an operator sees and does;
 //! - `courier`, `form`, `verp`, `ways`, `pool`: on the shard that the destination hashes to; for a smarthost on each shard.
 
@@ -19,6 +20,7 @@ mod courier;
 mod egress;
 mod form;
 mod local;
+pub(crate) mod moderation;
 mod named;
 mod notice;
 mod outbound;
@@ -32,7 +34,7 @@ mod verp;
 mod ways;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -74,6 +76,10 @@ pub struct Relay {
     pub(crate) policies: RefCell<Policies>,
     /// How connections were protected, for the reports to their domains.
     tls_reports: RefCell<Collected>,
+    /// Entries that wait for a moderator: whose they are and until when there is time.
+    moderated: RefCell<BTreeMap<Ticket, (u64, Timestamp)>>,
+    /// Messages of which a decision is being carried out.
+    deciding: RefCell<HashSet<u64>>,
     bell: Bell,
     counts: Counts,
     /// The schedule has been rebuilt.
@@ -169,6 +175,8 @@ impl Relay {
             ways: RefCell::default(),
             policies: RefCell::default(),
             tls_reports: RefCell::default(),
+            moderated: RefCell::default(),
+            deciding: RefCell::default(),
             bell: Bell::default(),
             counts: Counts::default(),
             is_loaded: Cell::new(false),

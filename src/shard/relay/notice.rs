@@ -15,6 +15,7 @@ use super::outbound::Outbound;
 use super::parcel::Told;
 use super::{chance, local, postmaster, verp};
 use crate::inbound::sign_own;
+use crate::limits::MODERATED_BYTES_MAX;
 use crate::{Manner, Shard, deliver};
 
 /// What there is to tell of one entry.
@@ -167,6 +168,28 @@ async fn undelivered(
     postmaster::undeliverable(shard, &[failed], &original, own.requires_tls, now).await
 }
 
+/// Writes to somebody what a reporter makes, from the postmaster, and sends it with nobody as its sender.
+pub(super) async fn write(
+    shard: &Rc<Shard>,
+    to: &str,
+    make: impl FnOnce(&Reporter<'_>) -> dsn::Report,
+) -> Outcome {
+    let (settings, now, id) = (shard.settings(), shard.world.now(), chance(shard));
+    let outbound = &settings.outbound;
+    let mut report = make(&Reporter {
+        hostname: &outbound.hostname,
+        from: &settings.mx.postmaster,
+        postmaster: &settings.mx.postmaster,
+        message_id: &format!("{id:016x}.moderation@{}", outbound.hostname),
+        now,
+        utc_offset_minutes: 0,
+        templates: &outbound.templates,
+        returned_bytes_max: MODERATED_BYTES_MAX,
+    });
+    report.message = sign_own(shard, report.message).await;
+    send(shard, to, report, Own { id, requires_tls: false }, now).await
+}
+
 /// Writes a notice; with its id.
 pub(super) fn report(
     shard: &Rc<Shard>,
@@ -309,5 +332,6 @@ fn queued(to: &str, own: Own, now: Timestamp) -> Envelope {
         route: None,
         received: now,
         origin: Origin::default(),
+        moderation: None,
     }
 }

@@ -14,8 +14,14 @@ use crate::limits::ATTEMPTS_PER_TURN;
 /// Relays for as long as the shard runs. To be started once, when the shard is up.
 pub async fn run(shard: Rc<Shard>) {
     let relay = &shard.relay;
-    relay.store.load(|entry| relay.schedule.borrow_mut().add(&entry)).await;
+    let mut moderated = Vec::new();
+    let each = |entry: queue::Entry| {
+        relay.schedule.borrow_mut().add(&entry);
+        moderated.extend((entry.is_held && entry.is_moderated).then_some(entry));
+    };
+    relay.store.load(each).await;
     relay.is_loaded.set(true);
+    super::moderation::begin(&shard, moderated);
     if shard.id == ShardId(0) {
         shard.world.spawn_aside(Box::pin(super::reports::daily(Rc::clone(&shard))));
     }

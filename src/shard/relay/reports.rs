@@ -91,5 +91,6 @@ fn envelope(id: u64, from: &str, to: &str, message_id: &str, now: Timestamp) -> 
         route: None,
         received: now,
         origin: Origin { message_id: Some(message_id.to_owned()), ..Origin::default() },
+        moderation: None,
     }
 }
