@@ -12,6 +12,7 @@ use crate::dkim::DkimCommand;
 use crate::limits::{TOP_INTERVAL_S_MAX, TOP_INTERVAL_S_MIN};
 use crate::mailqueue::{QueueArgs, TraceArgs};
 use crate::publish::DnsArgs;
+use crate::reporting::ReportsArgs;
 use crate::sendmail::SendmailArgs;
 use crate::tune::TuneArgs;
 
@@ -67,6 +68,8 @@ pub(crate) enum Command {
     Queue(QueueArgs),
     /// What became of a message, hop by hop.
     Trace(TraceArgs),
+    /// Reports about mail: of others, list, show, summary; our own, send.
+    Reports(ReportsArgs),
     /// Send one message from standard input, as programs do with sendmail: -t, -f SENDER, -i, recipients.
     Sendmail(SendmailArgs),
     /// Mail-flow rules: try them on a message.

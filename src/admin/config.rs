@@ -7,6 +7,7 @@ mod filters;
 mod inbound;
 mod listen;
 mod outbound;
+mod reports;
 mod routes;
 mod submission;
 
@@ -55,6 +56,8 @@ pub struct Config {
     pub submission: self::submission::Submission,
     /// Mail that goes elsewhere.
     pub outbound: self::outbound::Outbound,
+    /// Reports about mail.
+    pub reports: self::reports::Reports,
     /// The store's own settings.
     pub store: Store,
     /// What an operator can look at.
@@ -449,6 +452,7 @@ impl Config {
                 &self.listen,
             ),
             outbound: self.outbound.settings(self),
+            reporting: self.reports.settings(),
             mx: smtp(smtp::Mode::Mx),
             submission: smtp(smtp::Mode::Submission),
             lmtp: smtp(smtp::Mode::Lmtp),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::dkim::DkimRequest;
 use crate::mailqueue::QueueRequest;
 use crate::publish::DnsRequest;
+use crate::reporting::ReportsRequest;
 use crate::{Exit, Password};
 
 /// What can be asked.
@@ -143,6 +144,11 @@ pub enum Request {
     Queue {
         /// What.
         ask: QueueRequest,
+    },
+    /// About reports.
+    Reports {
+        /// What.
+        ask: ReportsRequest,
     },
     /// Where an import under this name has got to.
     ImportPosition {

@@ -11,7 +11,7 @@ use shard::{DIRECTORY_PARTITION, Shard};
 
 use crate::failures::{failed, gone};
 use crate::limits::EXPORT_BYTES_MAX;
-use crate::{Exit, Failure, ImportMessage, Request, Response, mailqueue, metrics, people};
+use crate::{Exit, Failure, ImportMessage, Request, Response, mailqueue, metrics, people, reporting};
 
 /// Executes a request; on whichever shard it came in, it runs where the data is.
 pub async fn execute(shard: &Rc<Shard>, request: Request, payload: Vec<u8>) -> Result<Response, Failure> {
@@ -19,6 +19,7 @@ pub async fn execute(shard: &Rc<Shard>, request: Request, payload: Vec<u8>) -> R
         Request::Ping => Ok(done(json!({ "pid": std::process::id() }))),
         Request::Metrics => metrics::Snapshot::gather(shard).await.map(|all| done(all.json())),
         Request::Queue { ask } => mailqueue::execute(shard, ask).await.map(done),
+        Request::Reports { ask } => reporting::execute(shard, ask).await.map(done),
         Request::Slow { shard: only } => metrics::slow(shard, only).await.map(done),
         Request::ImportPosition { account, source } => {
             on_account(shard, &account, async move |account, _| {

@@ -66,6 +66,12 @@ pub(crate) const TOP_DETAIL_LINES: u16 = 13;
 
 /// Messages of the queue, or stories of messages, in one answer.
 pub(crate) const QUEUE_LIST_MAX: usize = 10_000;
+/// Reports in one answer.
+pub(crate) const REPORT_LIST_MAX: usize = 10_000;
+/// Failure reports an hour to one domain, from each shard, unless it is set.
+pub(crate) const REPORT_FAILURES_DEFAULT: u32 = 10;
+/// Days for which reports may be kept.
+pub(crate) const REPORT_DAYS_MAX: u64 = 3650;
 /// For how long a sender keeps the MTA-STS policy that `domain dns` proposes, in seconds: a week, long enough to count
 /// and short enough to mend.
 pub(crate) const STS_MAX_AGE_S: u32 = 7 * 24 * 60 * 60;

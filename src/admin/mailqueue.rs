@@ -349,7 +349,7 @@ async fn destinations(shard: &Rc<Shard>) -> Result<Value, Failure> {
 async fn tls(shard: &Rc<Shard>) -> Result<Value, Failure> {
     let mut all = Collected::default();
     for id in 0..shard.router.shards() {
-        let work = async |there: Rc<Shard>| control::tls_reports(&there);
+        let work = async |there: Rc<Shard>| shard::reporting::control::tls(&there).await;
         all.add(shard.router.on(ShardId(id), work).await.map_err(|_| gone())?);
     }
     let domains: Vec<(Day, String)> = all.domains().map(|(day, domain)| (day, domain.to_owned())).collect();

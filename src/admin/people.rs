@@ -88,6 +88,7 @@ async fn answer(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
         | Request::Metrics
         | Request::Slow { .. }
         | Request::Queue { .. }
+        | Request::Reports { .. }
         | Request::AccountShow { .. }
         | Request::ImportPosition { .. }
         | Request::ImportBatch { .. }

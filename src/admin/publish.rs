@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use base::dns::{Answer, Failure as NoRecords, Query};
 use clap::Args;
-use directory::Directory;
+use directory::{Directory, EmailAddress, Resolution};
 use mailauth::{Lookup, PrivateKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -120,6 +120,8 @@ pub(crate) async fn execute(
             .ok_or_else(|| Failure::new(Exit::Data, "the hash of the certificate's key cannot be read"))?,
         is_self_signed: ask.is_self_signed,
         has_smarthost: settings.outbound.smarthost.is_some(),
+        receivers: &settings.reporting.receive,
+        deaf: &deaf(directory, &settings.reporting.receive),
         now: shard.world.now(),
     };
     let names = World(Rc::clone(shard));
@@ -128,6 +130,15 @@ pub(crate) async fn execute(
         answer.push(about(&names, &facts, &item, ask.checks).await);
     }
     Ok(Value::Array(answer))
+}
+
+/// Report addresses that nobody has.
+fn deaf(directory: &Directory, receivers: &[String]) -> Vec<String> {
+    let is_there = |address: &str| {
+        let address = EmailAddress::parse(address).ok();
+        address.is_some_and(|address| matches!(directory.resolve(&address), Resolution::Local(_)))
+    };
+    receivers.iter().filter(|address| !is_there(address)).cloned().collect()
 }
 
 async fn about(names: &World, facts: &Facts<'_>, item: &Item<'_>, checks: bool) -> Value {

@@ -14,6 +14,7 @@ use crate::cli::{
 use crate::dkim::dkim;
 use crate::mailqueue::{queue, trace};
 use crate::publish::dns;
+use crate::reporting::reports;
 use crate::rules::rules;
 use crate::sendmail::{is_called, sendmail};
 use crate::slow::slow;
@@ -73,6 +74,7 @@ fn execute(cli: Cli, host: &dyn Host) -> Result<Exit, Failure> {
         Command::Slow(args) => slow(&args, &cli.config, host, cli.json),
         Command::Queue(args) => queue(args, &cli.config, host, cli.json),
         Command::Trace(args) => trace(args, &cli.config, host, cli.json),
+        Command::Reports(args) => reports(args, &cli.config, host, cli.json),
         Command::Sendmail(args) => sendmail(&args.arguments, &cli.config, host),
         Command::Rules(command) => rules(&command, &cli.config, host, cli.json),
         Command::Check(args) => check(&args, &cli.config, host, cli.json),

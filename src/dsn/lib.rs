@@ -7,7 +7,7 @@
 //! ```text
 //! recipients' outcomes ── notice_for, undeliverable ──> Notice ── compose(Original, Reporter) ──> Report (a message from <>)
 //! a remote's answer ───── classify ───> Bounce (for retries and statistics)
-//! an incoming message ─── read_report ─> Delivery | Feedback
+//! an incoming message ─── read_report ─> Delivery | Feedback (`reduce`: what is kept of it)
 //! sender, recipient ───── Verp, Srs ───> a return path, and back
 //! ```
 //!
@@ -25,6 +25,7 @@ pub mod limits;
 mod moderation;
 mod notice;
 mod read;
+mod reduce;
 mod render;
 mod srs;
 mod status;
@@ -41,6 +42,7 @@ pub use limits::{RETURNED_BYTES_DEFAULT, RETURNED_HEADER_BYTES_MAX, TEMPLATES_BY
 pub use moderation::{Asked, Decision, Tokens, answer, ask};
 pub use notice::{Action, Notice, Outcome, Recipient, notice_for, undeliverable};
 pub use read::{DeliveryReport, Incoming, ReportedRecipient, Returned, read_report};
+pub use reduce::reduced;
 pub use srs::{Srs, SrsConfig, SrsConfigError, SrsError, SrsHash};
 pub use status::Status;
 pub use template::{TemplateError, TemplateProblem, Templates};

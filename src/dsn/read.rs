@@ -227,7 +227,7 @@ fn decoded(part: &Part, message: &[u8]) -> Vec<u8> {
 }
 
 /// The original's header in the part that gives it back, whole or not (RFC 6522 §3, RFC 6533 §5).
-fn returned_header(tree: &PartTree, part: &Part, message: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn returned_header(tree: &PartTree, part: &Part, message: &[u8]) -> Option<Vec<u8>> {
     if part.is_message() {
         let original = tree.part(*part.children.first()?).header_of(message);
         return Some(original.get(..REPORT_PART_BYTES_MAX).unwrap_or(original).to_vec());

@@ -5,61 +5,70 @@ use base::Timestamp;
 
 /// Writes one record.
 #[derive(Debug)]
-pub(crate) struct Writer(Vec<u8>);
+pub struct Writer(Vec<u8>);
 
 impl Writer {
-    pub(crate) fn new(version: u8) -> Self {
+    /// A record of a version.
+    pub fn new(version: u8) -> Self {
         Self(vec![version])
     }
 
-    pub(crate) fn u8(&mut self, value: u8) -> &mut Self {
+    /// A byte.
+    pub fn u8(&mut self, value: u8) -> &mut Self {
         self.0.push(value);
         self
     }
 
-    pub(crate) fn u32(&mut self, value: u32) -> &mut Self {
+    /// Four bytes.
+    pub fn u32(&mut self, value: u32) -> &mut Self {
         self.0.extend(value.to_le_bytes());
         self
     }
 
-    pub(crate) fn u64(&mut self, value: u64) -> &mut Self {
+    /// Eight bytes.
+    pub fn u64(&mut self, value: u64) -> &mut Self {
         self.0.extend(value.to_le_bytes());
         self
     }
 
-    pub(crate) fn time(&mut self, value: Timestamp) -> &mut Self {
+    /// Milliseconds since 1970.
+    pub fn time(&mut self, value: Timestamp) -> &mut Self {
         self.u64(value.as_ms().cast_unsigned())
     }
 
-    pub(crate) fn bytes(&mut self, value: &[u8]) -> &mut Self {
+    /// Bytes, their number in front.
+    pub fn bytes(&mut self, value: &[u8]) -> &mut Self {
         self.u32(value.len() as u32);
         self.0.extend(value);
         self
     }
 
-    pub(crate) fn text(&mut self, value: &str) -> &mut Self {
+    /// A text, its length in front.
+    pub fn text(&mut self, value: &str) -> &mut Self {
         self.bytes(value.as_bytes())
     }
 
-    pub(crate) fn maybe(&mut self, value: Option<&str>) -> &mut Self {
+    /// A text that may not be there.
+    pub fn maybe(&mut self, value: Option<&str>) -> &mut Self {
         match value {
             None => self.u8(0),
             Some(value) => self.u8(1).text(value),
         }
     }
 
-    pub(crate) fn finish(self) -> Vec<u8> {
+    /// The record.
+    pub fn finish(self) -> Vec<u8> {
         self.0
     }
 }
 
 /// Reads one record. Everything is checked: what cannot be read is `None`.
 #[derive(Debug)]
-pub(crate) struct Reader<'a>(&'a [u8]);
+pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     /// None for another version.
-    pub(crate) fn new(bytes: &'a [u8], version: u8) -> Option<Self> {
+    pub fn new(bytes: &'a [u8], version: u8) -> Option<Self> {
         let (first, rest) = bytes.split_first()?;
         (*first == version).then_some(Self(rest))
     }
@@ -70,36 +79,41 @@ impl<'a> Reader<'a> {
         Some(*first)
     }
 
-    pub(crate) fn u8(&mut self) -> Option<u8> {
+    /// A byte.
+    pub fn u8(&mut self) -> Option<u8> {
         self.array().map(u8::from_le_bytes)
     }
 
-    pub(crate) fn u32(&mut self) -> Option<u32> {
+    /// Four bytes.
+    pub fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
-    pub(crate) fn u64(&mut self) -> Option<u64> {
+    /// Eight bytes.
+    pub fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
-    pub(crate) fn time(&mut self) -> Option<Timestamp> {
+    /// What [`Writer::time`] wrote.
+    pub fn time(&mut self) -> Option<Timestamp> {
         self.u64().map(|ms| Timestamp::from_ms(ms.cast_signed()))
     }
 
-    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
+    /// What [`Writer::bytes`] wrote.
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = self.u32()? as usize;
         let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(bytes)
     }
 
-    pub(crate) fn text(&mut self) -> Option<String> {
+    /// What [`Writer::text`] wrote.
+    pub fn text(&mut self) -> Option<String> {
         core::str::from_utf8(self.bytes()?).ok().map(str::to_owned)
     }
 
     /// What [`Writer::maybe`] wrote; none when it cannot be read.
-    #[expect(clippy::option_option, reason = "one is whether it can be read, the other what it says")]
-    pub(crate) fn maybe(&mut self) -> Option<Option<String>> {
+    pub fn maybe(&mut self) -> Option<Option<String>> {
         match self.u8()? {
             0 => Some(None),
             _ => self.text().map(Some),
@@ -107,7 +121,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A count of things of at least `bytes_each`: one that the rest could hold.
-    pub(crate) fn count(&mut self, bytes_each: usize) -> Option<usize> {
+    pub fn count(&mut self, bytes_each: usize) -> Option<usize> {
         let count = self.u32()? as usize;
         (count.checked_mul(bytes_each)? <= self.0.len()).then_some(count)
     }

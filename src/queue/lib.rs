@@ -29,6 +29,7 @@ mod store;
 mod trace;
 
 pub use base::{Notify, Return};
+pub use codec::{Reader, Writer};
 pub use destination::Destination;
 pub use entry::{Entry, Ticket};
 pub use envelope::{Body, DeliverBy, Envelope, Moderation, Origin, Recipient, Terms};

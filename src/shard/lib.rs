@@ -24,6 +24,7 @@ mod people;
 mod pop3_service;
 pub mod relay;
 pub mod remember;
+pub mod reporting;
 mod room;
 mod settings;
 mod shard;
@@ -47,6 +48,7 @@ pub use metrics::{
 pub use people::People;
 pub use pop3_service::Pop3Service;
 pub use relay::{Outbound, Relay, Smarthost, SmarthostTls, TellPostmaster};
+pub use reporting::Reporting;
 pub use settings::Settings;
 pub use shard::Shard;
 pub use smtp_service::SmtpService;

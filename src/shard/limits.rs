@@ -122,3 +122,27 @@ pub(crate) const AUTHENTICATION_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// Addresses in From and in Sender of a submitted message, each of which is looked up.
 pub(crate) const FROM_ADDRESSES_MAX: usize = 32;
+
+/// What was counted for reports is written so often: a crash loses as much.
+pub(crate) const COUNTS_PERIOD: Duration = Duration::from_hours(1);
+
+/// The pause between two looks at whether it is time for that.
+pub(crate) const COUNTS_LOOK: Duration = Duration::from_mins(1);
+
+/// The pause before a shard that ends looks again whether its counts are written.
+pub(crate) const COUNTS_FINISH_PAUSE: Duration = Duration::from_millis(10);
+
+/// Days for which counts are kept whose report cannot be sent.
+pub(crate) const COUNTS_KEPT_DAYS: u64 = 4;
+
+/// Reports about days that ended while the server did not run are sent within so many seconds of its start.
+pub(crate) const REPORT_START_DELAY_MAX_S: u64 = 15 * 60;
+
+/// Domains whose failure reports are counted, so that none gets too many.
+pub(crate) const FAILURE_DOMAINS_MAX: usize = 4096;
+
+/// Bytes of a header that a failure report gives back.
+pub(crate) const FAILURE_HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// Combinations of kind, domain and account whose complaints are counted apart.
+pub(crate) const COMPLAINT_LABELS_MAX: usize = 1000;

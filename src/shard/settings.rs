@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Inbound, Outbound, SlowSettings};
+use crate::{Inbound, Outbound, Reporting, SlowSettings};
 
 /// The settings that all shards share, unchanged until a reload makes new ones.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Settings {
     pub outbound: Arc<Outbound>,
     /// What is looked at before mail is taken.
     pub inbound: Arc<Inbound>,
+    /// Reports about mail.
+    pub reporting: Arc<Reporting>,
     /// MX listeners.
     pub mx: Arc<smtp::Config>,
     /// Submission listeners.

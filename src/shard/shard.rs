@@ -15,6 +15,7 @@ use crate::login::Login;
 use crate::metrics::Metrics;
 use crate::people::People;
 use crate::relay::Relay;
+use crate::reporting::Reports;
 use crate::{Overloaded, Settings, World};
 
 /// The context of one core: everything on it is reached from here, and nothing here is shared
@@ -34,6 +35,8 @@ pub struct Shard {
     pub content: Arc<Budget>,
     /// Mail that goes elsewhere.
     pub relay: Relay,
+    /// Reports about mail.
+    pub(crate) reports: Reports,
     /// What the operator's rules remember.
     pub(crate) memory: Memory,
     /// Makes and reads the addresses by which moderators decide, once their secret is known.
@@ -69,6 +72,7 @@ impl Shard {
         let (half, _) = process_key.split_first_chunk::<16>().expect("it has 32 bytes");
         let memory = Memory::new(u128::from_le_bytes(*half));
         let relay = Relay::new(engine.clone(), &settings.outbound);
+        let reports = Reports::new(&engine);
         let people = People::new(&engine, settings.default_domain.clone());
         Rc::new(Self {
             id,
@@ -77,6 +81,7 @@ impl Shard {
             people,
             login: Login::new(process_key),
             relay,
+            reports,
             memory,
             tokens: OnceCell::new(),
             filters: Lanes::default(),

@@ -13,6 +13,7 @@ use crate::entrance::{Barred, entry};
 use crate::inbound::{Admitted, Incoming, Way, decide, is_for_moderators};
 use crate::login::ScramTry;
 use crate::relay::delivered;
+use crate::reporting::receive;
 use crate::room::{Room, Wanted, rooms};
 use crate::submission::{Submitted, prepare};
 use crate::urls::submitted;
@@ -166,13 +167,15 @@ impl SmtpService {
         let (mode, now) = (message.envelope.mode, self.shard.world.now());
         let named: Vec<String> =
             message.envelope.recipients.iter().map(|recipient| recipient.address.clone()).collect();
-        let incoming = self.way.message(&self.shard, &self.source, message).await?;
+        let mut incoming = self.way.message(&self.shard, &self.source, message).await?;
         // What is for nobody but to decide about another message ends here.
         self.dropped.extend(decide(&self.shard, &incoming).await?);
+        let reports = receive(&self.shard, &mut incoming).await?;
         let Incoming { mut message, is_junk, is_discarded, is_held, moderation, is_rerouted, route, .. } =
             incoming;
-        let is_dropped =
-            |address: &str| is_discarded || self.dropped.iter().any(|dropped| dropped == address);
+        let is_dropped = |address: &str| {
+            is_discarded || self.dropped.iter().chain(&reports).any(|dropped| dropped == address)
+        };
         message.envelope.recipients.retain(|recipient| !is_dropped(&recipient.address));
         // Whom a rule of the operator's names may be anywhere.
         // What the operator is to look at first is no matter of moderators.

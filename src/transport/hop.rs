@@ -1,6 +1,8 @@
 //! How well a connection to a host must be protected: one decision out of what the operator wants,
 //! what the host's domain publishes, and what the message demands.
 
+use serde::{Deserialize, Serialize};
+
 use crate::dane::Dane;
 use crate::demand::{Demand, Identity};
 use crate::fault::Fault;
@@ -63,7 +65,7 @@ pub enum UseTls {
 }
 
 /// Whose policy was applied, for reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Applied {
     /// TLSA records.
     Tlsa,

@@ -24,6 +24,10 @@ pub(super) struct Facts<'a> {
     pub(super) is_self_signed: bool,
     /// Mail goes out through another system.
     pub(super) has_smarthost: bool,
+    /// Addresses at which reports are read.
+    pub(super) receivers: &'a [String],
+    /// Those of them that nobody has.
+    pub(super) deaf: &'a [String],
     pub(super) now: Timestamp,
 }
 
@@ -56,6 +60,7 @@ pub(super) enum Check<'a> {
     Spf(String),
     Dkim(&'a Key),
     Dmarc,
+    Consent,
     Sts,
     TlsReports,
     Tlsa,
@@ -92,6 +97,17 @@ impl<'a> Item<'a> {
     fn by_hand(mut self, line: impl Into<String>) -> Self {
         self.by_hand.push(line.into());
         self
+    }
+}
+
+impl Facts<'_> {
+    /// Where reports about the domain should go: to an address of its own, if reports are read at one.
+    pub(super) fn reports_to(&self) -> String {
+        let is_own = |address: &&String| {
+            address.rsplit_once('@').is_some_and(|(_, domain)| domain.eq_ignore_ascii_case(self.domain))
+        };
+        let receiver = self.receivers.iter().find(is_own).or_else(|| self.receivers.first());
+        receiver.cloned().unwrap_or_else(|| format!("postmaster@{}", self.domain))
     }
 }
 
@@ -148,13 +164,31 @@ fn sender<'a>(facts: &Facts<'a>) -> Vec<Item<'a>> {
     }
     items.extend(no_key(facts));
     items.extend(facts.keys.iter().filter_map(|key| dkim(domain, key)));
-    let policy = format!("v=DMARC1; p=none; rua=mailto:postmaster@{domain}");
-    items.push(
+    let to = facts.reports_to();
+    let mut dmarc =
         Item::new("DMARC", Required, "what others do with mail that only claims to be yours", Check::Dmarc)
-            .txt(&format!("_dmarc.{domain}"), policy)
-            .by_hand("when the reports show that all your mail passes: p=quarantine, then p=reject"),
-    );
+            .txt(&format!("_dmarc.{domain}"), format!("v=DMARC1; p=none; rua=mailto:{to}"))
+            .by_hand("when the reports show that all your mail passes: p=quarantine, then p=reject");
+    if facts.receivers.is_empty() {
+        dmarc = dmarc.by_hand(
+            "nothing reads the reports yet: name the address in [reports] receive, then see angarium reports",
+        );
+    }
+    items.push(dmarc);
+    items.extend(consent(domain, &to));
     items
+}
+
+/// A domain that takes reports about another one has to say so (RFC 9990 §4).
+fn consent<'a>(domain: &str, to: &str) -> Option<Item<'a>> {
+    let (_, host) = to.rsplit_once('@')?;
+    let host = base::dns::normal(host);
+    if mailauth::name::is_within(&host, domain) || mailauth::name::is_within(domain, &host) {
+        return None;
+    }
+    let why = "that the reports' address takes reports about this domain: nobody sends any without";
+    let item = Item::new("DMARC reports", Need::Required, why, Check::Consent);
+    Some(item.txt(&format!("{domain}._report._dmarc.{host}"), "v=DMARC1"))
 }
 
 /// What to do where no key signs.
@@ -225,7 +259,7 @@ fn transport<'a>(facts: &Facts<'a>) -> Vec<Item<'a>> {
         dane,
         sts_item,
         Item::new("TLS-RPT", Recommended, why, Check::TlsReports)
-            .txt(&reports, format!("v=TLSRPTv1; rua=mailto:postmaster@{domain}")),
+            .txt(&reports, format!("v=TLSRPTv1; rua=mailto:{}", facts.reports_to())),
         caa,
     ]
 }

@@ -121,7 +121,13 @@ async fn present<N: Names>(
         Check::Dkim(key) => key_record(facts.domain, key, answer),
         Check::Dmarc => author_policy(names, facts, answer).await,
         Check::Sts => transport_policy(names, facts, answer).await,
+        Check::Consent => {
+            let is_one = texts(answer).iter().any(|text| dmarc::Record::read(text).is_some());
+            let note = "it is no DMARC record: nobody sends reports there";
+            if is_one { Finding::bare(State::Right) } else { Finding::with(State::Wrong, note) }
+        }
         Check::TlsReports => match transport::report::recipients(answer) {
+            Some(to) if to.https.is_empty() => unread(facts, &to.mail),
             Some(_) => Finding::bare(State::Right),
             None => Finding::with(State::Wrong, "no reports come: there is not one record that can be read"),
         },
@@ -325,11 +331,47 @@ async fn author_policy<N: Names>(names: &N, facts: &Facts<'_>, answer: &Answer) 
         if target.may_receive == Some(false) {
             let note = format!(
                 "no reports go to {}: its domain does not say that it takes them (RFC 9990 §4)",
-                target.address
+                target.to.address
             );
             return Finding::with(State::Wrong, note);
         }
     }
+    let to: Vec<String> = record.aggregate_to.iter().map(|to| to.address.clone()).collect();
+    let reading = unread(facts, &to);
+    if reading.state != State::Right {
+        return reading;
+    }
+    let finding = asked(&record);
+    let notes = [finding.note, reading.note].into_iter().flatten().collect::<Vec<_>>();
+    Finding { note: (!notes.is_empty()).then(|| notes.join("; ")), ..finding }
+}
+
+/// Whether anybody reads what is sent to these addresses, as far as that can be told here.
+fn unread(facts: &Facts<'_>, to: &[String]) -> Finding {
+    let is_same = |one: &String, other: &String| one.eq_ignore_ascii_case(other);
+    let deaf = to.iter().find(|to| facts.deaf.iter().any(|deaf| is_same(deaf, to)));
+    if let Some(deaf) = deaf {
+        let note = format!("reports to {deaf} come back: make an account or an alias of that address");
+        return Finding::with(State::Wrong, note);
+    }
+    if to.is_empty() {
+        return Finding::with(State::Right, "it asks for no reports");
+    }
+    let is_read = |to: &String| facts.receivers.iter().any(|own| is_same(own, to));
+    let is_ours = |to: &&String| {
+        to.rsplit_once('@').is_some_and(|(_, domain)| domain.eq_ignore_ascii_case(facts.domain))
+    };
+    match to.iter().find(|to| is_ours(to) && !is_read(to)) {
+        Some(address) => Finding::with(
+            State::Right,
+            format!("reports to {address} are not read here: name it in [reports] receive"),
+        ),
+        None => Finding::bare(State::Right),
+    }
+}
+
+/// What the record asks others to do.
+fn asked(record: &dmarc::Record) -> Finding {
     match record.policy {
         None => Finding::with(State::Wrong, "p= is missing or none of none, quarantine, reject"),
         Some(Asks::None) => Finding::with(State::Right, "p=none asks for nothing yet: forged mail passes"),

@@ -87,6 +87,8 @@ fn facts<'a>(keys: &'a [Key], services: &'a [(String, u16)]) -> Facts<'a> {
         certificate_key: vec![7; 32],
         is_self_signed: false,
         has_smarthost: false,
+        receivers: &[],
+        deaf: &[],
         now: Timestamp::from_s(1_795_500_000),
     }
 }
@@ -263,4 +265,31 @@ fn a_record_that_nobody_proves_is_no_harm() {
     let facts = facts(&[], &[]);
     let finding = found(&Zone::of(&facts), &facts, "TLSA");
     assert_eq!((finding.state, finding.state.is_bad(Need::Recommended)), (State::Unproven, false));
+}
+
+#[test]
+fn reports_go_where_they_are_read() {
+    let keys = [key("k", DkimState::Active)];
+    let receivers = ["r@elsewhere.example".to_owned(), "reports@example.org".to_owned()];
+    let facts = Facts { receivers: &receivers, ..facts(&keys, &[]) };
+    let mut zone = Zone::of(&facts);
+    let lines: Vec<String> =
+        items(&facts).iter().flat_map(|item| item.records.iter().map(Published::text)).collect();
+    assert!(lines.iter().any(|line| line.ends_with("\"v=DMARC1; p=none; rua=mailto:reports@example.org\"")));
+    assert!(lines.iter().any(|line| line.ends_with("\"v=TLSRPTv1; rua=mailto:reports@example.org\"")));
+    let note = |zone: &Zone, facts: &Facts<'_>, what| found(zone, facts, what).note.unwrap_or_default();
+    assert!(!note(&zone, &facts, "DMARC").contains("not read"));
+    // An address that nobody has, and one that nothing reads.
+    let deaf = Facts { deaf: &receivers[1..], ..facts };
+    assert_eq!(found(&zone, &deaf, "DMARC").state, State::Wrong);
+    assert_eq!(found(&zone, &deaf, "TLS-RPT").state, State::Wrong);
+    let deaf = Facts { deaf: &[], receivers: &receivers[..1], ..deaf };
+    assert!(
+        note(&zone, &deaf, "DMARC")
+            .ends_with("reports to reports@example.org are not read here: name it in [reports] receive")
+    );
+    // One elsewhere has to agree.
+    assert_eq!(found(&zone, &deaf, "DMARC reports").state, State::Missing);
+    zone.text("example.org._report._dmarc.elsewhere.example", "v=DMARC1");
+    assert_eq!(found(&zone, &deaf, "DMARC reports").state, State::Right);
 }

@@ -149,6 +149,7 @@ fn settings() -> Settings {
         default_domain: Some("example.org".to_owned()),
         content_bytes_max: 1 << 20,
         inbound: Arc::default(),
+        reporting: Arc::default(),
         outbound: Arc::new(shard::Outbound { is_enabled: false, ..shard::Outbound::new("mail.example.org") }),
         slow: shard::SlowSettings::default(),
         mx: smtp(smtp::Mode::Mx),

@@ -7,7 +7,7 @@ mod record;
 mod targets;
 
 pub use evaluate::{Evidence, authors, evaluate, evaluate_all};
-pub use record::{Malformed, Policy, Record};
+pub use record::{Malformed, Policy, Record, ReportAddress};
 pub use targets::{Target, report_targets};
 
 /// What the check came to (RFC 8601 §2.7.5 and RFC 9989 §5).

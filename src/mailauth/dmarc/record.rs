@@ -51,6 +51,15 @@ pub(super) enum Suffix {
     Unknown,
 }
 
+/// Where reports go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ReportAddress {
+    /// The address.
+    pub address: String,
+    /// The largest message that is taken there, in bytes (RFC 7489 §6.2; RFC 9990 has no such limit any more).
+    pub bytes_max: Option<u64>,
+}
+
 /// A policy record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "the record's tags are switches")]
@@ -68,9 +77,9 @@ pub struct Record {
     /// `t=y`, or `pct=0` of RFC 7489, which it replaces.
     pub is_test: bool,
     /// `rua=`: addresses for aggregate reports.
-    pub aggregate_to: Vec<String>,
+    pub aggregate_to: Vec<ReportAddress>,
     /// `ruf=`: addresses for failure reports.
-    pub failures_to: Vec<String>,
+    pub failures_to: Vec<ReportAddress>,
     /// `fo=`, as it was given; `0` when it was not.
     pub failure_options: String,
     pub(super) suffix: Suffix,
@@ -146,8 +155,8 @@ impl Record {
     }
 }
 
-/// The addresses of `mailto:` URIs; a size limit after `!` (RFC 7489 §6.2) is dropped, other schemes too.
-fn mail_addresses(value: &str) -> Vec<String> {
+/// The addresses of `mailto:` URIs with the limit behind `!`; other schemes are dropped.
+fn mail_addresses(value: &str) -> Vec<ReportAddress> {
     let uris = value.split(',').map(str::trim);
     let addresses = uris.filter_map(|uri| {
         let (scheme, rest) = uri.split_once(':')?;
@@ -157,9 +166,24 @@ fn mail_addresses(value: &str) -> Vec<String> {
             && !local.is_empty()
             && crate::name::normal(domain).is_some()
             && address.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>'));
-        is_address.then(|| address.to_owned())
+        let bytes_max = rest.split_once('!').and_then(|(_, size)| size_of(size));
+        is_address.then(|| ReportAddress { address: address.to_owned(), bytes_max })
     });
     addresses.take(DMARC_REPORT_ADDRESSES_MAX).collect()
+}
+
+/// `1*DIGIT [ "k" / "m" / "g" / "t" ]`, in bytes; what cannot be read is no limit.
+fn size_of(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text.get(digits.len()..)?.to_ascii_lowercase().as_str() {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1 << unit)
 }
 
 #[cfg(test)]
@@ -189,7 +213,12 @@ mod tests {
         assert_eq!(record.policy, Some(Policy::Reject));
         assert_eq!((record.subdomains, record.missing), (Some(Policy::Quarantine), None));
         assert!(record.has_bad_policy && record.is_dkim_strict && !record.is_spf_strict && record.is_test);
-        assert_eq!(record.aggregate_to, ["a@b.example", "d@e.example"]);
+        let to = |address: &str, bytes_max| ReportAddress { address: address.to_owned(), bytes_max };
+        assert_eq!(record.aggregate_to, [to("a@b.example", Some(10 << 20)), to("d@e.example", None)]);
+        assert_eq!(
+            (size_of("7"), size_of("2K"), size_of("x"), size_of("1mm")),
+            (Some(7), Some(2048), None, None)
+        );
         assert_eq!(Record::parse(b"v=DMARC1; p=none; reject"), Err(Malformed));
         assert!(Record::parse(b"v=DMARC1; p=none; pct=0").unwrap().is_test);
         assert!(!Record::parse(b"v=DMARC1; p=none; pct=50").unwrap().is_test);

@@ -8,7 +8,7 @@ use base::Random;
 use base::dns::Record;
 use mailauth::arc::{Arc, ArcResult, SealError, Sealer};
 use mailauth::dkim::{DkimResult, KeyState, SignError, SignOptions};
-use mailauth::dmarc::{DmarcResult, Found, Policy, report_targets};
+use mailauth::dmarc::{DmarcResult, Found, Policy, ReportAddress, report_targets};
 use mailauth::iprev::IprevResult;
 use mailauth::report::{
     Aggregate, Disposition, Envelope, Failed, Published, Row, failure_report, pack, read, unpack, write,
@@ -269,7 +269,7 @@ fn reports_go_where_they_are_wanted() {
     let zone = zone();
     zone.txt("a.example._report._dmarc.reports.example", "v=DMARC1");
     let addresses = ["r@a.example", "r@sub.a.example", "r@reports.example", "r@victim.example", "r@x.slow"];
-    let addresses = addresses.map(str::to_owned);
+    let addresses = addresses.map(|address| ReportAddress { address: address.to_owned(), bytes_max: None });
     let targets = run(report_targets(&zone, "a.example", &addresses));
     let may: Vec<_> = targets.iter().map(|target| target.may_receive).collect();
     assert_eq!(may, [Some(true), Some(true), Some(true), Some(false), None]);

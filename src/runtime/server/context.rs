@@ -80,6 +80,7 @@ pub(super) fn start(plan: &Plan, setup: ShardSetup<Shard>) -> Result<Rc<Shard>, 
         let kept = Rc::clone(&shard);
         local.at_stop(async move { shard::remember::write_down(&kept).await });
         local.spawn(Queue::Delivery, shard::relay::run(Rc::clone(&shard)));
+        local.at_stop(shard::reporting::finish(Rc::clone(&shard)));
     }
     Ok(shard)
 }

@@ -14,7 +14,7 @@ use crate::join::before;
 use crate::limits::AUTHENTICATION_TIME_MAX;
 
 /// The domain name system, as the checks ask it.
-pub(super) struct Names(pub(super) Rc<Shard>);
+pub(crate) struct Names(pub(crate) Rc<Shard>);
 
 impl Lookup for Names {
     async fn ask(&self, query: Query) -> Result<Answer, Failure> {

@@ -26,6 +26,7 @@ use std::rc::Rc;
 
 use smtp::{Message, Mode, RecipientCheck, Refused, Reply, Waited};
 
+pub(crate) use authenticate::Names;
 pub(crate) use filters::Lanes;
 pub use filters::{FilterKind, FilterPlace, FilterSettings, HookSettings, RspamdSettings};
 pub(crate) use memory::{Memory, partition};
@@ -34,6 +35,7 @@ pub use settings::{Dmarc, FromCheck, Inbound};
 pub(crate) use sign::{SigningKeys, sign_own};
 
 use crate::Shard;
+use crate::reporting::note;
 use rules::Rules;
 
 /// One connection's way in: what is known of it, from message to message.
@@ -109,20 +111,31 @@ impl Way {
             moderation: None,
             is_rerouted: false,
         };
+        let done = self.steps(shard, source, &mut incoming).await;
+        note(shard, peer(source), &incoming, done.as_ref().err().map(|refused| &**refused));
+        done.map(|()| incoming)
+    }
+
+    async fn steps(
+        &mut self,
+        shard: &Rc<Shard>,
+        source: &str,
+        incoming: &mut Incoming,
+    ) -> Result<(), Box<Refused>> {
         let settings = shard.settings();
-        authenticate::strip_forged(&mut incoming, &settings.hostname);
+        authenticate::strip_forged(incoming, &settings.hostname);
         let is_foreign = incoming.message.envelope.mode == Mode::Mx;
         let is_near = |peer: IpAddr| peer.to_canonical().is_loopback() || settings.outbound.may_relay(peer);
         if let Some(peer) = peer(source).filter(|peer| is_foreign && !is_near(*peer)) {
-            authenticate::authenticate(shard, peer, &mut incoming).await?;
+            authenticate::authenticate(shard, peer, incoming).await?;
         }
         if let Some(peer) = peer(source) {
-            self.rules.message(shard, peer, &mut incoming).await?;
+            self.rules.message(shard, peer, incoming).await?;
         }
-        filters::filter(shard, source, &mut incoming).await?;
-        flow::flow(shard, source, &mut incoming).await?;
-        sign::sign(shard, peer(source), &mut incoming).await;
-        Ok(incoming)
+        filters::filter(shard, source, incoming).await?;
+        flow::flow(shard, source, incoming).await?;
+        sign::sign(shard, peer(source), incoming).await;
+        Ok(())
     }
 }
 

@@ -112,6 +112,11 @@ families! {
     RELAY_OUT gauge "angarium_relay_out" [] "Queued entries that are being tried";
     RELAY_DESTINATIONS_DOWN gauge "angarium_relay_destinations_down" [] "Destinations that could not be reached at the last try and have mail waiting";
 
+    REPORTS_SENT counter "angarium_reports_sent_total" ["kind"] "Reports that were sent: dmarc, tls, failure";
+    REPORTS_LEFT_OUT counter "angarium_reports_left_out_total" [] "Messages that no report tells of for lack of memory";
+    REPORTS_RECEIVED counter "angarium_reports_received_total" ["kind"] "Mail to report addresses: dmarc, tls, feedback, unreadable";
+    COMPLAINTS counter "angarium_complaints_total" ["kind", "domain", "account"] "Complaints and failure reports about our mail; the account is known for mail that went out here";
+
     FILTERED counter "angarium_filter_answers_total" ["filter", "verdict"] "What filters made of messages: pass, junk, quarantine, greylist, defer, discard, reject, failed";
 
     TRANSACTIONS counter "angarium_transactions_total" [] "Transactions made durable";

@@ -73,6 +73,7 @@ impl Shard {
         self.add_logins(&mut all);
         self.add_relay(&mut all);
         self.add_filters(&mut all);
+        self.add_reports(&mut all);
         self.add_store(&mut all);
         all.extend([
             whole(&f::CONTENT_BYTES, self.content.used() as u64),
@@ -139,6 +140,24 @@ impl Shard {
             whole(&f::RELAY_OUT, out as u64),
             whole(&f::RELAY_DESTINATIONS_DOWN, down as u64),
         ]);
+    }
+
+    fn add_reports(&self, all: &mut Vec<Sample>) {
+        let tally = &self.reports.tally;
+        all.extend([
+            labelled(&f::REPORTS_SENT, &["dmarc"], tally.dmarc_sent.get()),
+            labelled(&f::REPORTS_SENT, &["tls"], tally.tls_sent.get()),
+            labelled(&f::REPORTS_SENT, &["failure"], tally.failures_sent.get()),
+            whole(&f::REPORTS_LEFT_OUT, tally.left_out.get()),
+            labelled(&f::REPORTS_RECEIVED, &["unreadable"], tally.unreadable.get()),
+        ]);
+        for (kind, received) in reports::Kind::ALL.iter().zip(&tally.received) {
+            all.push(labelled(&f::REPORTS_RECEIVED, &[kind.name()], received.get()));
+        }
+        all.extend(tally.complaints.borrow().iter().map(|((kind, domain, account), count)| Sample {
+            labels: vec![(*kind).into(), domain.clone().into(), account.clone().into()],
+            ..whole(&f::COMPLAINTS, *count)
+        }));
     }
 
     fn add_filters(&self, all: &mut Vec<Sample>) {

@@ -7,8 +7,6 @@ use std::rc::Rc;
 use base::{Timestamp, give_way};
 use queue::{Action, Attempt, Destination, Entry, Envelope, Error, LaneView, Progress, Trace, TraceFilter};
 
-use transport::report::Collected;
-
 use super::route::{Route, To};
 use crate::Shard;
 use crate::limits::{ENTRIES_PER_TURN, ORDER_SHARE};
@@ -245,9 +243,4 @@ pub async fn trace(shard: &Rc<Shard>, filter: &TraceFilter, limit: usize) -> Res
     found.extend(store.traces(filter, limit).await?);
     found.truncate(limit);
     Ok(found)
-}
-
-/// How this shard's connections were protected so far, by day and domain.
-pub fn tls_reports(shard: &Shard) -> Collected {
-    shard.relay.tls_reports.borrow().clone()
 }

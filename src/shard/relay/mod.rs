@@ -28,7 +28,6 @@ mod parcel;
 mod pool;
 mod postmaster;
 mod pump;
-mod reports;
 mod route;
 mod verp;
 mod ways;
@@ -215,6 +214,21 @@ impl Relay {
         let ways = self.ways.borrow();
         let via = ways.get(&lane).and_then(|known| known.via.as_ref());
         via.map_or_else(|| outbound.retry.clone(), |via| via.retry.clone())
+    }
+
+    /// How connections were protected, as far as it is counted in memory.
+    pub(crate) fn tls_reports(&self) -> Collected {
+        self.tls_reports.borrow().clone()
+    }
+
+    /// The same, taken out.
+    pub(crate) fn take_tls_reports(&self) -> Collected {
+        self.tls_reports.take()
+    }
+
+    /// Puts counts back.
+    pub(crate) fn add_tls_reports(&self, counts: Collected) {
+        self.tls_reports.borrow_mut().add(counts);
     }
 
     /// Puts an entry into the schedule and wakes the pump.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use base::{ShardId, give_way};
+use base::give_way;
 
 use super::attempt::attempt;
 use crate::Shard;
@@ -22,9 +22,7 @@ pub async fn run(shard: Rc<Shard>) {
     relay.store.load(each).await;
     relay.is_loaded.set(true);
     super::moderation::begin(&shard, moderated);
-    if shard.id == ShardId(0) {
-        shard.world.spawn_aside(Box::pin(super::reports::daily(Rc::clone(&shard))));
-    }
+    crate::reporting::start(&shard);
     let (waiting, _) = relay.schedule.borrow().counts();
     if waiting > 0 {
         tracing::info!(event = "relay.queue_loaded", entries = waiting);

@@ -287,7 +287,10 @@ impl OfDomain<'_> {
                     UseTls::IfOffered => StartTls::IfOffered,
                     UseTls::Always => StartTls::Required,
                 };
-                let policy = Some((self.domain.to_owned(), self.used(applied, host)));
+                // For what goes whatever the policy says (RFC 8689 §4.3) nobody is told how it went: that is how TLS
+                // reports go themselves.
+                let is_told = self.message != MessageTls::Optional;
+                let policy = is_told.then(|| (self.domain.to_owned(), self.used(applied, host)));
                 Ok(Terms { demand, policy, told, ..terms(outbound, &host.name, tls) })
             }
         }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use base::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{DateRange, FailureDetails, PolicyResult, PolicyText, Report, Summary};
 use crate::dane::{Dane, Tlsa};
@@ -47,7 +48,7 @@ impl fmt::Display for Day {
 }
 
 /// The policy that a connection was made under.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Used {
     /// Of which kind.
     pub applied: Applied,
@@ -88,7 +89,7 @@ pub struct Session<'a> {
     pub fault: Option<Fault>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Kind {
     fault: Fault,
     host: String,
@@ -103,6 +104,15 @@ pub struct Tally {
     failed: u64,
     /// By kind, up to a bound; what goes beyond is in `failed` alone.
     kinds: BTreeMap<Kind, u64>,
+}
+
+/// The counts of one policy of a domain, as they are stored.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    used: Used,
+    good: u64,
+    failed: u64,
+    kinds: Vec<(Kind, u64)>,
 }
 
 /// The counts of one shard, or of several together.
@@ -202,6 +212,30 @@ impl Collected {
         Self { domains: std::mem::replace(&mut self.domains, later) }
     }
 
+    /// The counts as texts to be stored, one for each day, domain and policy.
+    pub fn pieces(&self) -> Vec<(Day, String, String)> {
+        let mut pieces = Vec::new();
+        for ((day, domain), policies) in &self.domains {
+            for (used, tally) in policies {
+                let kinds = tally.kinds.iter().map(|(kind, count)| (kind.clone(), *count)).collect();
+                let stored = Stored { used: used.clone(), good: tally.good, failed: tally.failed, kinds };
+                // Texts and numbers only: there is nothing in it that JSON cannot say.
+                pieces.push((*day, domain.clone(), serde_json::to_string(&stored).unwrap_or_default()));
+            }
+        }
+        pieces
+    }
+
+    /// Adds what a text of [`Collected::pieces`] says; whether it could be read.
+    pub fn add_piece(&mut self, day: Day, domain: &str, text: &str) -> bool {
+        let Ok(stored) = serde_json::from_str::<Stored>(text) else { return false };
+        let Stored { used, good, failed, kinds } = stored;
+        if let Some(own) = self.tally((day, domain.to_owned()), &used) {
+            own.add(Tally { good, failed, kinds: kinds.into_iter().collect() });
+        }
+        true
+    }
+
     /// The days and domains for which there are counts.
     pub fn domains(&self) -> impl Iterator<Item = (Day, &str)> {
         self.domains.keys().map(|(day, domain)| (*day, domain.as_str()))
@@ -250,7 +284,9 @@ mod tests {
         one.note(now, "example.org", &used(Applied::Tlsa), &session(Some(Fault::TlsaInvalid)));
         other.note(now, "example.org", &used(Applied::Tlsa), &session(Some(Fault::TlsaInvalid)));
         other.note(next, "example.org", &used(Applied::Nothing), &session(None));
-        one.add(other);
+        for (day, domain, text) in other.pieces() {
+            assert!(one.add_piece(day, &domain, &text) && !one.add_piece(day, &domain, "{}"));
+        }
         let mut ended = one.take_before(Day::of(next));
         assert_eq!(ended.domains().collect::<Vec<_>>(), [(Day::of(now), "example.org")]);
         let report = ended.report(Day::of(now), "example.org", "us.example", "tls@us.example").unwrap();

@@ -349,6 +349,7 @@ pub(crate) fn settings() -> Settings {
         default_domain: Some("example.org".to_owned()),
         content_bytes_max: 64 << 20,
         inbound: Arc::default(),
+        reporting: Arc::default(),
         outbound: Arc::new(shard::Outbound { is_enabled: false, ..shard::Outbound::new("mail.example.org") }),
         slow: shard::SlowSettings::default(),
         mx: smtp(Mode::Mx),

@@ -1,0 +1,111 @@
+//! Reports that others send by mail: read, whatever form they come in, and packed in one form to be kept.
+
+use dsn::{FeedbackReport, Incoming, read_report, reduced};
+use mailauth::report::{Aggregate, aggregate_of_mail, pack, read, unpack, write};
+use transport::report as tls;
+
+/// What a report is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// What somebody saw of a domain's mail (RFC 9990, RFC 7489).
+    Dmarc,
+    /// How connections to a domain were protected (RFC 8460).
+    Tls,
+    /// A complaint, or one message that failed authentication (RFC 5965, RFC 6591).
+    Feedback,
+}
+
+/// A report.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    /// See [`Kind::Dmarc`].
+    Dmarc(Aggregate),
+    /// See [`Kind::Tls`].
+    Tls(tls::Report),
+    /// See [`Kind::Feedback`].
+    Feedback(Box<FeedbackReport>),
+}
+
+/// A report in a message, and the bytes to keep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// What it says.
+    pub report: Report,
+    /// What [`unpack_report`] reads.
+    pub content: Vec<u8>,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Dmarc, Self::Tls, Self::Feedback];
+
+    /// Its name in commands, logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dmarc => "dmarc",
+            Self::Tls => "tls",
+            Self::Feedback => "feedback",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl Report {
+    /// Its kind.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Dmarc(_) => Kind::Dmarc,
+            Self::Tls(_) => Kind::Tls,
+            Self::Feedback(_) => Kind::Feedback,
+        }
+    }
+}
+
+/// The report in a message; `None` when there is none that can be read. Time and memory are bounded by what
+/// [`mailauth::limits`] says of packed reports.
+pub fn read_mail(message: &[u8]) -> Option<Found> {
+    if let Some(report) = tls_of_mail(message) {
+        let content = pack(report.json().as_bytes());
+        return Some(Found { report: Report::Tls(report), content });
+    }
+    if let Some(Incoming::Feedback(report)) = read_report(message) {
+        return Some(Found { report: Report::Feedback(report), content: reduced(message)? });
+    }
+    let report = aggregate_of_mail(message)?;
+    let content = pack(write(&report).as_bytes());
+    Some(Found { report: Report::Dmarc(report), content })
+}
+
+/// Reads what was kept of a report.
+pub fn unpack_report(kind: Kind, content: &[u8]) -> Option<Report> {
+    match kind {
+        Kind::Dmarc => Some(Report::Dmarc(read(&unpack(content).ok()?).ok()?)),
+        Kind::Tls => tls::Report::parse(&unpack(content).ok()?).map(Report::Tls),
+        Kind::Feedback => match read_report(content)? {
+            Incoming::Feedback(report) => Some(Report::Feedback(report)),
+            Incoming::Delivery(_) => None,
+        },
+    }
+}
+
+/// A TLS report is in a part of its own type (RFC 8460 §5.3), or in one that only its content or its name tells.
+fn tls_of_mail(message: &[u8]) -> Option<tls::Report> {
+    let tree = mime::scan(message);
+    let parts = tree.parts().iter().filter(|part| !part.is_multipart() && !part.is_message());
+    let mut candidates = parts.filter(|part| {
+        let kind = &part.content_type;
+        ["tlsrpt+gzip", "tlsrpt+json", "json", "gzip", "x-gzip", "octet-stream"]
+            .into_iter()
+            .any(|subtype| kind.is("application", subtype))
+            && part.size() as usize <= mailauth::limits::REPORT_PACKED_BYTES_MAX
+    });
+    candidates.find_map(|part| {
+        let packed = mime::decode_transfer(part.encoding, part.body_of(message));
+        let json = unpack(&packed).ok()?;
+        tls::Report::parse(&json).filter(|report| !report.policies.is_empty())
+    })
+}

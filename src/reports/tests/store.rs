@@ -1,0 +1,182 @@
+//! Counts and reports in a store: what comes back, what takes another's place, and what a crash leaves.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use base::{PartitionId, Timestamp};
+use mailauth::dmarc::ReportAddress;
+use mailauth::report::{Disposition, Published, Row};
+use reports::{CountKind, CountStore, Counts, Filter, Kept, Kind, Piece, Put, Seen, Summary};
+use storage_engine::{Disk, Engine, Options, Simulated, StoreInfo, prepare};
+use transport::report::Day;
+
+struct Rig {
+    disk: Simulated,
+    engine: Engine,
+    #[expect(dead_code, reason = "keeps the store locked")]
+    lock: StoreInfo,
+}
+
+impl Rig {
+    fn open(disk: Simulated) -> Self {
+        let options = Options {
+            partitions: 4,
+            segment_bytes: 1 << 20,
+            batch_bytes_max: 64 << 10,
+            ..Options::default()
+        };
+        let place = Disk::simulated(&disk);
+        let lock = prepare(&place, &options, 1).expect("the store is made or in order");
+        let engine = Engine::open(&place, &options, 0, 1).expect("the store was prepared");
+        Self { disk, engine, lock }
+    }
+
+    fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        for _ in 0..100_000 {
+            if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                return value;
+            }
+            self.engine.turn();
+        }
+        panic!("the future is never ready");
+    }
+
+    /// The same store after a crash: nothing is there but what was flushed.
+    fn crash(self) -> Self {
+        let disk = self.disk.crash();
+        drop(self.engine);
+        Self::open(disk)
+    }
+
+    fn counts(&self) -> CountStore {
+        CountStore::new(self.engine.clone())
+    }
+
+    fn kept(&self) -> Kept {
+        Kept::new(self.engine.clone(), PartitionId(0))
+    }
+}
+
+fn day(number: i64) -> Day {
+    Day::of(Timestamp::from_s(number * 86_400))
+}
+
+/// A message's count as pieces.
+fn counted(day: Day, domain: &str, ip: &str) -> Vec<Piece> {
+    let mut counts = Counts::default();
+    let published = Published { domain: domain.to_owned(), ..Published::default() };
+    let row = Row {
+        source_ip: ip.parse().expect("an address"),
+        count: 1,
+        disposition: Disposition::Reject,
+        has_aligned_dkim: false,
+        has_aligned_spf: false,
+        reasons: Vec::new(),
+        header_from: domain.to_owned(),
+        envelope_from: None,
+        envelope_to: None,
+        dkim: Vec::new(),
+        spf: Vec::new(),
+    };
+    let to = [ReportAddress { address: format!("r@{domain}"), bytes_max: None }];
+    assert!(counts.note(day, published, &to, row));
+    let pieces = counts.pieces().into_iter();
+    pieces.map(|(day, domain, value)| Piece { kind: CountKind::Dmarc, day, domain, value }).collect()
+}
+
+/// All that is stored of a domain, and where.
+fn all(store: &CountStore, day: Day, domain: &str) -> (Seen, Vec<reports::Part>) {
+    let (mut seen, mut parts) = (Seen::default(), Vec::new());
+    loop {
+        let pieces = store.pieces(CountKind::Dmarc, (day, domain), parts.last());
+        if pieces.parts.is_empty() {
+            return (seen, parts);
+        }
+        seen.merge(pieces.seen());
+        parts.extend(pieces.parts);
+    }
+}
+
+#[test]
+fn counts_survive_a_crash_and_go_when_they_are_told() {
+    let rig = Rig::open(Simulated::new(1));
+    for hour in 0..40 {
+        rig.wait(rig.counts().put(counted(day(1), "a.example", &format!("192.0.2.{}", hour % 4)))).unwrap();
+    }
+    rig.wait(rig.counts().put(counted(day(1), "b.example", "192.0.2.1"))).unwrap();
+    rig.wait(rig.counts().put(counted(day(1), "a.example.net", "192.0.2.1"))).unwrap();
+    rig.wait(rig.counts().put(counted(day(2), "a.example", "192.0.2.1"))).unwrap();
+    rig.wait(rig.counts().put(vec![Piece::tls(day(1), "c.example".to_owned(), "{}")])).unwrap();
+    rig.wait(rig.counts().set_sent(Timestamp::from_s(5))).unwrap();
+    let rig = rig.crash();
+    let store = rig.counts();
+    let named = |kind, before| rig.wait(store.domains(kind, day(before)));
+    let a = || (day(1), "a.example".to_owned());
+    assert_eq!(
+        named(CountKind::Dmarc, 2),
+        [a(), (day(1), "a.example.net".to_owned()), (day(1), "b.example".to_owned())]
+    );
+    assert_eq!(named(CountKind::Dmarc, 3).len(), 4);
+    assert_eq!(named(CountKind::Tls, 2), [(day(1), "c.example".to_owned())]);
+    assert_eq!((named(CountKind::Dmarc, 1).len(), store.sent_until()), (0, Timestamp::from_s(5)));
+    let (seen, parts) = all(&store, day(1), "a.example");
+    let rows = seen.rows();
+    assert_eq!((rows.len(), rows[0].count, parts.len()), (4, 10, 40));
+    assert_eq!(seen.to[0].address, "r@a.example");
+    // What comes while it is being told stays.
+    rig.wait(store.put(counted(day(1), "a.example", "192.0.2.9"))).unwrap();
+    rig.wait(store.remove(&parts)).unwrap();
+    let rig = rig.crash();
+    assert_eq!(all(&rig.counts(), day(1), "a.example").0.rows().len(), 1);
+    assert_eq!(rig.wait(rig.counts().domains(CountKind::Dmarc, day(3))).len(), 4);
+}
+
+fn summary(id: &str, received_s: i64, is_authenticated: bool) -> Summary {
+    Summary {
+        kind: Kind::Dmarc,
+        domain: "a.example".to_owned(),
+        reporter: "r.example".to_owned(),
+        report_id: id.to_owned(),
+        begin: Timestamp::from_s(received_s),
+        end: Timestamp::from_s(received_s),
+        total: 1,
+        failed: 0,
+        sender: String::new(),
+        received: Timestamp::from_s(received_s),
+        is_authenticated,
+        about: None,
+    }
+}
+
+#[test]
+fn a_report_has_one_place_and_the_better_one_has_it() {
+    let rig = Rig::open(Simulated::new(2));
+    let put = |rig: &Rig, summary: &Summary, text: &str| {
+        rig.wait(rig.kept().put(summary, text.as_bytes().to_vec())).unwrap()
+    };
+    assert_eq!(put(&rig, &summary("1", 10, false), "a"), Put::New(1));
+    assert_eq!(put(&rig, &summary("2", 20, true), "b"), Put::New(2));
+    assert_eq!(put(&rig, &summary("1", 30, true), "c"), Put::Replaced(1));
+    // Whoever cannot prove who they are does not take the place of somebody who can.
+    assert_eq!(put(&rig, &summary("2", 40, false), "d"), Put::Kept(2));
+    let rig = rig.crash();
+    let kept = rig.kept();
+    let ids = |filter: &Filter, limit| {
+        let found = rig.wait(kept.list(filter, limit)).unwrap();
+        found.into_iter().map(|listed| listed.id).collect::<Vec<_>>()
+    };
+    assert_eq!((ids(&Filter::default(), 10), ids(&Filter::default(), 1)), (vec![1, 2], vec![1]));
+    let of = |domain: &str| Filter { domain: Some(domain.to_owned()), ..Filter::default() };
+    assert_eq!((ids(&of("a.example"), 10).len(), ids(&of("b.example"), 10).len()), (2, 0));
+    assert_eq!(ids(&Filter { kind: Some(Kind::Tls), ..Filter::default() }, 10), [0; 0]);
+    assert_eq!(ids(&Filter { since: Some(Timestamp::from_s(25)), ..Filter::default() }, 10), [1]);
+    let (found, content) = rig.wait(kept.report(1)).unwrap().expect("it is there");
+    assert_eq!((found, content.as_slice()), (summary("1", 30, true), b"c".as_slice()));
+    assert_eq!(rig.wait(kept.report(3)).unwrap(), None);
+    assert_eq!(rig.wait(kept.expire(Timestamp::from_s(25))).unwrap(), 1);
+    assert_eq!((ids(&Filter::default(), 10), rig.wait(kept.report(2)).unwrap()), (vec![1], None));
+    // Its name is free again.
+    assert!(matches!(put(&rig, &summary("2", 50, false), "e"), Put::New(_)));
+}
