@@ -11,6 +11,7 @@ use crate::delegates::{DelegateArgs, sent_copy};
 use crate::dkim::DkimCommand;
 use crate::limits::{TOP_INTERVAL_S_MAX, TOP_INTERVAL_S_MIN};
 use crate::mailqueue::{QueueArgs, TraceArgs};
+use crate::postfix::PostfixArgs;
 use crate::publish::DnsArgs;
 use crate::reporting::ReportsArgs;
 use crate::sendmail::SendmailArgs;
@@ -359,6 +360,8 @@ pub(crate) struct RulesTestArgs {
 pub(crate) enum ConfigCommand {
     /// Check the file without doing anything.
     Check,
+    /// Print the configuration that does what a Postfix does, and name what has no counterpart.
+    FromPostfix(PostfixArgs),
 }
 
 /// A list of cores, checked where it is given.

@@ -26,6 +26,7 @@ mod mailqueue;
 mod metrics;
 mod password;
 mod people;
+mod postfix;
 mod print;
 mod publish;
 mod reporting;

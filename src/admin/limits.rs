@@ -64,6 +64,17 @@ pub(crate) const TOP_INTERVAL_S_MAX: f64 = 3600.0;
 /// Lines of the terminal that `top` keeps for details; the table of shards gets the rest.
 pub(crate) const TOP_DETAIL_LINES: u16 = 13;
 
+/// Values of Postfix within values within values: it gives up at 100 itself.
+pub(crate) const POSTFIX_DEPTH_MAX: usize = 100;
+/// Names that one value of Postfix is expanded through: what needs more is cut, as it grows without end.
+pub(crate) const POSTFIX_NAMES_MAX: usize = 10_000;
+/// A table or list of Postfix that is read, in bytes.
+pub(crate) const POSTFIX_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Characters of the name of a rule or list that is made of Postfix's words.
+pub(crate) const POSTFIX_RULE_NAME_CHARS_MAX: usize = 60;
+/// Characters of a Postfix value that a comment repeats.
+pub(crate) const POSTFIX_SHOWN_CHARS_MAX: usize = 200;
+
 /// Messages of the queue, or stories of messages, in one answer.
 pub(crate) const QUEUE_LIST_MAX: usize = 10_000;
 /// Reports in one answer.

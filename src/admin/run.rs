@@ -13,6 +13,7 @@ use crate::cli::{
 };
 use crate::dkim::dkim;
 use crate::mailqueue::{queue, trace};
+use crate::postfix::from_postfix;
 use crate::publish::dns;
 use crate::reporting::reports;
 use crate::rules::rules;
@@ -83,6 +84,7 @@ fn execute(cli: Cli, host: &dyn Host) -> Result<Exit, Failure> {
             print::answer(&json!({ "file": cli.config, "is": "valid" }), cli.json);
             Ok(Exit::Done)
         }
+        Command::Config(ConfigCommand::FromPostfix(args)) => from_postfix(&args, &cli.config, cli.json),
         Command::Import(args) => {
             let mut control = host.control(&Config::read(&cli.config)?)?;
             let (done, exit) = import::import(&args, &mut *control, host.now().as_s())?;
