@@ -3,6 +3,7 @@
 use super::Postfix;
 use super::draft::{Draft, Origin, list, quoted, word};
 use super::lines::words;
+use super::listen::{Role, servers};
 use super::master::port_of;
 use super::numbers::network;
 use super::tables::Table;
@@ -104,9 +105,36 @@ pub(super) fn mynetworks(postfix: &Postfix, draft: &mut Draft) -> Vec<String> {
 }
 
 fn relay_from(postfix: &Postfix, draft: &mut Draft) {
+    if let Some((parameter, value)) = forbidding(postfix) {
+        draft.set(Origin { parameter, value: &value }, "outbound", "relay_from", "[]");
+        return;
+    }
     let networks = mynetworks(postfix, draft);
     let value = postfix.value("mynetworks");
     draft.set(Origin { parameter: "mynetworks", value: &value }, "outbound", "relay_from", &list(&networks));
+}
+
+/// The restrictions by which not even `mynetworks` may send to others without a login, if they are so.
+fn forbidding(postfix: &Postfix) -> Option<(&'static str, String)> {
+    let servers = servers(postfix);
+    let (_, service) =
+        servers.iter().find(|(role, service)| *role == Role::Smtp && service.command == "smtpd")?;
+    let relay = postfix.own(service, "smtpd_relay_restrictions");
+    let (parameter, value) = if words(&relay).is_empty() {
+        ("smtpd_recipient_restrictions", postfix.own(service, "smtpd_recipient_restrictions"))
+    } else {
+        ("smtpd_relay_restrictions", relay)
+    };
+    let is_end = |word: &&str| {
+        ["reject_unauth_destination", "defer_unauth_destination", "reject", "defer"].contains(word)
+    };
+    let all = words(&value);
+    let permits = all
+        .iter()
+        .take_while(|word| !is_end(word))
+        .any(|word| ["permit_mynetworks", "permit"].contains(word));
+    let ends = all.iter().any(|word| is_end(&word));
+    (ends && !permits).then_some((parameter, value))
 }
 
 fn smarthost(postfix: &Postfix, draft: &mut Draft) {

@@ -132,7 +132,8 @@ fn rules(
     is_submission: bool,
 ) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
-    let mut exempt: Vec<String> = Vec::new();
+    // Conditions, and what they need.
+    let mut exempt: Vec<(String, Vec<(Block, String)>)> = Vec::new();
     let mut items = words(value).into_iter().peekable();
     while let Some(item) = items.next() {
         let name = item.to_ascii_lowercase();
@@ -142,13 +143,16 @@ fn rules(
         let argument = takes_argument(&name).then(|| items.next().unwrap_or_default());
         for mut rule in restriction(postfix, draft, scope, &name, argument.unwrap_or_default()) {
             if !rule.permits() || !scope.is_exempting {
-                rule.conditions.extend(exempt.iter().cloned());
+                for (condition, needs) in &exempt {
+                    rule.conditions.push(condition.clone());
+                    rule.needs.extend(needs.iter().cloned());
+                }
                 rules.push(rule);
                 continue;
             }
             let own: Vec<String> =
                 rule.conditions.iter().filter(|one| !scope.conditions.contains(one)).cloned().collect();
-            exempt.push(format!("not = {}", when(&own)));
+            exempt.push((format!("not = {}", when(&own)), rule.needs));
         }
     }
     // What permits at the end of a list changes nothing.
