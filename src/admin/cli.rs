@@ -9,6 +9,7 @@ use crate::Password;
 use crate::config::{parse_cpus, parse_host};
 use crate::delegates::{DelegateArgs, sent_copy};
 use crate::dkim::DkimCommand;
+use crate::forward::ForwardArgs;
 use crate::limits::{TOP_INTERVAL_S_MAX, TOP_INTERVAL_S_MIN};
 use crate::mailqueue::{QueueArgs, TraceArgs};
 use crate::postfix::PostfixArgs;
@@ -170,6 +171,8 @@ pub(crate) enum AccountCommand {
     },
     /// Say who may send as an account or alias, or on behalf of it; with the address alone: who may.
     Delegate(DelegateArgs),
+    /// Send an account's mail on to another address, here or elsewhere.
+    Forward(ForwardArgs),
     /// An account and what it holds.
     Show {
         /// Its address.

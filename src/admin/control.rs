@@ -92,6 +92,15 @@ pub enum Request {
         /// Which sent mail is also put into its Sent mailbox.
         sent_copy: Option<SentCopy>,
     },
+    /// Says where an account's mail goes on to.
+    AccountForward {
+        /// Its address.
+        address: String,
+        /// Where; nowhere when it is `None`.
+        to: Option<String>,
+        /// The account gets it as well.
+        keeps_copy: bool,
+    },
     /// Says what an account, or an alias's members, may do with the address of an account or alias.
     AccountDelegate {
         /// The address.

@@ -19,6 +19,7 @@ mod execute;
 mod exit;
 mod export;
 mod failures;
+mod forward;
 mod host;
 mod import;
 mod limits;

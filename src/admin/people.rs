@@ -10,7 +10,7 @@ use shard::{People, SCRAM_ITERATIONS, Shard};
 
 use crate::failures::{failed, gone};
 use crate::limits::LIST_ENTRIES_MAX;
-use crate::{Exit, Failure, Password, Request, delegates, dkim, publish};
+use crate::{Exit, Failure, Password, Request, delegates, dkim, forward, publish};
 
 /// Executes a request about the directory.
 pub(crate) async fn execute(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
@@ -78,6 +78,10 @@ async fn answer(shard: &Rc<Shard>, request: Request) -> Result<Value, Failure> {
             let entries = directory.accounts(after.as_ref(), LIST_ENTRIES_MAX);
             Ok(json!(entries.iter().map(account_json).collect::<Vec<_>>()))
         }
+        Request::AccountForward { address, to, keeps_copy } => {
+            let id = find(shard, &address)?.id;
+            forward::execute(directory, id, to.as_deref(), keeps_copy).await
+        }
         Request::AccountDelegate { .. } | Request::AccountDelegates { .. } => {
             delegates::execute(directory, request).await
         }
@@ -141,7 +145,7 @@ pub async fn postmaster_fault(shard: &Rc<Shard>) -> Option<String> {
         Err(_) => Ok(Resolution::UnknownUser),
     };
     match resolution {
-        Ok(Resolution::Local(_)) => None,
+        Ok(Resolution::Local(_) | Resolution::Forwarded(_)) => None,
         Ok(Resolution::NotLocal) => Some(format!(
             "mail to the postmaster is refused: server.postmaster is {postmaster}, whose domain is none of ours; \
              name an account or alias of this server in the configuration file"
@@ -325,6 +329,9 @@ pub(crate) fn account_json(entry: &AccountEntry) -> Value {
         "quota_bytes": entry.quota_bytes,
         "enabled": entry.enabled,
         "sent_copy": entry.sent_copy,
+        "forward": entry.forward.as_ref().map(|forward| {
+            json!({ "to": forward.to.to_string(), "keeps_copy": forward.keeps_copy })
+        }),
         "has_password": entry.credential.is_some(),
         "id": entry.id.0,
         "partition": entry.partition.0,

@@ -136,7 +136,9 @@ pub(crate) async fn execute(
 fn deaf(directory: &Directory, receivers: &[String]) -> Vec<String> {
     let is_there = |address: &str| {
         let address = EmailAddress::parse(address).ok();
-        address.is_some_and(|address| matches!(directory.resolve(&address), Resolution::Local(_)))
+        address.is_some_and(|address| {
+            matches!(directory.resolve(&address), Resolution::Local(_) | Resolution::Forwarded(_))
+        })
     };
     receivers.iter().filter(|address| !is_there(address)).cloned().collect()
 }

@@ -147,6 +147,7 @@ fn account(command: AccountCommand) -> Result<Request, Failure> {
             sent_copy,
         },
         AccountCommand::Delegate(args) => args.request(),
+        AccountCommand::Forward(args) => args.request(),
         AccountCommand::Show { address } => Request::AccountShow { address },
         AccountCommand::List => Request::AccountList { after: None },
     })

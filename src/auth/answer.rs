@@ -76,6 +76,7 @@ mod tests {
             display_name: String::new(),
             credential: Some(hash_password(&secret("pencil"), [1; 16], 4_096)),
             quota_bytes: None,
+            forward: None,
             sent_copy: directory::SentCopy::default(),
             enabled: true,
             created: Timestamp::from_ms(0),

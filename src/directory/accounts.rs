@@ -29,6 +29,7 @@ impl Directory {
             display_name: new.display_name,
             credential: new.credential,
             quota_bytes: new.quota_bytes,
+            forward: None,
             sent_copy: SentCopy::default(),
             enabled: true,
             created: new.created,
@@ -111,7 +112,7 @@ fn allot_id(change: &mut Transaction) -> AccountId {
     AccountId(id)
 }
 
-fn put_account(change: &mut Transaction, entry: &AccountEntry) {
+pub(crate) fn put_account(change: &mut Transaction, entry: &AccountEntry) {
     change.put_value(ACCOUNT, &record::account_key(entry.id), &record::encode(&AccountRecord::of(entry)));
 }
 

@@ -4,6 +4,7 @@ use crate::directory::{ACCOUNT, commit, in_transaction, update_domain};
 use crate::limits::ALIAS_TARGETS_MAX;
 use crate::record::{self, ALIASES, AliasRecord};
 use crate::resolve::resolve;
+use crate::view::View;
 use crate::{AliasEntry, Directory, EmailAddress, Error, Resolution};
 
 impl Directory {
@@ -20,7 +21,7 @@ impl Directory {
     }
 
     /// Makes an alias or gives it other targets. Each target is an account or an alias of ours, with
-    /// or without a detail.
+    /// or without a detail, or an address in a domain that is not ours.
     pub async fn put_alias(&self, alias: AliasEntry) -> Result<(), Error> {
         if alias.targets.is_empty() || alias.targets.len() > ALIAS_TARGETS_MAX {
             return Err(Error::Limit { what: "targets of an alias", max: ALIAS_TARGETS_MAX });
@@ -36,7 +37,12 @@ impl Directory {
 
         // With the alias in place: one that names itself exists, and is a loop.
         for target in &alias.targets {
-            in_transaction(&change, |view| view.holder_by_detail(target)).ok_or(Error::NotFound)?;
+            let is_good = |view: &View<'_>| {
+                view.domain(target.domain()).is_none() || view.holder_by_detail(target).is_some()
+            };
+            if !in_transaction(&change, is_good) {
+                return Err(Error::NotFound);
+            }
         }
         if in_transaction(&change, |view| resolve(view, &alias.address)) == Resolution::AliasLoop {
             return Err(Error::AliasLoop);

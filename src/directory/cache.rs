@@ -83,7 +83,12 @@ impl Cache {
     /// Remembers an answer and the generation that was read before it was looked up. Long ones are
     /// left out, so that the memory is bounded and not only the count.
     pub fn put_resolution(&mut self, generation: u64, address: &EmailAddress, resolution: Resolution) {
-        let is_long = matches!(&resolution, Resolution::Local(targets) if targets.len() > CACHED_TARGETS_MAX);
+        let length = match &resolution {
+            Resolution::Local(targets) => targets.len(),
+            Resolution::Forwarded(forwarded) => forwarded.targets.len() + forwarded.onward.len(),
+            _ => 0,
+        };
+        let is_long = length > CACHED_TARGETS_MAX;
         if !self.takes(generation) || is_long {
             return;
         }
@@ -160,6 +165,7 @@ mod tests {
             display_name: String::new(),
             credential: None,
             quota_bytes: None,
+            forward: None,
             sent_copy: crate::SentCopy::default(),
             enabled: true,
             created: Timestamp::from_ms(0),

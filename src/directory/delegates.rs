@@ -7,7 +7,7 @@ use storage_engine::Transaction;
 use crate::directory::{ACCOUNT, commit, in_transaction};
 use crate::limits::{DELEGATES_MAX, DELEGATES_PER_READ};
 use crate::record::{self, DelegateKey, DelegateRecord};
-use crate::resolve::resolve;
+use crate::resolve::behind;
 use crate::view::{Holder, View};
 use crate::{AccountEntry, Directory, EmailAddress, Error, Resolution, Target};
 
@@ -156,11 +156,17 @@ fn put(change: &mut Transaction, key: &[u8], records: &[DelegateRecord]) {
 /// Addresses that lead to an account alone are its own, by aliases, details and catch-alls too. Under others it sends by
 /// a right over exactly what has the address, or over the one account behind it.
 fn sender_use(view: &View<'_>, account: AccountId, address: &EmailAddress) -> SenderUse {
-    let Resolution::Local(targets) = resolve(view, address) else { return SenderUse::Denied };
-    if let [only] = targets.as_slice()
-        && only.account == account
-    {
-        return SenderUse::Own;
+    match behind(view, address) {
+        Resolution::Local(targets) => {
+            if let [only] = targets.as_slice()
+                && only.account == account
+            {
+                return SenderUse::Own;
+            }
+        }
+        // An alias that leads elsewhere as well is nobody's alone.
+        Resolution::Forwarded(_) => {}
+        _ => return SenderUse::Denied,
     }
     let Some((holder, _)) = view.holder_by_detail(address) else { return SenderUse::Denied };
     let (named, owner) = match holder {
@@ -200,8 +206,13 @@ fn right(view: &View<'_>, account: AccountId, address: &EmailAddress) -> Option<
 
 /// Whether an alias, which an account of that address is not, leads to an account.
 fn leads_to(view: &View<'_>, alias: &EmailAddress, account: AccountId) -> bool {
-    let found = view.alias(alias).map(|alias| resolve(view, &alias.address));
-    matches!(found, Some(Resolution::Local(targets)) if targets.iter().any(|target| target.account == account))
+    let Some(alias) = view.alias(alias) else { return false };
+    let targets = match behind(view, &alias.address) {
+        Resolution::Local(targets) => targets,
+        Resolution::Forwarded(forwarded) => forwarded.targets,
+        _ => return false,
+    };
+    targets.iter().any(|target| target.account == account)
 }
 
 /// Who is meant, if they are still there.

@@ -58,12 +58,23 @@ pub struct AccountEntry {
     pub credential: Option<Credential>,
     /// Bytes of messages it may hold; `None` is no limit.
     pub quota_bytes: Option<u64>,
+    /// Where what comes for it goes on to.
+    pub forward: Option<Forwarding>,
     /// Which sent mail is also put into its Sent mailbox.
     pub sent_copy: SentCopy,
     /// A disabled account neither logs in nor receives.
     pub enabled: bool,
     /// When it was made.
     pub created: Timestamp,
+}
+
+/// Where an account's mail goes on to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarding {
+    /// An address, of ours or not.
+    pub to: EmailAddress,
+    /// The account gets it as well.
+    pub keeps_copy: bool,
 }
 
 /// What is said of an account before it exists.
@@ -97,7 +108,7 @@ pub struct DomainEntry {
 pub struct AliasEntry {
     /// The address that is replaced.
     pub address: EmailAddress,
-    /// Accounts or other aliases of ours, with or without a detail. Never empty.
+    /// Accounts or other aliases of ours, with or without a detail, or addresses elsewhere. Never empty.
     pub targets: Vec<EmailAddress>,
 }
 
@@ -106,6 +117,8 @@ pub struct AliasEntry {
 pub enum Resolution {
     /// These accounts, at least one, each once.
     Local(Vec<Target>),
+    /// Elsewhere, and perhaps to accounts too.
+    Forwarded(Box<Forwarded>),
     /// The domain is ours and has no such address.
     UnknownUser,
     /// The domain is not ours.
@@ -114,6 +127,26 @@ pub enum Resolution {
     Disabled,
     /// Aliases lead back to themselves, or through more of them than the limits allow.
     AliasLoop,
+}
+
+/// Mail that goes on to addresses elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// The accounts that get it as well, each once.
+    pub targets: Vec<Target>,
+    /// Where it goes on to, at least one, each once.
+    pub onward: Vec<Onward>,
+}
+
+/// An address elsewhere that mail goes on to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Onward {
+    /// The address.
+    pub to: EmailAddress,
+    /// The address of ours that sends it on.
+    pub by: EmailAddress,
+    /// The account that sends it on; `None` for an alias.
+    pub account: Option<Target>,
 }
 
 /// One account that mail goes to.

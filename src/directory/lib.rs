@@ -20,6 +20,7 @@ mod directory;
 mod dkim;
 mod entry;
 mod error;
+mod forward;
 pub mod limits;
 mod record;
 mod resolve;
@@ -32,7 +33,8 @@ pub use delegates::{Delegate, SendRight, SenderUse, SentCopy};
 pub use directory::Directory;
 pub use dkim::{DkimAlgorithm, DkimKey, DkimState};
 pub use entry::{
-    AccountEntry, AliasEntry, Credential, DomainEntry, NewAccount, Resolution, ScramKeys, Target,
+    AccountEntry, AliasEntry, Credential, DomainEntry, Forwarded, Forwarding, NewAccount, Onward, Resolution,
+    ScramKeys, Target,
 };
 pub use error::Error;
 

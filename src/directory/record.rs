@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountEntry, AliasEntry, Credential, DkimAlgorithm, DkimKey, DkimState, DomainEntry, EmailAddress,
-    ScramKeys, SendRight, SentCopy,
+    Forwarding, ScramKeys, SendRight, SentCopy,
 };
 
 /// The version this program writes.
@@ -92,8 +92,16 @@ pub(crate) struct AccountRecord {
     quota_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     sent_copy: Option<SentCopy>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    forward: Option<ForwardRecord>,
     enabled: bool,
     created_ms: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ForwardRecord {
+    to: String,
+    keeps_copy: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -125,6 +133,10 @@ impl AccountRecord {
             display_name: entry.display_name.clone(),
             credential,
             quota_bytes: entry.quota_bytes,
+            forward: entry
+                .forward
+                .as_ref()
+                .map(|forward| ForwardRecord { to: forward.to.to_string(), keeps_copy: forward.keeps_copy }),
             sent_copy: Some(entry.sent_copy).filter(|copy| *copy != SentCopy::None),
             enabled: entry.enabled,
             created_ms: entry.created.as_ms(),
@@ -144,6 +156,9 @@ impl AccountRecord {
             display_name: self.display_name,
             credential,
             quota_bytes: self.quota_bytes,
+            forward: self
+                .forward
+                .map(|forward| Forwarding { to: parse(&forward.to), keeps_copy: forward.keeps_copy }),
             sent_copy: self.sent_copy.unwrap_or_default(),
             enabled: self.enabled,
             created: Timestamp::from_ms(self.created_ms),
@@ -303,10 +318,12 @@ mod tests {
         let copying = concat!(
             "\u{1}",
             r#"{"partition":0,"address":"b@example.org","display_name":"","#,
-            r#""sent_copy":"all","enabled":true,"created_ms":0}"#
+            r#""sent_copy":"all","forward":{"to":"b@elsewhere.example","keeps_copy":true},"#,
+            r#""enabled":true,"created_ms":0}"#
         );
         let entry = decode::<AccountRecord>(copying.as_bytes()).into_entry(AccountId(7));
         assert_eq!(entry.sent_copy, SentCopy::All);
+        assert!(entry.forward.as_ref().is_some_and(|forward| forward.keeps_copy));
         assert_eq!(encode(&AccountRecord::of(&entry)), copying.as_bytes());
         let delegates = concat!(
             "\u{1}",

@@ -6,11 +6,20 @@ use base::AccountId;
 
 use crate::limits::{ALIAS_DEPTH_MAX, EXPANSION_TARGETS_MAX};
 use crate::view::{Holder, View};
-use crate::{AccountEntry, AliasEntry, EmailAddress, Resolution, Target};
+use crate::{AccountEntry, AliasEntry, EmailAddress, Forwarded, Forwarding, Onward, Resolution, Target};
 
 /// The address itself wins, then the address without its detail (RFC 5233 §4), then the domain's
 /// catch-all.
 pub(crate) fn resolve(view: &View<'_>, address: &EmailAddress) -> Resolution {
+    expand(view, address, true)
+}
+
+/// Who is behind an address, wherever their mail goes on to.
+pub(crate) fn behind(view: &View<'_>, address: &EmailAddress) -> Resolution {
+    expand(view, address, false)
+}
+
+fn expand(view: &View<'_>, address: &EmailAddress, follows_accounts: bool) -> Resolution {
     let Some(domain) = view.domain(address.domain()) else { return Resolution::NotLocal };
     let found = view.holder_by_detail(address);
     let found = found.or_else(|| {
@@ -19,15 +28,20 @@ pub(crate) fn resolve(view: &View<'_>, address: &EmailAddress) -> Resolution {
     });
     let Some((holder, detail)) = found else { return Resolution::UnknownUser };
 
-    let mut expansion = Expansion::new(view);
+    let mut expansion = Expansion::new(view, follows_accounts);
     if expansion.add(holder, detail.as_deref()).is_err() {
         return Resolution::AliasLoop;
     }
-    match (expansion.targets.is_empty(), expansion.has_disabled) {
-        (false, _) => Resolution::Local(expansion.targets),
-        (true, true) => Resolution::Disabled,
+    let Expansion { targets, onward, has_disabled, has_circle, .. } = expansion;
+    if !onward.is_empty() {
+        return Resolution::Forwarded(Box::new(Forwarded { targets, onward }));
+    }
+    match (targets.is_empty(), has_disabled, has_circle) {
+        (false, ..) => Resolution::Local(targets),
+        (true, _, true) => Resolution::AliasLoop,
+        (true, true, false) => Resolution::Disabled,
         // An alias may outlive the accounts it names.
-        (true, false) => Resolution::UnknownUser,
+        (true, false, false) => Resolution::UnknownUser,
     }
 }
 
@@ -36,27 +50,35 @@ struct Loop;
 
 struct Expansion<'a> {
     view: &'a View<'a>,
+    /// Whether mail of accounts that send it on goes on.
+    follows_accounts: bool,
     targets: Vec<Target>,
+    onward: Vec<Onward>,
     accounts: HashSet<AccountId>,
-    /// Aliases between the recipient and here.
+    /// Aliases, and accounts that send on, between the recipient and here.
     depth: usize,
     /// Aliases that were followed to their end.
     followed: HashSet<String>,
     /// Addresses looked at.
     count: usize,
     has_disabled: bool,
+    /// An account sends its mail on to where it came from.
+    has_circle: bool,
 }
 
 impl<'a> Expansion<'a> {
-    fn new(view: &'a View<'a>) -> Self {
+    fn new(view: &'a View<'a>, follows_accounts: bool) -> Self {
         Self {
             view,
+            follows_accounts,
             targets: Vec::new(),
+            onward: Vec::new(),
             accounts: HashSet::new(),
             depth: 0,
             followed: HashSet::new(),
             count: 0,
             has_disabled: false,
+            has_circle: false,
         }
     }
 
@@ -68,26 +90,37 @@ impl<'a> Expansion<'a> {
         }
         match holder {
             Holder::Account(account) => self.add_account(*account, detail),
-            Holder::Alias(alias) => return self.add_alias(&alias, detail),
+            Holder::Alias(alias) => self.add_alias(&alias, detail),
         }
-        Ok(())
     }
 
-    fn add_account(&mut self, account: AccountEntry, detail: Option<&str>) {
+    fn add_account(&mut self, account: AccountEntry, detail: Option<&str>) -> Result<(), Loop> {
         if !account.enabled {
             self.has_disabled = true;
-            return;
+            return Ok(());
         }
         if !self.accounts.insert(account.id) {
-            return;
+            self.has_circle |= account.forward.is_some();
+            return Ok(());
         }
-        self.targets.push(Target {
+        let target = Target {
             account: account.id,
             partition: account.partition,
             address: account.address,
             quota_bytes: account.quota_bytes,
             detail: detail.map(str::to_owned),
-        });
+        };
+        let Some(Forwarding { to, keeps_copy }) = account.forward.filter(|_| self.follows_accounts) else {
+            self.targets.push(target);
+            return Ok(());
+        };
+        if keeps_copy {
+            self.targets.push(target.clone());
+        }
+        self.depth += 1;
+        self.send_on(&to, &target.address.clone(), Some(target), detail)?;
+        self.depth -= 1;
+        Ok(())
     }
 
     fn add_alias(&mut self, alias: &AliasEntry, detail: Option<&str>) -> Result<(), Loop> {
@@ -101,12 +134,38 @@ impl<'a> Expansion<'a> {
         }
         self.depth += 1;
         for target in &alias.targets {
-            let Some((holder, own)) = self.view.holder_by_detail(target) else { continue };
-            // A target's own detail says more about where to file than the recipient's.
-            self.add(holder, own.as_deref().or(detail))?;
+            self.send_on(target, &alias.address, None, detail)?;
         }
         self.depth -= 1;
         self.followed.insert(key);
+        Ok(())
+    }
+
+    /// What comes to `by` goes on to an address, of ours or not.
+    fn send_on(
+        &mut self,
+        to: &EmailAddress,
+        by: &EmailAddress,
+        account: Option<Target>,
+        detail: Option<&str>,
+    ) -> Result<(), Loop> {
+        if let Some((holder, own)) = self.view.holder_by_detail(to) {
+            if self.depth > ALIAS_DEPTH_MAX {
+                return Err(Loop);
+            }
+            // A target's own detail says more about where to file than the recipient's.
+            return self.add(holder, own.as_deref().or(detail));
+        }
+        if self.view.domain(to.domain()).is_some() {
+            return Ok(());
+        }
+        self.count += 1;
+        if self.count > EXPANSION_TARGETS_MAX {
+            return Err(Loop);
+        }
+        if !self.onward.iter().any(|known| known.to.key() == to.key()) {
+            self.onward.push(Onward { to: to.clone(), by: by.clone(), account });
+        }
         Ok(())
     }
 }

@@ -8,12 +8,12 @@
 
 use aws_lc_rs::{constant_time, hmac};
 use base::{Secret, Timestamp};
-use mime::{encode_word, rfc5322_date};
+use mime::{encode_word, is_line_safe, quoted_printable, rfc5322_date};
 
 use crate::compose::{Content, Part, Report, Reporter, returned_part};
 use crate::fields::FieldForm;
 use crate::limits::{MODERATED_LINE_BYTES_MAX, MODERATED_RECIPIENTS_MAX, TOKEN_HASH_CHARS};
-use crate::write::{Letters, boundary, is_line_safe, one_line, printable, put_field, quoted_printable};
+use crate::write::{Letters, boundary, one_line, printable, put_field};
 
 /// What a moderator decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use account::{Content, MailboxName};
 use base::{AccountId, PartitionId, ShardId, Timestamp, give_way};
-use directory::{EmailAddress, Resolution, Target};
+use directory::{EmailAddress, Onward, Resolution, Target};
 use smtp::{Envelope, Message, Mode, Outcome, return_path_header};
 
+use crate::forwarding::{Found, sent_on};
 use crate::join::join_all;
 use crate::limits::{MESSAGE_TARGETS_MAX, TARGETS_PER_TURN};
 use crate::relay::accept;
@@ -36,6 +37,8 @@ pub struct Manner {
     pub route: Option<String>,
     /// It goes nowhere until one of these approves it.
     pub moderation: Option<queue::Moderation>,
+    /// What was found out about who it is from, for the seal of what is sent on.
+    pub found: Option<Arc<Found>>,
 }
 
 impl Manner {
@@ -53,6 +56,8 @@ struct Plan {
     outcomes: Vec<Outcome>,
     /// Places in `outcomes` of addresses elsewhere, which the sender may send to.
     elsewhere: Vec<usize>,
+    /// Where aliases and accounts send it on to, with the place in `outcomes` of who is sent on, and in the envelope.
+    onward: Vec<(usize, usize, Onward)>,
     wanted: Vec<Wanted>,
     /// For each of `wanted`, the addresses that led to it, as places in `outcomes`.
     led_by: Vec<Vec<usize>>,
@@ -69,6 +74,9 @@ pub async fn deliver(shard: &Rc<Shard>, message: Message, manner: Manner, now: T
     let rooms = rooms(shard, &plan.wanted, data.len() as u64).await;
     plan.refuse_full(&rooms);
     if envelope.mode != Mode::Lmtp {
+        plan.refuse_all_if_one_may_pass();
+    }
+    if !send_on(shard, &mut plan, &envelope, &data, &manner, now).await && envelope.mode != Mode::Lmtp {
         plan.refuse_all_if_one_may_pass();
     }
     let (queued, data) = queued(&plan, &envelope, data);
@@ -90,6 +98,36 @@ pub async fn deliver(shard: &Rc<Shard>, message: Message, manner: Manner, now: T
     plan.addresses.iter().map(|address| plan.outcomes[*address]).collect()
 }
 
+/// Queues what aliases and accounts send on; false when that is not durable.
+async fn send_on(
+    shard: &Rc<Shard>,
+    plan: &mut Plan,
+    envelope: &Envelope,
+    data: &[u8],
+    manner: &Manner,
+    now: Timestamp,
+) -> bool {
+    let outcomes = &plan.outcomes;
+    let all = plan.onward.iter().filter(|(place, ..)| outcomes[*place] == Outcome::Stored);
+    let onward: Vec<_> =
+        all.map(|(_, at, onward)| (envelope.recipients[*at].clone(), onward.clone())).collect();
+    if onward.is_empty() {
+        return true;
+    }
+    let queued = queue_envelope(envelope, Vec::new(), data);
+    let (mut queued, content) =
+        sent_on(shard, queued, &onward, data.to_vec(), manner.found.as_deref(), now).await;
+    queued.route.clone_from(&manner.route);
+    let outcome = accept(shard, queued, Arc::new(content), false, now).await;
+    tracing::info!(event = "delivery.sent_on", id = %envelope.id, addresses = onward.len(), ?outcome);
+    for (place, ..) in plan.onward.iter().filter(|_| outcome != Outcome::Stored) {
+        if plan.outcomes[*place] == Outcome::Stored {
+            plan.outcomes[*place] = outcome;
+        }
+    }
+    outcome == Outcome::Stored
+}
+
 /// A message for the queue.
 type Queued = (queue::Envelope, Arc<Vec<u8>>);
 
@@ -98,7 +136,8 @@ type Queued = (queue::Envelope, Arc<Vec<u8>>);
 fn queued(plan: &Plan, envelope: &Envelope, data: Vec<u8>) -> (Option<Queued>, Option<Vec<u8>>) {
     let for_others = plan.queue_envelope(envelope, &data);
     match (for_others, plan.wanted.is_empty()) {
-        (None, _) => (None, Some(data)),
+        (None, true) => (None, None),
+        (None, false) => (None, Some(data)),
         (Some(for_others), true) => (Some((for_others, Arc::new(data))), None),
         (Some(for_others), false) => (Some((for_others, Arc::new(data.clone()))), Some(data)),
     }
@@ -112,7 +151,8 @@ async fn resolve(shard: &Rc<Shard>, envelope: &Envelope, manner: &Manner) -> Opt
     // For those who are here too, it waits in the queue (RFC 4865 §3).
     let waits = manner.is_held() || envelope.terms.release_at.is_some();
     let (mut count, mut turn) = (0, 0);
-    for recipient in &envelope.recipients {
+    let may_send_on = shard.settings().outbound.is_enabled;
+    for (at, recipient) in envelope.recipients.iter().enumerate() {
         let address = EmailAddress::parse(&recipient.address).ok();
         let key = address.as_ref().map_or_else(|| recipient.address.clone(), EmailAddress::key);
         if let Some(place) = known.get(&key) {
@@ -127,26 +167,42 @@ async fn resolve(shard: &Rc<Shard>, envelope: &Envelope, manner: &Manner) -> Opt
             None => Ok(Resolution::UnknownUser),
         };
         plan.outcomes.push(match &resolution {
-            Ok(Resolution::Local(_)) if waits => {
+            Ok(Resolution::Local(_) | Resolution::Forwarded(_)) if waits => {
                 plan.elsewhere.push(place);
                 Outcome::Stored
             }
             Ok(Resolution::Local(_)) => Outcome::Stored,
+            Ok(Resolution::Forwarded(forwarded)) if may_send_on || !forwarded.targets.is_empty() => {
+                Outcome::Stored
+            }
             Ok(Resolution::NotLocal) if manner.may_relay => {
                 plan.elsewhere.push(place);
                 Outcome::Stored
             }
-            Ok(Resolution::Disabled | Resolution::UnknownUser | Resolution::NotLocal) => Outcome::Disabled,
+            Ok(
+                Resolution::Disabled
+                | Resolution::UnknownUser
+                | Resolution::NotLocal
+                | Resolution::Forwarded(_),
+            ) => Outcome::Disabled,
             Ok(Resolution::AliasLoop) | Err(_) => Outcome::Unavailable,
         });
-        if let Ok(Resolution::Local(targets)) = resolution
-            && !waits
-        {
-            count += targets.len();
-            if count > MESSAGE_TARGETS_MAX {
-                return None;
+        let (targets, onward) = match resolution {
+            Ok(Resolution::Local(targets)) if !waits => (targets, Vec::new()),
+            Ok(Resolution::Forwarded(forwarded)) if !waits => (forwarded.targets, forwarded.onward),
+            _ => continue,
+        };
+        count += targets.len() + onward.len();
+        if count > MESSAGE_TARGETS_MAX {
+            return None;
+        }
+        plan.add(&mut accounts, place, targets);
+        for onward in onward.into_iter().filter(|_| may_send_on) {
+            match onward.account {
+                // Nobody is helped by junk that is sent on: it stays with whoever would send it.
+                Some(account) if manner.is_junk => plan.add(&mut accounts, place, vec![account]),
+                _ => plan.onward.push((place, at, onward)),
             }
-            plan.add(&mut accounts, place, targets);
         }
         if count + place >= turn + TARGETS_PER_TURN {
             turn = count + place;

@@ -13,6 +13,7 @@
 
 mod delivery;
 mod entrance;
+mod forwarding;
 mod imap_service;
 mod inbound;
 mod join;

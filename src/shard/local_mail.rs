@@ -124,8 +124,9 @@ async fn known(shard: &Rc<Shard>, address: &str) -> Result<(), Unsent> {
     let parsed = EmailAddress::parse(address).map_err(|_| Unsent::BadAddress(address.to_owned()))?;
     match shard.people.resolve(shard, &parsed).await {
         Ok(Resolution::Local(_)) => Ok(()),
-        Ok(Resolution::NotLocal) if shard.settings().outbound.is_enabled => Ok(()),
-        Ok(Resolution::NotLocal) => {
+        Ok(Resolution::NotLocal | Resolution::Forwarded(_)) if shard.settings().outbound.is_enabled => Ok(()),
+        Ok(Resolution::Forwarded(forwarded)) if !forwarded.targets.is_empty() => Ok(()),
+        Ok(Resolution::NotLocal | Resolution::Forwarded(_)) => {
             Err(Unsent::Refused("this server sends no mail to other systems".to_owned()))
         }
         Ok(Resolution::UnknownUser | Resolution::Disabled) => Err(Unsent::UnknownUser(address.to_owned())),

@@ -9,6 +9,7 @@ use directory::{AccountEntry, Cache, Directory, DkimKey, EmailAddress, Resolutio
 use router::Gone;
 use storage_engine::Engine;
 
+use crate::forwarding::reversed;
 use crate::limits::DIRECTORY_PARTITION;
 use crate::{Shard, Wait};
 
@@ -39,13 +40,16 @@ impl People {
     /// Where mail to an address goes. A domain of ours that has no postmaster has the configured one
     /// (RFC 5321 §4.5.1).
     pub async fn resolve(&self, shard: &Shard, address: &EmailAddress) -> Result<Resolution, Gone> {
+        if let Some(sender) = reversed(shard, address) {
+            return Ok(sender);
+        }
         let found = self.look_up(shard, address).await?;
         if found != Resolution::UnknownUser || !address.local().eq_ignore_ascii_case("postmaster") {
             return Ok(found);
         }
         let Ok(postmaster) = EmailAddress::parse(&shard.settings().mx.postmaster) else { return Ok(found) };
         match self.look_up(shard, &postmaster).await? {
-            local @ Resolution::Local(_) => Ok(local),
+            local @ (Resolution::Local(_) | Resolution::Forwarded(_)) => Ok(local),
             _ => Ok(found),
         }
     }

@@ -49,6 +49,8 @@ pub struct Shard {
     pub world: Rc<dyn World>,
     /// What is counted here.
     pub metrics: Rc<Metrics>,
+    /// Signs the return paths of mail that is sent on.
+    pub(crate) srs_secret: RefCell<Option<Secret<[u8; 32]>>>,
     settings: RefCell<Arc<Settings>>,
     maildrops: RefCell<HashSet<AccountId>>,
 }
@@ -89,6 +91,7 @@ impl Shard {
             content: Budget::new(settings.content_bytes_max),
             world,
             metrics: Rc::new(Metrics::new(settings.slow)),
+            srs_secret: RefCell::default(),
             settings: RefCell::new(settings),
             maildrops: RefCell::default(),
         })
@@ -122,16 +125,21 @@ impl Shard {
         is_free.then(|| MaildropLock { shard: Rc::clone(self), account })
     }
 
-    /// Reads the server's lasting secret from the directory and hands it to every shard. Called once,
+    /// Reads the server's lasting secrets from the directory and hands them to every shard. Called once,
     /// at the start, on the shard that owns the directory.
     pub async fn share_secret(&self) -> Result<(), directory::Error> {
         let Some(directory) = self.people.own() else { return Ok(()) };
         let mut fresh = [0; 32];
         self.world.random(&mut fresh);
         let secret = directory.secret("scram", Secret::new(fresh)).await?;
+        self.world.random(&mut fresh);
+        let srs = directory.secret("srs", Secret::new(fresh)).await?;
         for id in 0..self.router.shards() {
-            let copy = secret.clone();
-            let set = self.router.on(ShardId(id), move |there| async move { there.login.set_secret(copy) });
+            let (scram, srs) = (secret.clone(), srs.clone());
+            let set = self.router.on(ShardId(id), move |there| async move {
+                there.login.set_secret(scram);
+                there.srs_secret.replace(Some(srs));
+            });
             // A shard that is gone has no logins to answer.
             let _gone = set.await;
         }

@@ -10,6 +10,7 @@ use smtp::{
 };
 
 use crate::entrance::{Barred, entry};
+use crate::forwarding::Found;
 use crate::inbound::{Admitted, Incoming, Way, decide, is_for_moderators};
 use crate::login::ScramTry;
 use crate::relay::delivered;
@@ -82,6 +83,12 @@ impl SmtpService {
         };
         match resolution {
             Resolution::Local(targets) => self.room(&targets, check.size_bytes).await,
+            Resolution::Forwarded(forwarded) => {
+                if forwarded.targets.is_empty() && !self.shard.settings().outbound.is_enabled {
+                    return Verdict::Disabled;
+                }
+                self.room(&forwarded.targets, check.size_bytes).await
+            }
             Resolution::UnknownUser => Verdict::UnknownUser,
             Resolution::NotLocal if self.may_relay(check.mode) => Verdict::Accept,
             Resolution::NotLocal => Verdict::NotLocal,
@@ -171,8 +178,17 @@ impl SmtpService {
         // What is for nobody but to decide about another message ends here.
         self.dropped.extend(decide(&self.shard, &incoming).await?);
         let reports = receive(&self.shard, &mut incoming).await?;
-        let Incoming { mut message, is_junk, is_discarded, is_held, moderation, is_rerouted, route, .. } =
-            incoming;
+        let Incoming {
+            mut message,
+            is_junk,
+            verdicts,
+            is_discarded,
+            is_held,
+            moderation,
+            route,
+            is_rerouted,
+            ..
+        } = incoming;
         let is_dropped = |address: &str| {
             is_discarded || self.dropped.iter().chain(&reports).any(|dropped| dropped == address)
         };
@@ -182,7 +198,8 @@ impl SmtpService {
         let moderation = moderation.filter(|_| !is_held);
         let asks = Asks::of(&message, is_held || moderation.is_some());
         let may_relay = is_rerouted || self.may_relay(mode);
-        let manner = Manner { may_relay, is_junk, is_held, moderation, route };
+        let found = Found::of(verdicts);
+        let manner = Manner { may_relay, is_junk, is_held, route, moderation, found };
         let outcomes = if message.envelope.recipients.is_empty() {
             Vec::new()
         } else {

@@ -20,6 +20,7 @@ use crate::limits::HOLD_HOURS_MAX;
 /// `[outbound]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "settings are independent of each other")]
 pub struct Outbound {
     /// Whether mail for other domains is taken at all.
     pub enabled: bool,
@@ -59,6 +60,14 @@ pub struct Outbound {
     pub notices_file: Spanned<PathBuf>,
     /// Of what the postmaster is told.
     pub tell_postmaster: Vec<Trouble>,
+    /// Whether mail that aliases and accounts send on gets a return path of ours (SRS).
+    pub srs: bool,
+    /// The domain of these return paths; empty is `server.hostname`.
+    pub srs_domain: Spanned<String>,
+    /// A file with the secrets that sign them, one a line, the first signs; empty is one of the server's own.
+    pub srs_secret_file: Spanned<PathBuf>,
+    /// Whether such mail is sealed (ARC).
+    pub arc_seal: bool,
     /// The port of other mail systems. Another than 25 is for tests.
     pub port: u16,
     /// The pool of addresses that mail goes from whose route names none; empty leaves it to the machine.
@@ -138,6 +147,10 @@ impl Default for Outbound {
             addresses: Addresses::default(),
             notices_file: Spanned::new(0..0, PathBuf::new()),
             tell_postmaster: vec![Trouble::Undeliverable],
+            srs: true,
+            srs_domain: unnamed(""),
+            srs_secret_file: Spanned::new(0..0, PathBuf::new()),
+            arc_seal: usual.seals,
             port: usual.port,
             default_pool: unnamed(""),
             route: Vec::new(),
@@ -175,6 +188,15 @@ impl Outbound {
     }
 
     fn files_fault(&self) -> Option<(Range<usize>, String)> {
+        let domain = self.srs_domain.get_ref();
+        if !domain.is_empty() && !matches!(Destination::parse(domain), Some(Destination::Domain(_))) {
+            let message =
+                "outbound.srs_domain must be a domain that mail comes to us for, such as \"example.org\"";
+            return Some((self.srs_domain.span(), message.to_owned()));
+        }
+        if let Err(message) = secrets(self.srs_secret_file.get_ref()) {
+            return Some((self.srs_secret_file.span(), format!("outbound.srs_secret_file: {message}")));
+        }
         let file = self.notices_file.get_ref();
         if !file.as_os_str().is_empty()
             && let Err(message) = templates(file)
@@ -224,6 +246,11 @@ impl Outbound {
             bounce: tells(Trouble::Bounce),
             delay: tells(Trouble::Delay),
         };
+        let srs_domain = Some(self.srs_domain.get_ref()).filter(|domain| !domain.is_empty());
+        let srs_domain = srs_domain.unwrap_or(&config.server.hostname);
+        outbound.srs_domain = self.srs.then(|| srs_domain.to_lowercase());
+        outbound.srs_secrets = secrets(self.srs_secret_file.get_ref()).unwrap_or_default();
+        outbound.seals = self.arc_seal;
         outbound.port = self.port;
         outbound.ourselves = ourselves(config, self.port);
         routes::settings(self, &mut outbound);
@@ -353,6 +380,21 @@ fn parse_network(text: &str) -> Option<(IpAddr, u8)> {
 
 fn read(file: &Path) -> Result<String, String> {
     std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// The lines of a file of secrets; none for no file.
+fn secrets(file: &Path) -> Result<Vec<Secret<Vec<u8>>>, String> {
+    if file.as_os_str().is_empty() {
+        return Ok(Vec::new());
+    }
+    let text = read(file)?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let secrets: Vec<_> = lines.map(|line| Secret::new(line.as_bytes().to_vec())).collect();
+    if secrets.is_empty() {
+        Err(format!("{}: there is no secret in it", file.display()))
+    } else {
+        Ok(secrets)
+    }
 }
 
 fn templates(file: &Path) -> Result<Templates, String> {

@@ -133,7 +133,7 @@ fn forbidding(postfix: &Postfix) -> Option<(&'static str, String)> {
         .iter()
         .take_while(|word| !is_end(word))
         .any(|word| ["permit_mynetworks", "permit"].contains(word));
-    let ends = all.iter().any(|word| is_end(&word));
+    let ends = all.iter().any(is_end);
     (ends && !permits).then_some((parameter, value))
 }
 
@@ -235,7 +235,7 @@ fn login(postfix: &Postfix, draft: &mut Draft, hop: &NextHop, destination: &str)
         format!("smarthost_password_file = {}", quoted(PASSWORD_FILE)),
     ];
     let note = Origin { parameter: "smtp_sasl_password_maps", value: item };
-    let text = format!("[outbound]\n{}\n", lines.join("\n"));
+    let text = format!("[outbound]\nsmarthost = \"mail.example.org:25\"\n{}\n", lines.join("\n"));
     if super::draft::accepted(&text).is_ok() {
         draft.set_all(
             note,

@@ -157,7 +157,7 @@ mod tests {
             rates.restore(at(moment), vec![(ann, bytes.clone())]);
             rates.take(at(moment), &slow, ann, 1)
         };
-        assert_eq!(again(600_000), Taken::Over(Duration::from_secs(3000)));
+        assert_eq!(again(600_000), Taken::Over(Duration::from_mins(50)));
         assert_eq!(again(3_600_000), Taken::Within);
     }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use base::{Timestamp, give_way};
-use directory::{EmailAddress, Resolution};
+use directory::{EmailAddress, Resolution, Target};
 use policy::{
     Applied, Effect, Flow, FlowAction, FlowFacts, FlowKnown, FlowOutcome, FlowQuestion, FlowVerdict, Journal,
     JournalRecipient, RecipientKind, apply, journal_report,
@@ -108,9 +108,7 @@ async fn answer(shard: &Rc<Shard>, question: &FlowQuestion) -> Option<bool> {
             };
             let member = shard.people.resolve(shard, &address).await.ok()?;
             let group = shard.people.resolve(shard, &group).await.ok()?;
-            let (Resolution::Local(one), Resolution::Local(all)) = (member, group) else {
-                return Some(false);
-            };
+            let (Some(one), Some(all)) = (here(member), here(group)) else { return Some(false) };
             Some(one.iter().all(|own| all.iter().any(|other| other.account == own.account)))
         }
     }
@@ -137,6 +135,16 @@ async fn moderate(
         }
     }
     Ok(())
+}
+
+/// The accounts that get an address's mail, if there are any.
+fn here(found: Resolution) -> Option<Vec<Target>> {
+    let targets = match found {
+        Resolution::Local(targets) => targets,
+        Resolution::Forwarded(forwarded) => forwarded.targets,
+        _ => return None,
+    };
+    (!targets.is_empty()).then_some(targets)
 }
 
 /// Adds recipients that the client did not name.

@@ -18,6 +18,7 @@ mod greeting;
 mod memory;
 mod moderation;
 mod rules;
+mod seal;
 mod settings;
 mod sign;
 
@@ -31,6 +32,7 @@ pub(crate) use filters::Lanes;
 pub use filters::{FilterKind, FilterPlace, FilterSettings, HookSettings, RspamdSettings};
 pub(crate) use memory::{Memory, partition};
 pub(crate) use moderation::{decide, is_for_moderators};
+pub(crate) use seal::seal;
 pub use settings::{Dmarc, FromCheck, Inbound};
 pub(crate) use sign::{SigningKeys, sign_own};
 

@@ -178,6 +178,7 @@ async fn carry_out(
     })
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "refusals are boxed wherever they go")]
 fn not_now() -> Box<Refused> {
     refused(451, (4, 3, 0), "it cannot be decided now, try again later")
 }

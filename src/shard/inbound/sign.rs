@@ -33,12 +33,12 @@ struct Known {
 }
 
 /// The keys of a domain, ready to sign.
-struct Keys {
+pub(super) struct Keys {
     /// As the directory has them: a change elsewhere in it need not make these anew.
     listed: Vec<DkimKey>,
-    signer: Signer,
+    pub(super) signer: Signer,
     /// RSA takes its time.
-    is_slow: bool,
+    pub(super) is_slow: bool,
 }
 
 impl Default for SigningKeys {
@@ -156,7 +156,7 @@ const fn words(why: SignError) -> &'static str {
 }
 
 /// The keys that sign for a From domain, from memory while the directory says the same.
-async fn keys(shard: &Rc<Shard>, author: &str) -> Option<Arc<Keys>> {
+pub(super) async fn keys(shard: &Rc<Shard>, author: &str) -> Option<Arc<Keys>> {
     let known = shard.signing.0.borrow().get(author).cloned();
     if let Some(known) = &known
         && known.generation == shard.people.generation()
@@ -212,7 +212,7 @@ fn parse(domain: &str, listed: Vec<DkimKey>) -> Option<Keys> {
 }
 
 /// Runs a future that only ever gives way to others, where there are none.
-fn at_once<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn at_once<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     loop {
         if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {

@@ -105,7 +105,7 @@ mod tests {
 
     fn parcel(content: &str, body: Body, is_smtputf8: bool) -> Parcel {
         Parcel {
-            route: Route::Local,
+            route: Route::LOCAL,
             envelope: Arc::new(Envelope {
                 id: 1,
                 sender: None,
@@ -116,6 +116,8 @@ mod tests {
                 envid: None,
                 requires_tls: false,
                 terms: Terms::default(),
+                route: None,
+                moderation: None,
                 received: base::Timestamp::from_s(0),
                 origin: Origin::default(),
             }),

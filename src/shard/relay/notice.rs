@@ -187,7 +187,7 @@ pub(super) async fn write(
         returned_bytes_max: MODERATED_BYTES_MAX,
     });
     report.message = sign_own(shard, report.message).await;
-    send(shard, to, report, Own { id, requires_tls: false }, now).await
+    send(shard, to, &report, Own { id, requires_tls: false }, now).await
 }
 
 /// Writes a notice; with its id.

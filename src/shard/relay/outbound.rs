@@ -56,6 +56,12 @@ pub struct Outbound {
     pub tell_postmaster: TellPostmaster,
     /// Whom not to connect to.
     pub ourselves: Ourselves,
+    /// The domain of the return paths of mail that is sent on; `None` leaves them as they are.
+    pub srs_domain: Option<String>,
+    /// What they are signed with: the first signs, all of them verify. Empty is a secret of the server's own.
+    pub srs_secrets: Vec<Secret<Vec<u8>>>,
+    /// Whether mail that is sent on is sealed (RFC 8617).
+    pub seals: bool,
     /// The port of other mail systems: 25, but in tests.
     pub port: u16,
 }
@@ -111,6 +117,9 @@ impl Outbound {
             templates: Arc::default(),
             tell_postmaster: TellPostmaster::default(),
             ourselves,
+            srs_domain: Some(hostname.to_owned()),
+            srs_secrets: Vec::new(),
+            seals: true,
             port: 25,
         }
     }

@@ -60,7 +60,7 @@ async fn add(shard: &Rc<Shard>, filter: &FilterSettings, incoming: &mut Incoming
     let is_possible = match shard.people.resolve(shard, &parsed).await {
         // Whether the mailbox is open is known when it is delivered to.
         Ok(Resolution::Local(_)) | Err(_) => true,
-        Ok(Resolution::NotLocal) => shard.settings().outbound.is_enabled,
+        Ok(Resolution::NotLocal | Resolution::Forwarded(_)) => shard.settings().outbound.is_enabled,
         Ok(Resolution::UnknownUser | Resolution::Disabled | Resolution::AliasLoop) => false,
     };
     if !is_possible {

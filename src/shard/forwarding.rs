@@ -1,0 +1,109 @@
+//! Mail that aliases and accounts send on to addresses elsewhere: under a return path of ours (SRS), so that its bounces come
+//! back and SPF passes, and with a seal (ARC, RFC 8617) that says what we found before, for those who trust us.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use base::{Secret, Timestamp};
+use directory::{EmailAddress, Forwarded, Onward, Resolution};
+use dsn::{Srs, SrsConfig, encode_xtext};
+use mailauth::Verdicts;
+
+use crate::Shard;
+use crate::inbound::seal;
+
+/// What was found of a message when it came, for its seal.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The chain of those who handled it before.
+    pub(crate) arc: mailauth::arc::Arc,
+    /// All results, in one line.
+    pub(crate) results: String,
+}
+
+impl Found {
+    pub(crate) fn of(verdicts: Option<Verdicts>) -> Option<Arc<Self>> {
+        verdicts.map(|verdicts| Arc::new(Self { arc: verdicts.arc, results: verdicts.results }))
+    }
+}
+
+/// The rewriter of return paths, if they are rewritten.
+fn srs(shard: &Shard) -> Option<Srs> {
+    let settings = shard.settings();
+    let outbound = &settings.outbound;
+    let domain = outbound.srs_domain.clone()?;
+    let mut secrets = outbound.srs_secrets.clone();
+    if secrets.is_empty() {
+        let own = shard.srs_secret.borrow();
+        secrets.push(Secret::new(own.as_ref()?.reveal().to_vec()));
+    }
+    Srs::new(SrsConfig::new(domain, secrets)).ok()
+}
+
+/// Where a bounce of mail that was sent on goes: to its sender. `None` for an address that is none of ours of that kind.
+pub(crate) fn reversed(shard: &Shard, address: &EmailAddress) -> Option<Resolution> {
+    let is_ours = shard.settings().outbound.srs_domain.as_deref() == Some(address.domain());
+    let tag = address.local().get(..4).filter(|_| is_ours)?;
+    if !["SRS0", "SRS1"].iter().any(|known| known.eq_ignore_ascii_case(tag)) {
+        return None;
+    }
+    let Ok(sender) = srs(shard)?.reverse(&address.to_string(), shard.world.now()) else {
+        return Some(Resolution::UnknownUser);
+    };
+    let to = EmailAddress::parse(&sender).ok()?;
+    let onward = vec![Onward { to, by: address.clone(), account: None }];
+    Some(Resolution::Forwarded(Box::new(Forwarded { targets: Vec::new(), onward })))
+}
+
+/// The return path under which a sender's mail is sent on.
+async fn return_path(shard: &Rc<Shard>, sender: &str, now: Timestamp) -> String {
+    let Some(srs) = srs(shard) else { return sender.to_owned() };
+    // Our own domains name us already.
+    if let Ok(address) = EmailAddress::parse(sender)
+        && !matches!(shard.people.resolve(shard, &address).await, Ok(Resolution::NotLocal))
+    {
+        return sender.to_owned();
+    }
+    // One that has no room for another goes as it is: SPF may fail then, and DKIM not.
+    srs.forward(sender, now).unwrap_or_else(|_| sender.to_owned())
+}
+
+/// The message as it is sent on: `envelope` is as it came, with nobody it is for.
+pub(crate) async fn sent_on(
+    shard: &Rc<Shard>,
+    mut envelope: queue::Envelope,
+    onward: &[(smtp::Recipient, Onward)],
+    content: Vec<u8>,
+    found: Option<&Found>,
+    now: Timestamp,
+) -> (queue::Envelope, Vec<u8>) {
+    if let Some(sender) = &envelope.sender {
+        envelope.sender = Some(return_path(shard, sender, now).await);
+    }
+    // Its notices go to the return path that it has now, and know nothing of addresses made for each recipient.
+    envelope.terms.verp = None;
+    envelope.recipients = Vec::with_capacity(onward.len());
+    for (recipient, on) in onward {
+        let address = on.to.to_string();
+        if envelope.recipients.iter().any(|known| known.address == address) {
+            continue;
+        }
+        // RFC 3461 §5.2.7.1: what the sender has named stays named.
+        let named = || format!("rfc822;{}", encode_xtext(&recipient.address));
+        let orcpt = recipient.orcpt.clone().or_else(|| recipient.address.is_ascii().then(named));
+        envelope.recipients.push(queue::Recipient {
+            address,
+            orcpt,
+            notify: recipient.notify,
+            group: queue::Destination(0),
+        });
+    }
+    let by = onward.first().map(|(_, on)| on.by.domain().to_owned());
+    let content = match (found, by) {
+        (Some(found), Some(domain)) if shard.settings().outbound.seals => {
+            seal(shard, &domain, content, found, now).await
+        }
+        _ => content,
+    };
+    (envelope, content)
+}
