@@ -11,7 +11,7 @@ use crate::limits::{RECEIVED_KEPT_MAX, ROWS_PER_LOOK};
 use crate::{Kind, Report, Summary, unpack_report};
 
 /// The account of the partition that has them. No person's account has this number.
-pub const RECEIVED_ACCOUNT: u64 = u64::MAX - 1;
+pub const RECEIVED_ACCOUNT: u64 = u64::MAX - 3;
 
 /// The collection of reports.
 const REPORTS: u32 = 1;

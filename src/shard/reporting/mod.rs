@@ -97,3 +97,16 @@ pub(crate) fn start(shard: &Rc<Shard>) {
         shard.world.spawn_aside(Box::pin(daily::daily(Rc::clone(shard))));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::limits::REMEMBERED_ACCOUNT;
+
+    #[test]
+    fn each_has_an_account_of_its_own() {
+        let mut all =
+            [queue::QUEUE_ACCOUNT, REMEMBERED_ACCOUNT, reports::COUNTS_ACCOUNT, reports::RECEIVED_ACCOUNT];
+        all.sort_unstable();
+        assert!(all.windows(2).all(|two| two[0] < two[1]), "{all:?}");
+    }
+}
