@@ -20,6 +20,11 @@ struct Rig {
 
 impl Rig {
     fn open(disk: Simulated) -> Self {
+        Self::open_as(disk, 0, 1)
+    }
+
+    /// As one of some shards.
+    fn open_as(disk: Simulated, shard: u16, shards: u16) -> Self {
         let options = Options {
             partitions: 4,
             segment_bytes: 1 << 20,
@@ -27,8 +32,8 @@ impl Rig {
             ..Options::default()
         };
         let place = Disk::simulated(&disk);
-        let lock = prepare(&place, &options, 1).expect("the store is made or in order");
-        let engine = Engine::open(&place, &options, 0, 1).expect("the store was prepared");
+        let lock = prepare(&place, &options, shards).expect("the store is made or in order");
+        let engine = Engine::open(&place, &options, shard, shards).expect("the store was prepared");
         Self { disk, engine, lock }
     }
 
@@ -131,6 +136,22 @@ fn counts_survive_a_crash_and_go_when_they_are_told() {
     let rig = rig.crash();
     assert_eq!(all(&rig.counts(), day(1), "a.example").0.rows().len(), 1);
     assert_eq!(rig.wait(rig.counts().domains(CountKind::Dmarc, day(3))).len(), 4);
+}
+
+#[test]
+fn another_number_of_shards_finds_what_others_have_counted() {
+    let mut disk = Simulated::new(3);
+    for shard in 0..2 {
+        let rig = Rig::open_as(disk, shard, 2);
+        rig.wait(rig.counts().put(counted(day(1), "a.example", "192.0.2.1"))).unwrap();
+        disk = rig.disk.crash();
+    }
+    let rig = Rig::open(disk);
+    let (seen, parts) = all(&rig.counts(), day(1), "a.example");
+    assert_eq!(seen.rows()[0].count, 2);
+    assert_eq!(parts.iter().map(|(partition, _)| partition.0).collect::<Vec<_>>(), [0, 1]);
+    rig.wait(rig.counts().remove(&parts)).unwrap();
+    assert!(all(&rig.counts(), day(1), "a.example").0.is_empty());
 }
 
 fn summary(id: &str, received_s: i64, is_authenticated: bool) -> Summary {

@@ -17,7 +17,11 @@ pub(super) async fn tell(
     (day, domain): (Day, &str),
     period: Period,
 ) -> bool {
-    let Ok(answer) = shard.world.lookup(question(domain)).await else { return true };
+    let answer = match shard.world.lookup(question(domain)).await {
+        Ok(answer) => answer,
+        // It wants none; or nobody can say now.
+        Err(failure) => return failure.absence().is_some(),
+    };
     let Some(to) = recipients(&answer) else { return true };
     let author = Author::of(shard);
     let Some(mut report) = collected.report(day, domain, &author.organization, &author.from) else {
