@@ -11,12 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shard::Shard;
 use shard::relay::control::{self, Deed, Lane, Listed, Select};
-use transport::report::{Collected, Day};
 
 use crate::failures::gone;
 use crate::limits::QUEUE_LIST_MAX;
 use crate::slow::config_of;
-use crate::{Exit, Failure, Host, Request, print};
+use crate::{Exit, Failure, Host, Request, print, reporting};
 
 #[derive(Debug, Args)]
 pub(crate) struct QueueArgs {
@@ -279,7 +278,7 @@ pub(crate) async fn execute(shard: &Rc<Shard>, request: QueueRequest) -> Result<
             }
             Ok(json!({ "destination": destination, "suspended": is_suspended }))
         }
-        QueueRequest::Tls => tls(shard).await,
+        QueueRequest::Tls => reporting::tls(shard).await,
         QueueRequest::Trace { what, limit } => {
             stories(shard, &filter(&what), limit.min(QUEUE_LIST_MAX)).await
         }
@@ -343,20 +342,6 @@ async fn destinations(shard: &Rc<Shard>) -> Result<Value, Failure> {
     }
     all.sort_by_key(|(_, lane)| std::cmp::Reverse(lane.view.waiting));
     Ok(all.iter().map(|(id, lane)| lane_json(*id, lane)).collect())
-}
-
-/// The reports as they stand, one for each day and domain.
-async fn tls(shard: &Rc<Shard>) -> Result<Value, Failure> {
-    let mut all = Collected::default();
-    for id in 0..shard.router.shards() {
-        let work = async |there: Rc<Shard>| shard::reporting::control::tls(&there).await;
-        all.add(shard.router.on(ShardId(id), work).await.map_err(|_| gone())?);
-    }
-    let domains: Vec<(Day, String)> = all.domains().map(|(day, domain)| (day, domain.to_owned())).collect();
-    let settings = shard.settings();
-    let (name, contact) = (&settings.outbound.hostname, &settings.mx.postmaster);
-    let reports = domains.iter().filter_map(|(day, domain)| all.report(*day, domain, name, contact));
-    Ok(reports.map(|report| json!(report)).collect())
 }
 
 async fn act(shard: &Rc<Shard>, select: &Select, deed: &Deed) -> Result<Value, Failure> {

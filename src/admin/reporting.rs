@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shard::reporting::control::{self, Unreadable};
 use shard::{DIRECTORY_PARTITION, Shard};
+use transport::report::{Collected, Day};
 
 use self::forms::{digest_json, listed_json, report_json};
 use crate::failures::gone;
@@ -192,6 +193,22 @@ async fn there_execute(shard: &Rc<Shard>, request: ReportsRequest) -> Result<Val
             Ok(json!({ "dmarc": sent.dmarc, "tls": sent.tls, "waiting": sent.waiting }))
         }
     }
+}
+
+/// The TLS reports that would go now, one for each day and domain.
+pub(crate) async fn tls(shard: &Rc<Shard>) -> Result<Value, Failure> {
+    let mut all = Collected::default();
+    for id in 0..shard.router.shards() {
+        let work = async |there: Rc<Shard>| control::tls(&there).await;
+        all.add(shard.router.on(ShardId(id), work).await.map_err(|_| gone())?);
+    }
+    let domains: Vec<(Day, String)> = all.domains().map(|(day, domain)| (day, domain.to_owned())).collect();
+    let settings = shard.settings();
+    let own = &settings.reporting;
+    let name = own.organization.as_ref().unwrap_or(&settings.outbound.hostname);
+    let contact = own.from.as_ref().unwrap_or(&settings.mx.postmaster);
+    let reports = domains.iter().filter_map(|(day, domain)| all.report(*day, domain, name, contact));
+    Ok(reports.map(|report| json!(report)).collect())
 }
 
 fn filter(domain: Option<String>, since_s: Option<i64>) -> Filter {
