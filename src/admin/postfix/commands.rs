@@ -118,8 +118,10 @@ fn sound(domains: &Domains, draft: &mut Draft, book: &mut Book) -> BTreeMap<Stri
         let others: Vec<&String> =
             alias.targets.iter().filter(|target| !domains.has(&domain_of(target))).collect();
         let itself = alias.targets.contains(address) || book.accounts.contains_key(address);
-        if alias.targets.iter().any(|target| EmailAddress::parse(target).is_err()) || alias.targets.is_empty()
-        {
+        let is_none = |address: &String| EmailAddress::parse(address).is_err();
+        if is_none(address) {
+            draft.unmatched(origin, "this is no address that mail could come to");
+        } else if alias.targets.iter().any(is_none) || alias.targets.is_empty() {
             draft.unmatched(origin, "it stands for something that is no address");
         } else if alias.targets == [address.clone()] {
             // Itself: the usual way to except an address from a catch-all.

@@ -126,6 +126,22 @@ fn what_cannot_be_said_is_named_and_what_is_usual_is_not() {
 }
 
 #[test]
+fn the_guide_is_about_parameters_that_there_are() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operate/postfix.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let names: Vec<&str> = rows
+        .filter_map(|row| row.split(" | ").next())
+        .flat_map(|cell| cell.split(['`', ',', ' ']))
+        .filter(|word| word.contains('_') && !word.contains('('))
+        .collect();
+    assert!(names.len() > 60, "{names:?}");
+    for name in names {
+        assert!(parameters::is_known(name), "{name}");
+    }
+}
+
+#[test]
 fn no_password_is_repeated() {
     let draft = translated(&postfix("relay"));
     let all = format!("{}{}", text(&draft), draft.script(Path::new("x"), Path::new("y")));

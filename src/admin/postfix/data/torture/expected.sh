@@ -13,5 +13,5 @@ angarium account add ann@example.org
 
 # Aliases
 angarium alias set -- -rf@example.org ann@example.org
-angarium alias set 'odd;touch'\''x@example.org' ann@example.org
+angarium alias set 'odd`touch'\''x@example.org' ann@example.org
 angarium alias set postmaster@example.org ann@example.org
