@@ -80,14 +80,16 @@ pub(crate) fn from_postfix(args: &PostfixArgs, config: &Path, is_json: bool) -> 
     for note in &draft.unmatched {
         tell(format!("  {}: {}", note.parameter, note.why));
     }
-    let place = args.commands.as_ref().map_or_else(
-        || "at the end of the configuration, as comments".to_owned(),
-        |file| format!("in {}", file.display()),
-    );
-    tell(format!(
-        "{} commands that make domains, accounts and aliases are {place}",
-        draft.bare_commands().len()
-    ));
+    let count = draft.bare_commands().len();
+    match &args.commands {
+        Some(file) => {
+            tell(format!("{count} commands are in {}: read it, then run it with sh", file.display()))
+        }
+        None if count > 0 => {
+            tell(format!("{count} commands are at its end, as comments; --commands FILE writes a script"))
+        }
+        None => {}
+    }
     Ok(Exit::Done)
 }
 

@@ -4,9 +4,12 @@ expanded as Postfix's own postconf expands them."""
 import json
 import pathlib
 import shutil
+import smtplib
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -100,6 +103,59 @@ class FromPostfix(unittest.TestCase):
         aliases = {row["address"] for row in json.loads(self.angarium("--json", "alias", "list").stdout)}
         self.assertIn("-rf@example.org", aliases)
         self.assertFalse((self.folder / "x@example.org").exists())
+
+    def test_a_server_does_what_the_restrictions_say(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        old = self.folder / "postfix"
+        old.mkdir()
+        (old / "master.cf").write_text(f"127.0.0.1:{port} inet n - n - - smtpd\n")
+        (old / "main.cf").write_text(
+            "compatibility_level = 3.6\nmyhostname = mx.example.org\nmydestination = example.org\nalias_maps =\n"
+            "smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination\n"
+            "smtpd_helo_restrictions = reject_non_fqdn_helo_hostname\n"
+            "smtpd_sender_restrictions = check_sender_access inline:{ { bad.example = REJECT 5.7.9 Not from there },\n"
+            "  { good.bad.example = OK }, { later.example = 451 Come again } }, reject_non_fqdn_sender\n"
+            "smtpd_recipient_restrictions = check_recipient_access inline:{ { shut@example.org = 550 5.1.1 Shut } }\n")
+        text = self.angarium("config", "from-postfix", str(old), "--root", str(self.folder)).stdout
+        text = text.replace("[server]\n", f'[server]\ndata = "{self.folder}/store"\nshards = 1\n', 1)
+        text = text.replace("[listen]\n", "[listen]\nimap = []\nimaps = []\npop3 = []\npop3s = []\n", 1)
+        self.config.write_text(text + "\n[inbound]\nauthenticate = false\n")
+        self.angarium("domain", "add", "example.org")
+        self.angarium("account", "add", "ann@example.org")
+        self.angarium("account", "add", "shut@example.org")
+        with open(self.folder / "log", "wb") as log:
+            server = subprocess.Popen([str(BINARY), "--config", str(self.config), "serve"], stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    smtplib.SMTP("127.0.0.1", port, timeout=20).quit()
+                    break
+                except OSError:
+                    self.assertLess(time.monotonic(), deadline, (self.folder / "log").read_text())
+                    time.sleep(0.1)
+
+            def answer(sender, recipient, helo="client.example"):
+                with smtplib.SMTP("127.0.0.1", port, local_hostname=helo, timeout=20) as client:
+                    client.ehlo()
+                    client.mail(sender)
+                    code, words = client.rcpt(recipient)
+                    return code, words.decode()
+
+            self.assertEqual(answer("x@elsewhere.example", "ann@example.org")[0], 250)
+            self.assertEqual(answer("x@bad.example", "ann@example.org"), (554, "5.7.9 Not from there"))
+            self.assertEqual(answer("x@below.bad.example", "ann@example.org")[0], 554)
+            self.assertEqual(answer("x@good.bad.example", "ann@example.org")[0], 250)
+            self.assertEqual(answer("x@later.example", "ann@example.org")[0], 451)
+            self.assertEqual(answer("x@nodots", "ann@example.org")[0], 504)
+            self.assertEqual(answer("x@elsewhere.example", "ann@example.org", "nodots")[0], 504)
+            self.assertEqual(answer("x@elsewhere.example", "shut@example.org"), (550, "5.1.1 Shut"))
+            self.assertGreaterEqual(answer("x@elsewhere.example", "y@elsewhere.example")[0], 500)
+        finally:
+            server.terminate()
+            self.assertEqual(server.wait(60), 0)
 
     def test_a_folder_without_postfix_is_named(self):
         done = self.angarium("config", "from-postfix", str(self.folder), fails=74)

@@ -177,6 +177,9 @@ pub(super) fn translate(postfix: &Postfix, domains: &Domains, draft: &mut Draft)
     if !domains.local.is_empty() {
         users(postfix, domains, &mut book);
         local_aliases(postfix, domains, draft, &mut book);
+    } else if let Some(value) = postfix.changed("alias_maps").filter(|value| !value.is_empty()) {
+        let why = "mail for names of this machine, such as cron's for root, has no domain here: give such programs a whole address (MAILTO), or make the domain with `angarium domain add` and its aliases";
+        draft.unmatched(Origin { parameter: "alias_maps", value: &value }, why);
     }
     virtual_aliases(postfix, domains, draft, &mut book);
     if !domains.has_mailboxes() {

@@ -164,7 +164,7 @@ impl Draft {
 
     /// A name that no other block has.
     pub(super) fn name(&mut self, wanted: &str) -> String {
-        let clean: String = wanted.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let clean = printable(wanted);
         let mut name = clean.clone();
         for number in 2.. {
             if self.names.insert(name.clone()) {
@@ -220,7 +220,7 @@ impl Draft {
         if !has_script && !self.commands.is_empty() {
             out += "\n# Domains, accounts and aliases are not in this file. Commands that make them (--commands FILE writes a script):\n#\n";
             for command in &self.commands {
-                let _never_fails = writeln!(out, "{}", format!("# {command}").trim_end());
+                let _never_fails = writeln!(out, "{}", format!("# {}", printable(command)).trim_end());
             }
         }
         accepted(&out).map(|()| out).map_err(|why| {
@@ -275,14 +275,18 @@ fn shown(origin: Origin<'_>) -> String {
     if short.len() < value.len() {
         short += " ...";
     }
-    let line = format!("{} = {short}", origin.parameter);
+    let line = format!("{} = {short}", one_line(origin.parameter));
     line.trim_end().to_owned()
+}
+
+/// What a comment may hold.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Text that stays on its line and within its comment.
 fn one_line(text: &str) -> String {
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+    printable(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A text of TOML.

@@ -186,6 +186,53 @@ fn commands_come_after_what_they_name() {
     assert!(told.contains(&"out@example.org: x@elsewhere.example"), "{told:?}");
 }
 
+/// A text with a few odd changes.
+fn changed(text: &str, random: &mut base::Random) -> String {
+    const ODD: [&str; 16] =
+        ["{", "}", "$", "${", ",", ":", "=", "#", "\n", " ", "\"", "'", "\\", "\u{7f}", "\u{e9}", "-o "];
+    let mut chars: Vec<String> = text.chars().map(String::from).collect();
+    for _ in 0..=random.below(6) {
+        let at = random.below(chars.len() as u64) as usize;
+        match random.below(3) {
+            0 => drop(chars.remove(at)),
+            1 => chars.insert(at, ODD[random.below(ODD.len() as u64) as usize].to_owned()),
+            _ => {
+                let end = (at + random.below(30) as usize).min(chars.len());
+                let copy = chars[at..end].to_vec();
+                let place = random.below(chars.len() as u64) as usize;
+                chars.splice(place..place, copy);
+            }
+        }
+    }
+    chars.concat()
+}
+
+#[test]
+fn whatever_stands_there_what_is_written_is_accepted() {
+    let mut random = base::Random::new(0x705f);
+    for case in CASES {
+        let read = |file: &str| std::fs::read_to_string(root(case).join("etc/postfix").join(file)).unwrap();
+        let (main, master) = (read("main.cf"), read("master.cf"));
+        for _ in 0..60 {
+            let (main, master) = (changed(&main, &mut random), changed(&master, &mut random));
+            let (mut parameters, _) = Parameters::parse(&main);
+            parameters.compute("mx.example.org", "/etc/postfix");
+            let files = Files::new(&root(case), &root(case).join("etc/postfix"));
+            let (services, _) = master::parse(&master);
+            let odd = Vec::new();
+            let postfix = Postfix { files, main: parameters, services, odd, seen: RefCell::default() };
+            let draft = translated(&postfix);
+            if let Err(failure) = draft.config(Path::new("/etc/postfix"), false) {
+                panic!("{failure}\n{main}\n{master}");
+            }
+            let is_command =
+                |line: &&String| line.starts_with("angarium ") || line.starts_with("(umask 077; ");
+            assert!(draft.bare_commands().iter().all(is_command), "{:?}", draft.commands);
+            assert!(draft.commands.iter().all(|line| !line.contains(['\n', '\r'])), "{:?}", draft.commands);
+        }
+    }
+}
+
 #[test]
 fn each_is_translated_as_expected_and_accepted() {
     for case in CASES {
