@@ -83,10 +83,10 @@ pub(crate) fn from_postfix(args: &PostfixArgs, config: &Path, is_json: bool) -> 
     let count = draft.bare_commands().len();
     match &args.commands {
         Some(file) => {
-            tell(format!("{count} commands are in {}: read it, then run it with sh", file.display()))
+            tell(format!("{count} commands are in {}: read it, then run it with sh", file.display()));
         }
         None if count > 0 => {
-            tell(format!("{count} commands are at its end, as comments; --commands FILE writes a script"))
+            tell(format!("{count} commands are at its end, as comments; --commands FILE writes a script"));
         }
         None => {}
     }
