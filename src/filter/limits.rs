@@ -70,3 +70,6 @@ pub(crate) const RSPAMD_SYMBOLS_MAX: usize = 1000;
 
 /// An answer of clamd, in bytes: a signature's name and a few words.
 pub(crate) const CLAMD_ANSWER_BYTES_MAX: usize = 4096;
+
+/// The most points that a hook may give or take at a stage.
+pub(crate) const HOOK_POINTS_MAX: f64 = 1000.0;

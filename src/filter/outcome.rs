@@ -39,6 +39,8 @@ pub enum Verdict {
         /// The filter's own measure; higher is worse.
         score: f64,
     },
+    /// Nothing against it yet, but points for the rules that come later.
+    Points(i32),
 }
 
 /// A change of the message or its envelope. [`crate::apply`] does those of the message.
@@ -126,9 +128,12 @@ impl Verdict {
     /// Whether the message goes on, so that changes make sense.
     pub const fn lets_through(&self) -> bool {
         match self {
-            Self::Continue | Self::Accept | Self::Greylist(_) | Self::Quarantine(_) | Self::Junk { .. } => {
-                true
-            }
+            Self::Continue
+            | Self::Accept
+            | Self::Greylist(_)
+            | Self::Quarantine(_)
+            | Self::Junk { .. }
+            | Self::Points(_) => true,
             Self::Reject(_) | Self::TempFail(_) | Self::Discard => false,
         }
     }
@@ -146,7 +151,7 @@ impl Verdict {
 
     const fn weight(&self) -> u32 {
         match self {
-            Self::Continue | Self::Accept => 0,
+            Self::Continue | Self::Accept | Self::Points(_) => 0,
             Self::Junk { .. } => 1,
             Self::Quarantine(_) => 2,
             Self::Greylist(_) => 3,

@@ -16,7 +16,7 @@ pub struct Ticket {
 
 /// What the row of an entry says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a bit of the row and says its own")]
+#[expect(clippy::struct_excessive_bools, reason = "they are the row's flags, each independent of the others")]
 pub struct Entry {
     /// Its name.
     pub ticket: Ticket,

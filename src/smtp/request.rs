@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use auth::Identity;
-use base::Secret;
+use base::{Secret, TlsInfo};
 
 use crate::config::Mode;
 use crate::envelope::{Message, TransactionId};
@@ -57,8 +57,10 @@ pub struct RecipientCheck {
     pub id: TransactionId,
     /// The client's name for itself, not verified.
     pub helo: Arc<str>,
-    /// Whether the connection is under TLS.
-    pub is_tls: bool,
+    /// Whether the client said EHLO or LHLO.
+    pub is_extended: bool,
+    /// What protects the connection, if it is under TLS.
+    pub tls: Option<Arc<TlsInfo>>,
     /// Recipients of this message that were accepted before.
     pub accepted: u32,
     /// Recipients and commands of this connection that were refused.

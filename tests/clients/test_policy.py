@@ -2,6 +2,7 @@
 hooks at each stage of a session."""
 
 import contextlib
+import http.server
 import imaplib
 import json
 import pathlib
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -347,6 +349,100 @@ class Moderation(Case):
         bounce = wait_for(lambda: server.mail(EVE), "a bounce", 90)[0]
         self.assertIn("no moderator has approved the message in time", bounce.replace("\r\n ", " "))
         self.assertEqual((server.queue(), server.mail(BOB)), ([], []))
+
+
+class Hooks(Case):
+    def setUp(self):
+        self.asked, self.answers = [], {}
+        rig = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                rig.asked.append(question)
+                found = rig.answers.get(question["stage"], {"action": "accept"})
+                body = json.dumps(found(question) if callable(found) else found).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.hook = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.hook.serve_forever, daemon=True).start()
+        self.addCleanup(self.hook.server_close)
+        self.addCleanup(self.hook.shutdown)
+
+    def filtered(self, stages, more=""):
+        return self.server(f'[[filter]]\nkind = "hook"\naddress = "http://127.0.0.1:{self.hook.server_address[1]}/"\nstages = {json.dumps(stages)}\n{more}',
+                           (ANN, BOB)).start()
+
+    def stages(self):
+        return [question["stage"] for question in self.asked]
+
+    def test_each_stage_is_asked_once_for_what_it_is_about(self):
+        server = self.filtered(["connect", "helo", "mail", "rcpt", "data"])
+        with server.talk("192.0.2.7") as talk:
+            for _ in range(2):
+                self.assertTrue(all(reply.startswith("250") for reply in talk.to(ANN, BOB)))
+                self.assertTrue(talk.content().startswith("250"))
+        each = ["mail", "rcpt", "rcpt", "data"]
+        self.assertEqual(self.stages(), ["connect", "helo", *each, *each])
+        connect, helo, mail, first, second, data = self.asked[:6]
+        self.assertEqual((connect["client"]["address"], connect["client"]["helo"], connect["sender"]), ("192.0.2.7", None, None))
+        self.assertEqual((helo["client"]["helo"], helo["sender"]), ("client.example", None))
+        self.assertEqual((mail["sender"], mail["recipients"]), ("s@elsewhere.example", []))
+        self.assertEqual((first["recipients"], second["recipients"]), ([ANN], [ANN, BOB]))
+        self.assertEqual((data["recipients"], mail["queue_id"]), ([ANN, BOB], data["queue_id"]))
+        self.assertNotIn("message", second)
+
+    def test_a_recipient_is_refused_by_itself_and_a_client_for_all(self):
+        server = self.filtered(["connect", "mail", "rcpt"])
+        self.answers["rcpt"] = lambda question: ({"action": "reject", "reply": {"code": 553, "enhanced": "5.7.9", "text": "not this one"}}
+                                                 if question["recipients"][-1] == ANN else {"action": "accept"})
+        with server.talk("192.0.2.7") as talk:
+            said = talk.to(ANN, BOB)
+            self.assertEqual((said[0], said[1][:3]), ("553 5.7.9 not this one", "250"))
+            self.assertTrue(talk.content().startswith("250"))
+            self.answers["mail"] = {"action": "defer"}
+            self.assertEqual([reply[:3] for reply in talk.to(BOB, ANN)], ["451", "451"])
+        self.assertEqual((len(server.mail(BOB)), server.mail(ANN)), (1, []))
+        self.answers = {"connect": {"action": "reject"}}
+        with server.talk("192.0.2.7") as talk:
+            self.assertEqual([reply[:3] for reply in talk.to(BOB)], ["550"])
+            self.assertEqual([reply[:3] for reply in talk.to(BOB)], ["550"])
+        self.assertEqual(self.stages()[-1], "connect")
+
+    def test_points_are_for_the_rules_that_come_later(self):
+        server = self.filtered(["helo", "rcpt"], '\n[[policy.rule]]\nname = "points"\nstage = "data"\nwhen = { score = { at_least = 7 } }\n'
+                                                 'then = { reject = "too many points" }\n')
+        self.answers = {"helo": {"action": "score", "score": 3}, "rcpt": {"action": "score", "score": 4}}
+        with server.talk("192.0.2.7") as talk:
+            talk.to(ANN)
+            self.assertIn("too many points", talk.content())
+            self.answers["rcpt"] = {"action": "accept"}
+            talk.to(ANN)
+            self.assertTrue(talk.content().startswith("250"))
+
+    def test_what_makes_no_sense_at_a_stage_is_a_failure(self):
+        server = self.filtered(["rcpt"])
+        for answer in [{"action": "discard"}, {"action": "junk"}, {"action": "score"}, {"action": "no"},
+                       {"action": "accept", "modifications": [{"type": "add_header", "name": "X", "value": "y"}]}]:
+            self.answers["rcpt"] = answer
+            with server.talk("192.0.2.7") as talk:
+                self.assertEqual(talk.to(ANN)[0][:3], "451", answer)
+
+    def test_wrong_stages_are_found_before_the_start(self):
+        for kind, stages, word in [("hook", [], "at least one of"), ("milter", ["rcpt"], "of a milter is"), ("clamd", ["data"], "is for hooks and milters")]:
+            address = "http://127.0.0.1:1/" if kind == "hook" else "inet:127.0.0.1:1"
+            server = self.server(f'[[filter]]\nkind = "{kind}"\naddress = "{address}"\nstages = {json.dumps(stages)}\n')
+            done = subprocess.run([str(BINARY), "--config", str(server.config), "config", "check"], capture_output=True, text=True, check=False)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(word, done.stdout + done.stderr)
 
 
 if __name__ == "__main__":

@@ -306,6 +306,36 @@ class LibMilter(Served):
         self.assertEqual(self.order(hello="bad.example")[0], 550)
         self.assertEqual(self.mail(), [])
 
+    def test_a_recipient_that_it_refuses_is_refused_by_itself(self):
+        with smtplib.SMTP("127.0.0.1", self.ports["smtp"], local_hostname="me.example", timeout=60) as smtp:
+            for _ in range(2):
+                smtp.ehlo_or_helo_if_needed()
+                smtp.mail("someone@elsewhere.example")
+                said = [smtp.rcpt(f"{name}@example.net") for name in ("bob", "nobody", "more")]
+                self.assertEqual([code for code, _ in said], [250, 550, 250])
+                self.assertEqual(said[1][1], b"5.1.1 Nobody here, 100% sure")
+                self.taken(smtp.data(filters.message()))
+            # One that it has heard of and that comes to nothing.
+            smtp.mail("someone@elsewhere.example")
+            smtp.rcpt("bob@example.net")
+            smtp.rset()
+            smtp.mail("other@elsewhere.example")
+            smtp.rcpt("more@example.net")
+            self.taken(smtp.data(filters.message()))
+        got = self.mail()
+        self.assertEqual((len(got), len(self.mail("nobody"))), (2, 0))
+        for one in got:
+            self.assertRegex(one, rb" rcpt=<bob@example\.net>\r\n rcpt=<nobody@example\.net>\r\n rcpt=<more@example\.net>\r\n body=20")
+        more = self.mail("more")
+        self.assertEqual(len(more), 3)
+        self.assertRegex(more[2], rb" mail=<other@elsewhere\.example>/[0-9a-f]{16}\r\n rcpt=<more@example\.net>\r\n body=20")
+
+    def test_a_milter_that_refuses_the_client_or_the_sender_refuses_at_the_first_recipient(self):
+        with smtplib.SMTP("127.0.0.1", self.ports["smtp"], local_hostname="bad.example", timeout=60) as smtp:
+            smtp.ehlo()
+            self.assertEqual(smtp.mail("someone@elsewhere.example")[0], 250)
+            self.assertEqual([smtp.rcpt(f"{name}@example.net")[0] for name in ("bob", "more")], [550, 550])
+
     def test_what_it_discards_is_gone_and_what_it_holds_waits(self):
         self.taken(self.order("discard"))
         self.taken(self.order("quarantine"))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base::Secret;
-use filter::{FailurePolicy, HookShare, OnVirus, Reuse, Url};
+use filter::{FailurePolicy, HookShare, HookStage, OnVirus, Reuse, Url};
 use serde::Deserialize;
 use shard::{FilterKind, FilterPlace, FilterSettings, HookSettings, RspamdSettings};
 use smtp::Mode;
@@ -33,6 +33,9 @@ pub struct Filter {
     /// The listeners whose mail goes through it.
     #[serde(default)]
     pub listeners: Option<Spanned<Vec<Listener>>>,
+    /// Of a hook or a milter: at which stages of a session it is asked.
+    #[serde(default)]
+    pub stages: Option<Spanned<Vec<AtStage>>>,
     /// Whether mail from networks that may relay does not.
     #[serde(default)]
     pub skip_trusted: bool,
@@ -98,6 +101,22 @@ pub enum Listener {
     Submission,
     /// Mail from systems beside us.
     Lmtp,
+}
+
+/// A stage of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AtStage {
+    /// A client has connected.
+    Connect,
+    /// It has said its name.
+    Helo,
+    /// It has named a sender.
+    Mail,
+    /// It has named a recipient.
+    Rcpt,
+    /// The content is there.
+    Data,
 }
 
 /// What a filter's failure means.
@@ -216,7 +235,47 @@ impl Filter {
             let remedy = "filter.listeners must name at least one of \"smtp\", \"submission\", \"lmtp\"";
             return Some((listeners.span(), remedy.to_owned()));
         }
-        self.numbers_fault().or_else(|| self.foreign_fault()).or_else(|| self.values_fault())
+        self.stages_fault()
+            .or_else(|| self.numbers_fault())
+            .or_else(|| self.foreign_fault())
+            .or_else(|| self.values_fault())
+    }
+
+    fn stages_fault(&self) -> Option<Fault> {
+        let stages = self.stages.as_ref()?;
+        let is_right = match self.kind {
+            Kind::Hook => !stages.get_ref().is_empty(),
+            Kind::Milter => {
+                let may_be = |stage: &AtStage| matches!(stage, AtStage::Rcpt | AtStage::Data);
+                stages.get_ref().contains(&AtStage::Data) && stages.get_ref().iter().all(may_be)
+            }
+            Kind::Rspamd | Kind::Clamd => false,
+        };
+        let remedy = match self.kind {
+            Kind::Hook => "must name at least one of \"connect\", \"helo\", \"mail\", \"rcpt\", \"data\"",
+            Kind::Milter => "of a milter is [\"rcpt\", \"data\"] or [\"data\"]",
+            Kind::Rspamd | Kind::Clamd => {
+                "is for hooks and milters: this one is asked when the content is there; take it out"
+            }
+        };
+        (!is_right).then(|| (stages.span(), format!("filter.stages {remedy}")))
+    }
+
+    /// Where it is asked.
+    fn stages(&self) -> Vec<HookStage> {
+        let usual = match self.kind {
+            Kind::Milter => &[AtStage::Rcpt, AtStage::Data][..],
+            Kind::Rspamd | Kind::Clamd | Kind::Hook => &[AtStage::Data],
+        };
+        let stages = self.stages.as_ref().map_or(usual, |stages| stages.get_ref().as_slice());
+        let stage = |stage: &AtStage| match stage {
+            AtStage::Connect => HookStage::Connect,
+            AtStage::Helo => HookStage::Helo,
+            AtStage::Mail => HookStage::Mail,
+            AtStage::Rcpt => HookStage::Rcpt,
+            AtStage::Data => HookStage::Data,
+        };
+        stages.iter().map(stage).collect()
     }
 
     fn numbers_fault(&self) -> Option<Fault> {
@@ -310,6 +369,7 @@ impl Filter {
             name: self.name().to_owned(),
             kind,
             place: self.place().ok()?,
+            stages: self.stages(),
             modes: listeners.iter().map(|listener| listener.mode()).collect(),
             skips_trusted: self.skip_trusted,
             on_failure: match self.on_failure {

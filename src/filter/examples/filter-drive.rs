@@ -136,6 +136,7 @@ fn shown(outcome: &Outcome) -> Value {
         Verdict::Discard => ("discard".to_owned(), None),
         Verdict::Quarantine(reason) => (format!("quarantine: {reason}"), None),
         Verdict::Junk { score } => (format!("junk: {score}"), None),
+        Verdict::Points(points) => (format!("points: {points}"), None),
     };
     let reply = reply
         .map(|reply| json!({"code": reply.code(), "enhanced": reply.enhanced(), "lines": reply.lines()}));

@@ -8,7 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use super::HookStage;
-use crate::limits::{ADDRESS_BYTES_MAX, MODIFICATION_BYTES_MAX, MODIFICATIONS_MAX, REASON_BYTES_MAX};
+use crate::limits::{
+    ADDRESS_BYTES_MAX, HOOK_POINTS_MAX, MODIFICATION_BYTES_MAX, MODIFICATIONS_MAX, REASON_BYTES_MAX,
+};
 use crate::milter::{bare_address, is_field_name};
 use crate::outcome::{Failure, Modification, Outcome, Verdict, Which};
 use crate::reply::Reply;
@@ -34,6 +36,7 @@ enum Action {
     Discard,
     Quarantine,
     Junk,
+    Score,
 }
 
 #[derive(Deserialize)]
@@ -78,10 +81,24 @@ pub(super) fn parse(body: &[u8], stage: HookStage, body_bytes_max: usize) -> Res
         Action::Discard => Verdict::Discard,
         Action::Quarantine => Verdict::Quarantine(reason()),
         Action::Junk => Verdict::Junk { score: answer.score.unwrap_or(0.0) },
+        Action::Score => Verdict::Points(points(answer.score, is_message)?),
     };
     let modifications =
         if verdict.lets_through() { changes(answer.modifications, body_bytes_max)? } else { Vec::new() };
     Ok(Outcome { verdict, modifications })
+}
+
+/// Points for the rules that come later: there are some before the content is there.
+fn points(score: Option<f64>, is_message: bool) -> Result<i32, Failure> {
+    let score = score.ok_or(Failure::Protocol("a score without a number"))?;
+    if is_message {
+        return Err(Failure::Protocol("a score when no rule comes any more"));
+    }
+    if !(-HOOK_POINTS_MAX..=HOOK_POINTS_MAX).contains(&score) {
+        return Err(Failure::Protocol("a score out of bounds"));
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "it is within bounds")]
+    Ok(score as i32)
 }
 
 fn reply(words: Option<Words>, is_permanent: bool) -> Result<Reply, Failure> {

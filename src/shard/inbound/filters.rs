@@ -1,7 +1,9 @@
 //! Milters, rspamd, ClamAV and HTTP hooks: asked when the content is there, in the order of the configuration. Each sees
-//! what the one before it has made of the message.
+//! what the one before it has made of the message. Milters are told at RCPT what there is to tell (`early`), and hooks are
+//! asked at the stages that their settings name.
 
 mod ask;
+mod early;
 mod envelope;
 mod lane;
 mod line;
@@ -14,12 +16,14 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use filter::{Content, Facts, Outcome, Verdict, apply};
+use filter::{Content, Facts, HookStage, Outcome, Verdict, apply};
 use smtp::{Mode, Refused};
 
 use self::ask::{Asking, Question};
+pub(super) use self::early::Early;
 pub(crate) use self::lane::Lanes;
 use self::lane::Said;
+use self::milter::Conversation;
 pub use self::settings::{FilterKind, FilterPlace, FilterSettings, HookSettings, RspamdSettings};
 use super::{Incoming, memory, peer, refused};
 use crate::Shard;
@@ -28,16 +32,22 @@ use crate::Shard;
 pub(super) async fn filter(
     shard: &Rc<Shard>,
     source: &str,
+    early: &mut Early,
     incoming: &mut Incoming,
 ) -> Result<(), Box<Refused>> {
     if shard.settings().inbound.filters.is_empty() {
         return Ok(());
     }
     // On the heap, so that connections do not keep room for it while they are idle.
-    Box::pin(all(shard, source, incoming)).await
+    Box::pin(all(shard, source, early, incoming)).await
 }
 
-async fn all(shard: &Rc<Shard>, source: &str, incoming: &mut Incoming) -> Result<(), Box<Refused>> {
+async fn all(
+    shard: &Rc<Shard>,
+    source: &str,
+    early: &mut Early,
+    incoming: &mut Incoming,
+) -> Result<(), Box<Refused>> {
     let settings = shard.settings();
     let filters = &settings.inbound.filters;
     let peer = peer(source);
@@ -46,9 +56,10 @@ async fn all(shard: &Rc<Shard>, source: &str, incoming: &mut Incoming) -> Result
         if incoming.is_discarded {
             break;
         }
-        let is_for = filter.modes.contains(&incoming.message.envelope.mode);
-        if is_for && !(is_trusted && filter.skips_trusted) {
-            one(shard, filter, peer, incoming).await?;
+        let mode = incoming.message.envelope.mode;
+        if filter.is_for(HookStage::Data, mode, is_trusted) {
+            let begun = early.begun(&filter.name, incoming.message.envelope.id);
+            one(shard, filter, peer, begun, incoming).await?;
         }
     }
     Ok(())
@@ -59,16 +70,17 @@ async fn one(
     shard: &Rc<Shard>,
     filter: &FilterSettings,
     peer: Option<IpAddr>,
+    begun: Option<Conversation>,
     incoming: &mut Incoming,
 ) -> Result<(), Box<Refused>> {
     let settings = shard.settings();
     let lane = shard.filters.of(&filter.name, &settings.inbound.filters);
-    let begun = shard.world.now();
-    let asking = Asking { shard, filter, lane: &lane, end: begun + filter.timeout };
+    let start = shard.world.now();
+    let asking = Asking { shard, filter, lane: &lane, end: start + filter.timeout };
     let own_bytes = incoming.message.envelope.received_field_bytes;
     let data = Arc::new(std::mem::take(&mut incoming.message.data));
     let question = question(&settings.hostname, peer, incoming, Content::new(Arc::clone(&data), own_bytes));
-    let asked = asking.ask(&question).await;
+    let asked = asking.finish(begun, &question).await;
     drop(question);
     let id = incoming.message.envelope.id;
     let outcome = match &asked {
@@ -89,8 +101,8 @@ async fn one(
     let (said, done) = judge(shard, peer, incoming, &outcome).await;
     let said = if asked.is_ok() { said } else { Said::Failed };
     lane.count(said);
-    let ms = shard.world.now().since(begun).as_millis();
-    tracing::info!(event = "inbound.filter", name = filter.name, %id, verdict = said.word(), changes = changes.len(), %ms);
+    let ms = shard.world.now().since(start).as_millis();
+    tracing::info!(event = "inbound.filter", name = filter.name, stage = "data", %id, verdict = said.word(), changes = changes.len(), %ms);
     done
 }
 
@@ -110,17 +122,30 @@ fn question(hostname: &str, peer: Option<IpAddr>, incoming: &Incoming, content: 
         recipients: envelope.recipients.iter().map(|recipient| recipient.address.clone()).collect(),
         queue_id: Some(envelope.id.to_string()),
         server_name: Some(hostname.to_owned()),
-        // The form that filters know: TLSv1.3.
-        tls_version: tls.map(|tls| tls.version.replacen("TLS", "TLSv", 1)),
+        tls_version: tls.map(|tls| tls_version(&tls.version)),
         tls_cipher: tls.map(|tls| tls.cipher.clone()),
         tls_issuer: None,
     };
-    let listener = match envelope.mode {
+    Question {
+        stage: HookStage::Data,
+        facts,
+        content,
+        is_extended: envelope.is_extended,
+        listener: listener(envelope.mode),
+    }
+}
+
+/// The form that filters know: `TLSv1.3`.
+fn tls_version(version: &str) -> String {
+    version.replacen("TLS", "TLSv", 1)
+}
+
+const fn listener(mode: Mode) -> &'static str {
+    match mode {
         Mode::Mx => "smtp",
         Mode::Submission => "submission",
         Mode::Lmtp => "lmtp",
-    };
-    Question { facts, content, is_extended: envelope.is_extended, listener }
+    }
 }
 
 /// What becomes of the message.
@@ -131,7 +156,7 @@ async fn judge(
     outcome: &Outcome,
 ) -> (Said, Result<(), Box<Refused>>) {
     match &outcome.verdict {
-        Verdict::Continue | Verdict::Accept => (Said::Pass, Ok(())),
+        Verdict::Continue | Verdict::Accept | Verdict::Points(_) => (Said::Pass, Ok(())),
         Verdict::Reject(reply) => (Said::Reject, said_no(reply)),
         Verdict::TempFail(reply) => (Said::Defer, said_no(reply)),
         Verdict::Greylist(reply) => {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! connect ──▶ the test before the greeting
-//! RCPT ──▶ rules of connect, helo, mail, rcpt ──▶ accept, or refuse in the rule's words
+//! RCPT ──▶ rules of connect, helo, mail, rcpt ──▶ filters of these stages ──▶ accept, or refuse in the rule's words
 //! the last dot ──▶ authenticate ──▶ rules of data ──▶ filters ──▶ flow ──▶ sign ──▶ deliver
 //! ```
 //!
@@ -44,6 +44,7 @@ use rules::Rules;
 #[derive(Debug, Default)]
 pub(crate) struct Way {
     rules: Rules,
+    early: filters::Early,
 }
 
 /// A message on its way in.
@@ -92,8 +93,14 @@ impl Way {
         source: &str,
         check: &RecipientCheck,
     ) -> Result<Admitted, Box<Refused>> {
-        let Some(peer) = peer(source) else { return Ok(Admitted::Yes) };
-        self.rules.recipient(shard, peer, check).await
+        let peer = peer(source);
+        if let Some(peer) = peer
+            && self.rules.recipient(shard, peer, check).await? == Admitted::Discarded
+        {
+            return Ok(Admitted::Discarded);
+        }
+        self.early.recipient(shard, peer, check, &mut self.rules).await?;
+        Ok(Admitted::Yes)
     }
 
     /// Everything that is looked at when the content is there.
@@ -134,7 +141,7 @@ impl Way {
         if let Some(peer) = peer(source) {
             self.rules.message(shard, peer, incoming).await?;
         }
-        filters::filter(shard, source, incoming).await?;
+        filters::filter(shard, source, &mut self.early, incoming).await?;
         flow::flow(shard, source, incoming).await?;
         sign::sign(shard, peer(source), incoming).await;
         Ok(())

@@ -103,7 +103,7 @@ impl Rules {
             listener: listener(check.mode),
             account: check.identity.as_ref().map(|identity| identity.address.clone()),
             helo: &check.helo,
-            is_tls: check.is_tls,
+            is_tls: check.tls.is_some(),
             sender: Some(sender),
             recipients: vec![&check.address],
             count: check.accepted + 1,
@@ -185,6 +185,18 @@ impl Rules {
             Decision::Discard => self.is_discarded = true,
             Decision::Quarantine => self.is_held = true,
             Decision::Continue | Decision::Accept => {}
+        }
+    }
+
+    /// A filter's points at an earlier stage: what rules see from now on.
+    pub(super) fn add_points(&mut self, stage: Stage, points: i32) {
+        if stage <= Stage::Helo {
+            self.connection_score = self.connection_score.saturating_add(points);
+        }
+        if stage < Stage::Rcpt {
+            self.score = self.score.saturating_add(points);
+        } else {
+            self.recipient_score = self.recipient_score.saturating_add(points);
         }
     }
 

@@ -8,17 +8,20 @@ use std::task::Poll;
 use base::Timestamp;
 use filter::{
     Clamd, ClamdConfig, Content, Facts, Failure, Hook, HookConfig, HookStage, HttpConfig, OnVirus, Outcome,
-    Rspamd, RspamdConfig, RspamdRequest,
+    Reuse, Rspamd, RspamdConfig, RspamdRequest,
 };
 
 use super::lane::{Connection, Lane};
 use super::line::Line;
+use super::milter::Conversation;
 use super::{FilterKind, FilterSettings, HookSettings, RspamdSettings, milter};
 use crate::{Shard, World};
 
 /// What a filter is asked about.
 pub(super) struct Question {
+    pub(super) stage: HookStage,
     pub(super) facts: Facts,
+    /// Empty before the content is there.
     pub(super) content: Content,
     /// Whether the client said EHLO.
     pub(super) is_extended: bool,
@@ -53,12 +56,52 @@ impl Asking<'_> {
                 answered => return answered,
             }
         }
-        let opened = within(world, self.end, Line::open(self.shard, filter)).await.ok_or(Failure::Timeout)?;
-        let line = opened.map_err(|error| {
+        self.talk(self.open().await?, question).await
+    }
+
+    /// Goes on with what has begun at RCPT; where that is of no use any more, asks from the beginning.
+    pub(super) async fn finish(
+        &self,
+        begun: Option<Conversation>,
+        question: &Question,
+    ) -> Result<Outcome, Failure> {
+        let Some(begun) = begun else { return self.ask(question).await };
+        if question.content.shown().len() > self.filter.message_bytes_max {
+            return Err(Failure::TooLarge);
+        }
+        let permit = self.lane.permit(&*self.shard.world, self.filter.connections_max, self.end).await?;
+        let asked = begun.finish(self, question).await;
+        drop(permit);
+        match asked {
+            Err(Failure::Closed) => self.ask(question).await,
+            answered => answered,
+        }
+    }
+
+    /// Begins a conversation with a milter before the content is there.
+    pub(super) async fn begin(&self, question: &Question, reuse: Reuse) -> Result<Conversation, Failure> {
+        let (world, filter) = (&*self.shard.world, self.filter);
+        let _permit = self.lane.permit(world, filter.connections_max, self.end).await?;
+        while let Some(mut waiting) = self.lane.take(&filter.place) {
+            if waiting.line.is_stale() {
+                continue;
+            }
+            match Conversation::begin(self, waiting, question, reuse).await {
+                Err(Failure::Closed) => {}
+                begun => return begun,
+            }
+        }
+        Conversation::begin(self, self.open().await?, question, reuse).await
+    }
+
+    async fn open(&self) -> Result<Connection, Failure> {
+        let filter = self.filter;
+        let opened = within(&*self.shard.world, self.end, Line::open(self.shard, filter)).await;
+        let line = opened.ok_or(Failure::Timeout)?.map_err(|error| {
             tracing::debug!(event = "inbound.filter_unreachable", name = filter.name, %error);
             Failure::Closed
         })?;
-        self.talk(Connection { line, milter: None }, question).await
+        Ok(Connection { line, milter: None })
     }
 
     async fn talk(&self, connection: Connection, question: &Question) -> Result<Outcome, Failure> {
@@ -118,7 +161,8 @@ impl Asking<'_> {
     ) -> Result<Outcome, Failure> {
         let HookSettings { url, fields, share } = settings.clone();
         let config = HookConfig { url, http: self.http(), fields, share };
-        let mut hook = Hook::new(&config, HookStage::Data, &question.facts, Some(&question.content));
+        let content = (question.stage == HookStage::Data).then_some(&question.content);
+        let mut hook = Hook::new(&config, question.stage, &question.facts, content);
         let outcome = connection.line.drive(&*self.shard.world, &mut hook, self.end).await?;
         if hook.is_reusable() {
             self.lane.put(self.shard, &self.filter.place, connection);

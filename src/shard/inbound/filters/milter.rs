@@ -1,81 +1,173 @@
-//! A milter is told the whole session when the content is there: it hears what it would have heard at each stage, in
-//! the same order and with the same macros.
+//! A milter hears at RCPT what it would have heard so far, so that a recipient that it refuses is refused by itself, and the
+//! rest when the content is there. Where it heard nothing at RCPT it is told the whole session then, in the same order and
+//! with the same macros.
 
-use filter::{ClientAddress, Event, Exchange as _, Facts, Failure, Milter, MilterConfig, Outcome, Reuse};
+use filter::{
+    ClientAddress, Event, Exchange as _, Facts, Failure, Milter, MilterConfig, Outcome, Reuse, Verdict,
+};
 
 use super::ask::{Asking, Question};
 use super::lane::Connection;
 use crate::limits::FILTER_COMMAND_MS_MAX;
 
-/// Asks it, and keeps the connection where it may be used again.
+/// Asks it about a message from its beginning, and keeps the connection where it may be used again.
 pub(super) async fn ask(
     asking: &Asking<'_>,
-    mut connection: Connection,
+    connection: Connection,
     question: &Question,
     reuse: Reuse,
 ) -> Result<Outcome, Failure> {
-    let config = MilterConfig {
-        command_ms_max: asking.ms_max().min(FILTER_COMMAND_MS_MAX),
-        content_ms_max: asking.ms_max(),
-        question_ms_max: asking.ms_max(),
-        body_bytes_max: asking.filter.message_bytes_max,
-        reuse,
-    };
-    let mut milter = connection.milter.take().unwrap_or_else(|| Milter::new(config));
-    set_macros(&mut milter, question);
-    let outcome = session(asking, &mut connection, &mut milter, question).await?;
-    let is_reusable = milter.release();
-    let is_said = connection.line.say(&*asking.shard.world, milter.output(), asking.end).await;
-    if is_reusable && is_said {
-        connection.milter = Some(milter);
-        asking.lane.put(asking.shard, &asking.filter.place, connection);
-    }
-    Ok(outcome)
+    let conversation = Conversation::begin(asking, connection, question, reuse).await?;
+    conversation.finish(asking, question).await
 }
 
-/// Stage by stage, until it lets the message go no further. A recipient that it refuses is the message refused: there
-/// is one answer for all of them.
-async fn session(
-    asking: &Asking<'_>,
-    connection: &mut Connection,
-    milter: &mut Milter,
-    question: &Question,
-) -> Result<Outcome, Failure> {
-    let mut outcome = Outcome::CONTINUE;
-    for event in events(question) {
-        if let Event::Rcpt { path, .. } = &event {
-            let address = path.trim_matches(['<', '>']);
-            milter.set_macro("{rcpt_addr}", address.as_bytes());
-            milter.set_macro("{rcpt_host}", domain(address).as_bytes());
+/// A session that a milter is being told.
+pub(super) struct Conversation {
+    connection: Connection,
+    milter: Milter,
+    /// What it has come to.
+    verdict: Verdict,
+    /// Whom and from whom it has been told of.
+    sender: Option<String>,
+    told: Vec<String>,
+}
+
+impl std::fmt::Debug for Conversation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conversation").field("verdict", &self.verdict).finish_non_exhaustive()
+    }
+}
+
+impl Conversation {
+    /// Tells it of the client, and that a message begins.
+    pub(super) async fn begin(
+        asking: &Asking<'_>,
+        mut connection: Connection,
+        question: &Question,
+        reuse: Reuse,
+    ) -> Result<Self, Failure> {
+        let config = MilterConfig {
+            command_ms_max: asking.ms_max().min(FILTER_COMMAND_MS_MAX),
+            content_ms_max: asking.ms_max(),
+            question_ms_max: asking.ms_max(),
+            body_bytes_max: asking.filter.message_bytes_max,
+            reuse,
+        };
+        let mut milter = connection.milter.take().unwrap_or_else(|| Milter::new(config));
+        set_macros(&mut milter, question);
+        let sender = question.facts.sender.clone();
+        let mut conversation =
+            Self { connection, milter, verdict: Verdict::Continue, sender, told: Vec::new() };
+        for event in beginning(question) {
+            conversation.hear(asking, event).await?;
+            if !conversation.verdict.lets_through() {
+                break;
+            }
         }
-        milter.ask(event);
-        let stage = connection.line.drive(&*asking.shard.world, milter, asking.end).await?;
-        outcome.verdict = outcome.verdict.and(stage.verdict);
-        outcome.modifications = stage.modifications;
+        Ok(conversation)
+    }
+
+    /// What it has come to so far.
+    pub(super) const fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// Whether what it has been told still holds: filters before it may have changed whom and from whom a message is.
+    fn fits(&self, question: &Question) -> bool {
+        let facts = &question.facts;
+        self.sender == facts.sender && self.told.iter().all(|told| facts.recipients.contains(told))
+    }
+
+    async fn hear(&mut self, asking: &Asking<'_>, event: Event) -> Result<Outcome, Failure> {
+        self.milter.ask(event);
+        let outcome = self.connection.line.drive(&*asking.shard.world, &mut self.milter, asking.end).await?;
+        let verdict = std::mem::take(&mut self.verdict);
+        self.verdict = verdict.and(outcome.verdict.clone());
+        Ok(outcome)
+    }
+
+    /// Tells it of a recipient. A refusal is of this one alone.
+    pub(super) async fn recipient(&mut self, asking: &Asking<'_>, address: &str) -> Result<Verdict, Failure> {
+        self.milter.set_macro("{rcpt_addr}", address.as_bytes());
+        self.milter.set_macro("{rcpt_host}", domain(address).as_bytes());
+        let before = self.verdict.clone();
+        let event = Event::Rcpt { path: format!("<{address}>"), parameters: Vec::new() };
+        let verdict = self.hear(asking, event).await?.verdict;
+        if matches!(verdict, Verdict::Reject(_) | Verdict::TempFail(_)) {
+            self.verdict = before;
+        } else {
+            self.told.push(address.to_owned());
+        }
+        Ok(verdict)
+    }
+
+    /// Tells it the rest, until it lets the message go no further. A recipient that it hears of only now and refuses is the
+    /// message refused: there is one answer for all of them.
+    pub(super) async fn finish(
+        mut self,
+        asking: &Asking<'_>,
+        question: &Question,
+    ) -> Result<Outcome, Failure> {
+        if !self.fits(question) {
+            self.milter.abort();
+            self.end(asking).await;
+            return Err(Failure::Closed);
+        }
+        let outcome = self.rest(asking, question).await?;
         if !outcome.verdict.lets_through() {
-            milter.abort();
-            return Ok(Outcome::of(outcome.verdict));
+            self.milter.abort();
+        }
+        self.end(asking).await;
+        Ok(outcome)
+    }
+
+    async fn rest(&mut self, asking: &Asking<'_>, question: &Question) -> Result<Outcome, Failure> {
+        let refused = |verdict: &Verdict| !verdict.lets_through();
+        if refused(&self.verdict) {
+            return Ok(Outcome::of(self.verdict.clone()));
+        }
+        for address in &question.facts.recipients {
+            if self.told.contains(address) {
+                continue;
+            }
+            let verdict = self.recipient(asking, address).await?;
+            if refused(&verdict) {
+                return Ok(Outcome::of(verdict));
+            }
+        }
+        let mut outcome = Outcome::CONTINUE;
+        for event in [Event::Data, Event::Message(question.content.clone())] {
+            outcome = self.hear(asking, event).await?;
+            if refused(&self.verdict) {
+                return Ok(Outcome::of(self.verdict.clone()));
+            }
+        }
+        Ok(Outcome { verdict: self.verdict.clone(), modifications: outcome.modifications })
+    }
+
+    /// Keeps the connection where it may be used again.
+    async fn end(mut self, asking: &Asking<'_>) {
+        let is_reusable = self.milter.release();
+        let is_said = self.connection.line.say(&*asking.shard.world, self.milter.output(), asking.end).await;
+        if is_reusable && is_said {
+            self.connection.milter = Some(self.milter);
+            asking.lane.put(asking.shard, &asking.filter.place, self.connection);
         }
     }
-    Ok(outcome)
 }
 
-fn events(question: &Question) -> Vec<Event> {
+fn beginning(question: &Question) -> [Event; 3] {
     let facts = &question.facts;
-    let path = |address: &str| format!("<{address}>");
     let from = match facts.client_address {
         Some(address) => ClientAddress::Ip(address.to_canonical(), facts.client_port.unwrap_or(0)),
         None => ClientAddress::Unknown,
     };
-    let mut events = vec![
+    let path = format!("<{}>", facts.sender.as_deref().unwrap_or_default());
+    [
         Event::Connect { name: client_name(facts), from },
         Event::Helo(facts.helo.clone().unwrap_or_default()),
-        Event::Mail { path: path(facts.sender.as_deref().unwrap_or_default()), parameters: Vec::new() },
-    ];
-    let recipient = |address: &String| Event::Rcpt { path: path(address), parameters: Vec::new() };
-    events.extend(facts.recipients.iter().map(recipient));
-    events.extend([Event::Data, Event::Message(question.content.clone())]);
-    events
+        Event::Mail { path, parameters: Vec::new() },
+    ]
 }
 
 /// Its name, or its address in brackets.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use base::Secret;
-use filter::{FailurePolicy, HookShare, OnVirus, Reuse, Url};
+use filter::{FailurePolicy, HookShare, HookStage, OnVirus, Reuse, Url};
 use smtp::Mode;
 
 /// One filter, as an operator sets it.
@@ -16,6 +16,8 @@ pub struct FilterSettings {
     pub kind: FilterKind,
     /// Where it listens.
     pub place: FilterPlace,
+    /// It is asked at these stages; a milter at RCPT is told of all that comes before it too.
+    pub stages: Vec<HookStage>,
     /// Mail of these listeners goes through it.
     pub modes: Vec<Mode>,
     /// Mail from networks that may relay does not.
@@ -30,6 +32,13 @@ pub struct FilterSettings {
     pub connections_max: usize,
     /// The largest message that it is asked about, in bytes; a larger one is a failure.
     pub message_bytes_max: usize,
+}
+
+impl FilterSettings {
+    /// Whether it is asked at a stage about mail that comes in so.
+    pub(super) fn is_for(&self, stage: HookStage, mode: Mode, is_trusted: bool) -> bool {
+        self.stages.contains(&stage) && self.modes.contains(&mode) && !(is_trusted && self.skips_trusted)
+    }
 }
 
 /// The kinds, each with what only it has.
