@@ -237,6 +237,8 @@ class Memory(Case):
         server.end()
         server.start(3)
         self.assertIn("too many", self.tries(server, "192.0.2.7"))
+        server.end()
+        server.angarium("check")
 
     def test_and_a_crash_but_for_the_last_seconds(self):
         server = self.server(self.RULES).start(2)

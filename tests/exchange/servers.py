@@ -93,6 +93,10 @@ trust_anchor = "{anchor}"
 timeout_s = 10
 [outbound]
 idle_s = 1
+[[mailflow.rule]]
+name = "moderated"
+when = {{ subject = {{ starts_with = "moderated" }} }}
+then = {{ moderate = "ann@one.example" }}
 """)
         self.angarium("domain", "add", self.domain)
         self.angarium("account", "add", self.who, "--password", PASSWORD)

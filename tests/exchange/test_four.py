@@ -4,6 +4,7 @@ certificates and policies as on the net; and what is not as it should be holds m
 import itertools
 import os
 import pathlib
+import re
 import shutil
 import smtplib
 import subprocess
@@ -191,6 +192,29 @@ class Four(unittest.TestCase):
         self.two.send("dan@five.example", "the policy is there")
         self.arrives("the policy is there", self.two, self.four)
         self.assertEqual(self.two.tls_successes("five.example")["sts"], 1)
+
+    def test_8_a_policy_holds_over_a_restart(self):
+        """Somebody who hides the record and the web server gains nothing by a restart (RFC 8461 §3.3)."""
+        self.web.serve("mta-sts.five.example", self.nobody.sign("false-five-again", "mta-sts.five.example"), policy("mail.elsewhere.example"))
+        self.publish_id("five", 3)
+        self.forget()
+        self.restart(self.two)
+        self.two.send("dan@five.example", "kept over a restart")
+        self.arrives("kept over a restart", self.two, self.four)
+        self.assertEqual((self.two.tls_successes("five.example"), self.two.tls_failures("five.example")), ({"sts": 1}, set()))
+
+    def test_9_a_moderator_elsewhere_is_known_by_her_domain(self):
+        """A server's moderator may be anywhere: her answer counts by what her domain proves, and a forged one does not."""
+        self.three.send(self.two.who, "moderated")
+        asked = self.arrives("Approve? moderated", self.two, self.one).as_bytes()
+        approve = re.search(rb"<mailto:(moderation\+approve\.[0-9a-f.]+@mail\.two\.example)>", asked)[1].decode()
+        with smtplib.SMTP(self.two.address, 25, local_hostname="here.example") as client, self.assertRaises(smtplib.SMTPDataError) as refused:
+            client.sendmail("cat@three.example", [approve], f"From: {self.three.who}\r\nTo: {approve}\r\nSubject: yes\r\n\r\nyes\r\n")
+        self.assertEqual(refused.exception.smtp_code, 550)
+        self.assertTrue(self.two.angarium("queue", "list")[0]["held"])
+        self.one.send(approve, "yes, let it go")
+        self.arrives("moderated", self.three, self.two)
+        self.assertIn(b"You have approved the message", self.arrives("Re: yes, let it go", self.two, self.one).as_bytes())
 
     def restart(self, site):
         site.stop()

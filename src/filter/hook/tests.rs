@@ -115,6 +115,20 @@ fn answers_are_understood() {
 }
 
 #[test]
+fn points_are_given_before_the_content_and_within_bounds() {
+    let points = |stage, json: &str| answer(stage, json).map(|outcome| outcome.verdict);
+    assert_eq!(points(HookStage::Rcpt, r#"{"action":"score","score":3.9}"#), Ok(Verdict::Points(3)));
+    assert_eq!(points(HookStage::Connect, r#"{"action":"score","score":-1000}"#), Ok(Verdict::Points(-1000)));
+    for (stage, json) in [
+        (HookStage::Data, r#"{"action":"score","score":3}"#),
+        (HookStage::Rcpt, r#"{"action":"score","score":1001}"#),
+        (HookStage::Rcpt, r#"{"action":"score"}"#),
+    ] {
+        assert!(matches!(points(stage, json), Err(Failure::Protocol(_))), "{json}");
+    }
+}
+
+#[test]
 fn an_answer_that_is_not_understood_is_a_failure_and_no_consent() {
     for json in [
         "",

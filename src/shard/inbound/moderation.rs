@@ -30,7 +30,8 @@ fn token(shard: &Shard, address: &str) -> Option<(u64, Decision)> {
 pub(crate) async fn decide(shard: &Rc<Shard>, incoming: &Incoming) -> Result<Vec<String>, Box<Refused>> {
     let envelope = &incoming.message.envelope;
     let mut decided = Vec::new();
-    if envelope.mode == Mode::Lmtp {
+    // What rules or filters have dropped or held decides nothing.
+    if envelope.mode == Mode::Lmtp || incoming.is_discarded || incoming.is_held {
         return Ok(decided);
     }
     for recipient in &envelope.recipients {
