@@ -26,13 +26,19 @@ use self::lane::Said;
 use self::milter::Conversation;
 pub use self::settings::{FilterKind, FilterPlace, FilterSettings, HookSettings, RspamdSettings};
 use super::{Incoming, memory, peer, refused};
-use crate::Shard;
+use crate::{Settings, Shard};
+
+/// Whether any filter is asked before the content is there.
+pub(super) fn are_early(settings: &Settings) -> bool {
+    let is_early = |filter: &FilterSettings| filter.stages.iter().any(|stage| *stage != HookStage::Data);
+    settings.inbound.filters.iter().any(is_early)
+}
 
 /// Asks every filter that this mail goes through, until one lets it go no further.
 pub(super) async fn filter(
     shard: &Rc<Shard>,
     source: &str,
-    early: &mut Early,
+    early: Option<&mut Early>,
     incoming: &mut Incoming,
 ) -> Result<(), Box<Refused>> {
     if shard.settings().inbound.filters.is_empty() {
@@ -45,7 +51,7 @@ pub(super) async fn filter(
 async fn all(
     shard: &Rc<Shard>,
     source: &str,
-    early: &mut Early,
+    mut early: Option<&mut Early>,
     incoming: &mut Incoming,
 ) -> Result<(), Box<Refused>> {
     let settings = shard.settings();
@@ -58,7 +64,8 @@ async fn all(
         }
         let mode = incoming.message.envelope.mode;
         if filter.is_for(HookStage::Data, mode, is_trusted) {
-            let begun = early.begun(&filter.name, incoming.message.envelope.id);
+            let id = incoming.message.envelope.id;
+            let begun = early.as_mut().and_then(|early| early.begun(&filter.name, id));
             one(shard, filter, peer, begun, incoming).await?;
         }
     }

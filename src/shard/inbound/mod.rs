@@ -44,7 +44,8 @@ use rules::Rules;
 #[derive(Debug, Default)]
 pub(crate) struct Way {
     rules: Rules,
-    early: filters::Early,
+    /// Only where filters are asked before the content is there: connections that are idle are many.
+    early: Option<Box<filters::Early>>,
 }
 
 /// A message on its way in.
@@ -99,7 +100,10 @@ impl Way {
         {
             return Ok(Admitted::Discarded);
         }
-        self.early.recipient(shard, peer, check, &mut self.rules).await?;
+        if filters::are_early(&shard.settings()) {
+            let early = self.early.get_or_insert_default();
+            early.recipient(shard, peer, check, &mut self.rules).await?;
+        }
         Ok(Admitted::Yes)
     }
 
@@ -141,7 +145,7 @@ impl Way {
         if let Some(peer) = peer(source) {
             self.rules.message(shard, peer, incoming).await?;
         }
-        filters::filter(shard, source, &mut self.early, incoming).await?;
+        filters::filter(shard, source, self.early.as_deref_mut(), incoming).await?;
         flow::flow(shard, source, incoming).await?;
         sign::sign(shard, peer(source), incoming).await;
         Ok(())

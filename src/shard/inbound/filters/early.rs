@@ -69,10 +69,6 @@ impl Early {
         rules: &mut Rules,
     ) -> Result<(), Box<Refused>> {
         let settings = shard.settings();
-        let is_early = |filter: &FilterSettings| filter.stages.iter().any(|stage| *stage != HookStage::Data);
-        if !settings.inbound.filters.iter().any(is_early) {
-            return Ok(());
-        }
         let is_trusted = peer.is_some_and(|peer| settings.outbound.may_relay(peer));
         let moment = Moment { shard, peer, check, is_trusted };
         // On the heap, so that connections do not keep room for it while they are idle.
