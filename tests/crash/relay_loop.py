@@ -30,6 +30,10 @@ CONNECTIONS = 4
 # What may be between its last byte and the note of its answer when the kill comes: as many as three shards try at the
 # same time for one destination. Each connection that the receiver ends has one more.
 DOUBTFUL_MAX = 3 * 32
+# Between the last byte of what came twice and the kill, or the end of a connection, that made it come again: the time
+# in which its answer is read and noted, on a loaded machine.
+DOUBT_S_MAX = 2
+ENDS_KEPT_MAX = 10_000
 NUMBER = re.compile(rb"\r\nSubject: (r\d+\.\d+\.\d+)\r\n")
 
 
@@ -104,6 +108,8 @@ class Arrived:
 
     def __init__(self, receiver):
         self.receiver, self.counts = receiver, collections.Counter()
+        # When each came last, when it came again, and what may have made it.
+        self.came, self.again, self.ends = {}, [], []
 
     def look(self):
         with self.receiver.changed:
@@ -114,10 +120,26 @@ class Arrived:
             if message.rcpts != [f"RCPT TO:<{name}@far.example>"] or not message.content.endswith(b"x\r\n"):
                 raise SystemExit(f"{name} came to {message.rcpts}, {len(message.content)} bytes")
             self.counts[name] += 1
+            if name in self.came:
+                self.again.append((name, self.came[name], message.at))
+            self.came[name] = message.at
         return self.counts
 
     def twice(self):
         return sum(count - 1 for count in self.counts.values())
+
+    def doubt_s(self):
+        """The longest time between the last byte of something that came again and the end that made it."""
+        longest = 0
+        for name, first, second in self.again:
+            # The receiver may read what lies in its socket after the sender has been killed.
+            near = [abs(end - first) for end in self.ends if end <= second]
+            if not near or min(near) > DOUBT_S_MAX:
+                raise SystemExit(f"{name} came twice, and nothing ended when it was in doubt: {first}, {second}, {self.ends[-5:]}")
+            longest = max(longest, min(near))
+        self.again.clear()
+        del self.ends[:-ENDS_KEPT_MAX]
+        return longest
 
 
 def drain(server, arrived, wanted, is_all=False):
@@ -140,8 +162,8 @@ def drain(server, arrived, wanted, is_all=False):
 class Unrest:
     """Ends connections of the receiver at random, now and then with an answer that never comes."""
 
-    def __init__(self, receiver, chance):
-        self.receiver, self.chance, self.ended = receiver, chance, 0
+    def __init__(self, receiver, chance, ends):
+        self.receiver, self.chance, self.ended, self.ends = receiver, chance, 0, ends
         self.is_over = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
@@ -151,6 +173,7 @@ class Unrest:
             connections = list(self.receiver.open)
             for connection in self.chance.sample(connections, len(connections) // 3):
                 self.ended += 1
+                self.ends.append(time.monotonic())
                 try:
                     connection.shutdown(socket.SHUT_RDWR)
                 except OSError:
@@ -176,7 +199,7 @@ def main():
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
     chance = random.Random(arguments.seed)
-    totals = dict.fromkeys(["rounds", "acknowledged", "arrived", "twice", "connections_ended"], 0)
+    totals = dict.fromkeys(["rounds", "acknowledged", "arrived", "twice", "connections_ended", "doubt_ms_max"], 0)
     receiver = Receiver()
     arrived, begun = Arrived(receiver), set()
     folder = server = None
@@ -194,10 +217,11 @@ def main():
         receiver.script.extensions = extensions
         before = arrived.twice()
         load = Load(server, round_, arguments.seed + round_)
-        unrest = Unrest(receiver, random.Random(arguments.seed + round_)) if round_ % 3 == 0 else None
+        unrest = Unrest(receiver, random.Random(arguments.seed + round_), arrived.ends) if round_ % 3 == 0 else None
         load.start()
         time.sleep(chance.uniform(0.05, 0.3))
         server.kill()
+        arrived.ends.append(time.monotonic())
         load.join()
         ended = 0
         if unrest:
@@ -220,6 +244,7 @@ def main():
         if again > bound:
             raise SystemExit(f"round {round_}: {again} came again, {bound} may have been in doubt")
         totals["rounds"] += 1
+        totals["doubt_ms_max"] = max(totals["doubt_ms_max"], round(arrived.doubt_s() * 1000))
         totals["acknowledged"] += len(load.acknowledged)
         totals["arrived"] = arrived.counts.total()
         totals["connections_ended"] += ended

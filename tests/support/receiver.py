@@ -24,6 +24,8 @@ class Received:
     # Whence the connection came, and the line of EHLO or HELO.
     peer: str = ""
     hello: str = ""
+    # When all of it was there, by time.monotonic.
+    at: float = 0
 
 
 @dataclasses.dataclass
@@ -307,6 +309,7 @@ class Conversation:
             self.say("250 2.0.0 ok")
 
     def finish(self, content, how):
+        at = time.monotonic()
         time.sleep(self.script.pause_s)
         if self.script.closes_at == "dot":
             self.receiver.note("(closed after the content)")
@@ -315,7 +318,7 @@ class Conversation:
         reply = "250 2.0.0 taken" if reply is None else reply
         # Noted before it is answered: what is answered is there.
         if is_yes(reply):
-            self.receiver.take(Received(self.mail, self.rcpts, content, how, self.number, self.is_secured, self.peer, self.hello))
+            self.receiver.take(Received(self.mail, self.rcpts, content, how, self.number, self.is_secured, self.peer, self.hello, at))
         self.forget()
         self.say(reply)
         if self.script.closes_at == "after":
