@@ -10,6 +10,7 @@ mod outbound;
 mod reports;
 mod routes;
 mod submission;
+mod sts;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -58,6 +59,8 @@ pub struct Config {
     pub outbound: self::outbound::Outbound,
     /// Reports about mail.
     pub reports: self::reports::Reports,
+    /// The MTA-STS policies of our domains.
+    pub mta_sts: self::sts::MtaSts,
     /// The store's own settings.
     pub store: Store,
     /// What an operator can look at.
@@ -252,12 +255,14 @@ pub enum Listen {
     Pop3,
     /// POP3, TLS from the start.
     Pop3s,
+    /// HTTP, TLS from the start.
+    Https,
 }
 
 impl Listen {
     /// Whether TLS comes first.
     pub const fn is_implicit_tls(self) -> bool {
-        matches!(self, Self::Submissions | Self::Imaps | Self::Pop3s)
+        matches!(self, Self::Submissions | Self::Imaps | Self::Pop3s | Self::Https)
     }
 }
 
@@ -379,6 +384,7 @@ impl Config {
             (Listen::Imaps, &all.imaps),
             (Listen::Pop3, &all.pop3),
             (Listen::Pop3s, &all.pop3s),
+            (Listen::Https, &all.https),
         ]
         .into_iter()
         .flat_map(|(listen, addresses)| addresses.iter().map(move |address| (listen, address)))
@@ -453,6 +459,7 @@ impl Config {
             ),
             outbound: self.outbound.settings(self),
             reporting: self.reports.settings(),
+            policies: Arc::new(self.mta_sts.policies(&self.server.hostname)),
             mx: smtp(smtp::Mode::Mx),
             submission: smtp(smtp::Mode::Submission),
             lmtp: smtp(smtp::Mode::Lmtp),

@@ -83,9 +83,6 @@ pub(crate) const REPORT_LIST_MAX: usize = 10_000;
 pub(crate) const REPORT_FAILURES_DEFAULT: u32 = 10;
 /// Days for which reports may be kept.
 pub(crate) const REPORT_DAYS_MAX: u64 = 3650;
-/// For how long a sender keeps the MTA-STS policy that `domain dns` proposes, in seconds: a week, long enough to count
-/// and short enough to mend.
-pub(crate) const STS_MAX_AGE_S: u32 = 7 * 24 * 60 * 60;
 
 /// A filter's name, in bytes.
 pub(crate) const FILTER_NAME_BYTES_MAX: usize = 64;

@@ -1,10 +1,11 @@
 //! `angarium domain dns`: every record that a domain of ours should have, as a zone has it, and with `--check` what is
 //! published in its place and what is wrong with that.
 //!
-//! - `items`: what should be there; `judge`: what is there.
+//! - `items`: what should be there; `judge`: what is there; `policy`: the part of MTA-STS in that.
 
 mod items;
 mod judge;
+mod policy;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +49,8 @@ pub struct DnsRequest {
     pub certificate_key: String,
     /// The certificate is one that we made ourselves.
     pub is_self_signed: bool,
+    /// We serve the MTA-STS policy ourselves.
+    pub serves_policy: bool,
     /// Whether to look the records up.
     pub checks: bool,
 }
@@ -63,6 +66,7 @@ pub(crate) fn dns(args: DnsArgs, file: &Path, host: &dyn Host, is_json: bool) ->
         services: services(&config),
         certificate_key: digits(&tlsa.data),
         is_self_signed: config.tls.certificates.is_empty(),
+        serves_policy: !config.listen.https.is_empty(),
         checks: args.check,
     };
     let answer = host.control(&config)?.call(&Request::DomainDns { ask }, &[])?.json;
@@ -119,6 +123,8 @@ pub(crate) async fn execute(
         certificate_key: bytes(&ask.certificate_key)
             .ok_or_else(|| Failure::new(Exit::Data, "the hash of the certificate's key cannot be read"))?,
         is_self_signed: ask.is_self_signed,
+        policy: settings.policies.of(&domain.name),
+        serves_policy: ask.serves_policy,
         has_smarthost: settings.outbound.smarthost.is_some(),
         receivers: &settings.reporting.receive,
         deaf: &deaf(directory, &settings.reporting.receive),

@@ -4,7 +4,7 @@
 //! ```text
 //! socket -> runtime's driver -> session (L3) -> Request
 //!                                                 │
-//!           SmtpService, ImapService, Pop3Service │  this folder
+//!           SmtpService, ImapService, Pop3Service │  this folder; WebService
 //!                                                 ▼
 //!   People (directory, own or by the router)   Account (own partitions only)   deliver (any partition)
 //! ```
@@ -32,6 +32,7 @@ mod shard;
 mod smtp_service;
 mod submission;
 mod urls;
+mod web;
 mod world;
 
 pub use delivery::{Manner, deliver};
@@ -53,6 +54,7 @@ pub use reporting::Reporting;
 pub use settings::Settings;
 pub use shard::Shard;
 pub use smtp_service::SmtpService;
+pub use web::{OwnPolicies, WebService};
 pub use world::{
     Carried, Carrier, Dial, Endpoint, Hop, LocalFuture, Overloaded, Process, Unopened, Vitals, Wire, World,
 };

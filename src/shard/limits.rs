@@ -50,6 +50,10 @@ pub(crate) const MODERATION_LOOK: Duration = Duration::from_secs(10);
 /// The largest message that moderators are sent whole, in bytes; of a larger one they see the header.
 pub(crate) const MODERATED_BYTES_MAX: usize = 10 * 1024 * 1024;
 
+/// For how long others keep the MTA-STS policy of a domain of ours, in seconds: a week, long enough to count and short
+/// enough to mend.
+pub(crate) const POLICY_MAX_AGE_S: u32 = 7 * 24 * 60 * 60;
+
 /// Characters of another system's reply that are kept.
 pub(crate) const REPLY_CHARS_MAX: usize = 1000;
 

@@ -86,6 +86,7 @@ pub struct Metrics {
     traffic: [Traffic; Protocol::ALL.len()],
     logins: Logins,
     delivered: Count,
+    policies_served: Count,
     /// Connections that were here so far: the last one's number.
     connections: Count,
     slow_ms: Cell<u32>,
@@ -123,6 +124,10 @@ impl Metrics {
 
     pub(crate) fn count_delivered(&self, by: u64) {
         self.delivered.set(self.delivered.get() + by);
+    }
+
+    pub(crate) fn count_policy_served(&self) {
+        count(&self.policies_served);
     }
 
     pub(crate) fn count_login(&self, answer: &Answer) {

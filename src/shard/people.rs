@@ -54,6 +54,13 @@ impl People {
         }
     }
 
+    /// Whether a domain is ours.
+    pub(crate) async fn is_ours(&self, shard: &Shard, domain: &str) -> Result<bool, Gone> {
+        // What an address comes to is remembered, and none of a domain that is not ours comes to anything.
+        let Ok(address) = EmailAddress::parse(&format!("postmaster@{domain}")) else { return Ok(false) };
+        Ok(self.look_up(shard, &address).await? != Resolution::NotLocal)
+    }
+
     async fn look_up(&self, shard: &Shard, address: &EmailAddress) -> Result<Resolution, Gone> {
         self.catch_up();
         if let Some(known) = self.cache.borrow().resolution(address) {

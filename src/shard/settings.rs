@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Inbound, Outbound, Reporting, SlowSettings};
+use crate::{Inbound, Outbound, OwnPolicies, Reporting, SlowSettings};
 
 /// The settings that all shards share, unchanged until a reload makes new ones.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Settings {
     pub inbound: Arc<Inbound>,
     /// Reports about mail.
     pub reporting: Arc<Reporting>,
+    /// The MTA-STS policies of our domains.
+    pub policies: Arc<OwnPolicies>,
     /// MX listeners.
     pub mx: Arc<smtp::Config>,
     /// Submission listeners.

@@ -34,4 +34,4 @@ pub use certificate::public_key;
 pub use demand::{Demand, Identity, Proof};
 pub use destination::Destination;
 pub use fault::Fault;
-pub use limits::{ADDRESSES_MAX, HOSTS_MAX};
+pub use limits::{ADDRESSES_MAX, HOSTS_MAX, STS_HOSTS_MAX, STS_MAX_AGE_S};

@@ -19,10 +19,10 @@ pub(crate) const CHAIN_MAX: usize = 16;
 pub(crate) const STS_DOMAINS_MAX: usize = 16_384;
 
 /// Host names of one MTA-STS policy that are looked at.
-pub(crate) const STS_HOSTS_MAX: usize = 64;
+pub const STS_HOSTS_MAX: usize = 64;
 
 /// The longest time for which a policy counts, in seconds: a year (RFC 8461 §3.2).
-pub(crate) const STS_MAX_AGE_S: u32 = 31_557_600;
+pub const STS_MAX_AGE_S: u32 = 31_557_600;
 
 /// How long after a policy could not be fetched it is tried again (RFC 8461 §3.3 asks for a limit).
 pub(crate) const STS_RETRY: Duration = Duration::from_mins(5);

@@ -55,6 +55,11 @@ pub fn policy_host(domain: &str) -> String {
     format!("mta-sts.{domain}")
 }
 
+/// The domain whose policy a host of this name serves.
+pub fn domain_of(host: &str) -> Option<&str> {
+    host.strip_prefix("mta-sts.").filter(|domain| !domain.is_empty())
+}
+
 /// Where the policy lies on its host.
 pub const PATH: &str = "/.well-known/mta-sts.txt";
 
@@ -65,6 +70,12 @@ pub fn version(answer: &Result<Answer, Failure>) -> Option<&str> {
     let (_, id) = fields.into_iter().find(|(key, _)| *key == "id")?;
     let is_id = (1..=32).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
     is_id.then_some(id)
+}
+
+/// A host as [`Policy::hosts`] has it; `None` when the text is neither a name nor `*.` in front of one.
+pub fn host_pattern(text: &str) -> Option<String> {
+    let pattern = normal(text);
+    is_name(pattern.strip_prefix("*.").unwrap_or(&pattern)).then_some(pattern)
 }
 
 impl Policy {
@@ -84,13 +95,8 @@ impl Policy {
                 ("version", value) => version = version.or(Some(value)),
                 ("mode", value) => mode = mode.or(Some(value)),
                 ("max_age", value) => max_age_s = max_age_s.or(Some(value)),
-                ("mx", value) if hosts.len() < STS_HOSTS_MAX => {
-                    let pattern = normal(value);
-                    // What is no name names no host.
-                    if is_name(pattern.strip_prefix("*.").unwrap_or(&pattern)) {
-                        hosts.push(pattern);
-                    }
-                }
+                // What is no name names no host.
+                ("mx", value) if hosts.len() < STS_HOSTS_MAX => hosts.extend(host_pattern(value)),
                 _ => {}
             }
         }
@@ -392,6 +398,16 @@ mod tests {
             "",
         ] {
             assert_eq!(Policy::parse(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_policy_has_its_host_and_a_host_its_policy() {
+        assert_eq!(domain_of(&policy_host("example.org")), Some("example.org"));
+        assert_eq!((domain_of("mta-sts."), domain_of("www.example.org")), (None, None));
+        assert_eq!(host_pattern("*.Example.ORG."), Some("*.example.org".to_owned()));
+        for wrong in ["", "*", "a.*.example", "a b", "https://a"] {
+            assert_eq!(host_pattern(wrong), None, "{wrong}");
         }
     }
 

@@ -41,6 +41,7 @@ impl Config {
             .or_else(|| self.dns_fault(text))
             .or_else(|| self.outbound.fault().map(|(span, message)| (Some(span), message)))
             .or_else(|| self.reports.fault().map(|(span, message)| (Some(span), message)))
+            .or_else(|| self.mta_sts.fault().map(|(span, message)| (Some(span), message)))
             .or_else(|| super::filters::fault(&self.filter).map(|(span, message)| (Some(span), message)))
     }
 

@@ -25,6 +25,8 @@ pub struct Listeners {
     pub pop3: Vec<Spanned<String>>,
     /// Port 995, TLS from the start.
     pub pop3s: Vec<Spanned<String>>,
+    /// HTTP (port 443), TLS from the start: the MTA-STS policies of our domains.
+    pub https: Vec<Spanned<String>>,
     /// The mode of Unix sockets in octal: who may write to one may connect.
     pub unix_socket_mode: String,
     /// The Unix socket that every local user hands mail in on; empty is `run/submit.sock` in the store's folder.
@@ -48,6 +50,7 @@ impl Default for Listeners {
             imaps: all(993),
             pop3: all(110),
             pop3s: all(995),
+            https: Vec::new(),
             unix_socket_mode: "0660".to_owned(),
             sendmail: PathBuf::new(),
             proxy_from: Vec::new(),

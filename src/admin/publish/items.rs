@@ -6,10 +6,8 @@ use directory::DkimState;
 use mailauth::PrivateKey;
 use serde::Serialize;
 use transport::publish::{Published, policy_id};
-use transport::sts::{self, Mode, Policy};
+use transport::sts::{self, Policy};
 use transport::{dane, report};
-
-use crate::limits::STS_MAX_AGE_S;
 
 /// What is known of the domain and of this server.
 pub(super) struct Facts<'a> {
@@ -22,6 +20,10 @@ pub(super) struct Facts<'a> {
     /// The SHA-256 of the certificate's public key.
     pub(super) certificate_key: Vec<u8>,
     pub(super) is_self_signed: bool,
+    /// The domain's MTA-STS policy.
+    pub(super) policy: &'a Policy,
+    /// We serve it ourselves.
+    pub(super) serves_policy: bool,
     /// Mail goes out through another system.
     pub(super) has_smarthost: bool,
     /// Addresses at which reports are read.
@@ -62,6 +64,7 @@ pub(super) enum Check<'a> {
     Dmarc,
     Consent,
     Sts,
+    PolicyHost,
     TlsReports,
     Tlsa,
     Service,
@@ -228,24 +231,6 @@ fn transport<'a>(facts: &Facts<'a>) -> Vec<Item<'a>> {
             "only in a zone that is signed (DNSSEC); before the key changes, publish the new one beside it",
         );
     dane.records.push(Published { query: dane::question(host, 25), record: tlsa });
-    let why = "senders with MTA-STS demand a certificate for the host";
-    let mut sts_item = Item::new("MTA-STS", Recommended, why, Check::Sts);
-    if facts.is_self_signed {
-        sts_item = sts_item.by_hand(
-            "not with the certificate that this server made for itself: configure one of an authority",
-        );
-    } else {
-        let policy = Policy { mode: Mode::Enforce, hosts: vec![host.to_owned()], max_age_s: STS_MAX_AGE_S };
-        let name = sts::question(domain).name;
-        sts_item = sts_item.txt(&name, format!("v=STSv1; id={};", policy_id(&policy))).by_hand(format!(
-            "a web server answers https://{}{} with:",
-            sts::policy_host(domain),
-            sts::PATH
-        ));
-        for line in policy.text().lines() {
-            sts_item = sts_item.by_hand(format!("    {line}"));
-        }
-    }
     let reports = report::question(domain).name;
     let why = "others report how TLS to the host went";
     let caa = Item::new(
@@ -255,13 +240,41 @@ fn transport<'a>(facts: &Facts<'a>) -> Vec<Item<'a>> {
         Check::Nothing,
     )
     .by_hand(format!("{host}. IN CAA 0 issue \"the name of your authority\""));
-    vec![
-        dane,
-        sts_item,
+    let mut items = vec![dane];
+    items.extend(policy(facts));
+    items.push(
         Item::new("TLS-RPT", Recommended, why, Check::TlsReports)
             .txt(&reports, format!("v=TLSRPTv1; rua=mailto:{}", facts.reports_to())),
-        caa,
-    ]
+    );
+    items.push(caa);
+    items
+}
+
+/// That senders may insist on a certificate (RFC 8461 §3).
+fn policy<'a>(facts: &Facts<'a>) -> Vec<Item<'a>> {
+    use Need::Recommended;
+    let why = "senders with MTA-STS demand a certificate for the host";
+    let mut record = Item::new("MTA-STS", Recommended, why, Check::Sts);
+    if facts.is_self_signed {
+        return vec![record.by_hand(
+            "not with the certificate that this server made for itself: configure one of an authority",
+        )];
+    }
+    let (domain, host) = (facts.domain, sts::policy_host(facts.domain));
+    let who = if facts.serves_policy { "this server" } else { "a web server, or this one by listen.https," };
+    record = record
+        .txt(&sts::question(domain).name, format!("v=STSv1; id={};", policy_id(facts.policy)))
+        .by_hand(format!("{who} answers https://{host}{} with:", sts::PATH));
+    for line in facts.policy.text().lines() {
+        record = record.by_hand(format!("    {line}"));
+    }
+    if !facts.serves_policy {
+        return vec![record];
+    }
+    let why = "where the policy is served; the certificate there is for this name";
+    let target = Record::Cname(facts.hostname.to_owned());
+    let at = Item::new("MTA-STS host", Recommended, why, Check::PolicyHost);
+    vec![record, at.record(&host, RecordKind::Cname, target)]
 }
 
 /// How clients find their server (RFC 6186, RFC 8314 §5).

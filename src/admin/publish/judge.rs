@@ -10,9 +10,10 @@ use mailauth::{Lookup, reverse_name};
 use serde::Serialize;
 use transport::Fault;
 use transport::publish::{Found, Published};
-use transport::sts::{self, Mode, Policy};
+use transport::sts::Policy;
 
 use super::items::{Check, Facts, Item, Key, Need};
+use super::policy::{policy_host, transport_policy};
 
 /// The name system, and the policies that domains serve.
 pub(super) trait Names: Lookup {
@@ -74,11 +75,11 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    const fn bare(state: State) -> Self {
+    pub(super) const fn bare(state: State) -> Self {
         Self { state, found: Vec::new(), note: None }
     }
 
-    fn with(state: State, note: impl Into<String>) -> Self {
+    pub(super) fn with(state: State, note: impl Into<String>) -> Self {
         Self { state, found: Vec::new(), note: Some(note.into()) }
     }
 }
@@ -96,6 +97,11 @@ pub(super) async fn judge<N: Names>(names: &N, facts: &Facts<'_>, item: &Item<'_
         (Check::NoKey, _) => Finding::bare(State::Missing),
         (Check::Addresses, _) => {
             let (finding, addresses) = located(names, facts).await;
+            found = addresses;
+            finding
+        }
+        (Check::PolicyHost, _) => {
+            let (finding, addresses) = policy_host(names, facts).await;
             found = addresses;
             finding
         }
@@ -143,7 +149,9 @@ async fn present<N: Names>(
             ),
             _ => Finding::bare(State::Differs),
         },
-        Check::Nothing | Check::NoKey | Check::Addresses | Check::Reverse => Finding::bare(State::NotChecked),
+        Check::Nothing | Check::NoKey | Check::Addresses | Check::PolicyHost | Check::Reverse => {
+            Finding::bare(State::NotChecked)
+        }
     }
 }
 
@@ -151,7 +159,7 @@ fn compare(record: &Published, answer: &Answer) -> Found {
     record.found(&Ok(answer.clone()))
 }
 
-fn absent(failure: Failure) -> Finding {
+pub(super) fn absent(failure: Failure) -> Finding {
     match failure {
         Failure::NoSuchName(_) | Failure::NoRecords(_) => Finding::bare(State::Missing),
         Failure::Temporary => Finding::with(State::Unknown, "no name server answered"),
@@ -190,11 +198,11 @@ fn exchangers(facts: &Facts<'_>, answer: &Answer) -> Finding {
     }
 }
 
-/// The addresses of the host; none when the name system does not say.
-async fn addresses<N: Names>(names: &N, facts: &Facts<'_>) -> Result<Vec<IpAddr>, Failure> {
+/// The addresses of a host; none when the name system does not say.
+pub(super) async fn addresses<N: Names>(names: &N, host: &str) -> Result<Vec<IpAddr>, Failure> {
     let mut found = Vec::new();
     for kind in [RecordKind::A, RecordKind::Aaaa] {
-        match names.ask(Query::new(facts.hostname, kind)).await {
+        match names.ask(Query::new(host, kind)).await {
             Ok(answer) => found.extend(answer.records.into_iter().filter_map(|record| match record {
                 Record::A(address) => Some(IpAddr::V4(address)),
                 Record::Aaaa(address) => Some(IpAddr::V6(address)),
@@ -208,7 +216,7 @@ async fn addresses<N: Names>(names: &N, facts: &Facts<'_>) -> Result<Vec<IpAddr>
 }
 
 async fn located<N: Names>(names: &N, facts: &Facts<'_>) -> (Finding, Vec<String>) {
-    match addresses(names, facts).await {
+    match addresses(names, facts.hostname).await {
         Err(failure) => (absent(failure), Vec::new()),
         Ok(found) if found.is_empty() => (Finding::bare(State::Missing), Vec::new()),
         Ok(found) => {
@@ -224,7 +232,7 @@ async fn located<N: Names>(names: &N, facts: &Facts<'_>) -> (Finding, Vec<String
 }
 
 async fn reversed<N: Names>(names: &N, facts: &Facts<'_>) -> Finding {
-    let all = match addresses(names, facts).await {
+    let all = match addresses(names, facts.hostname).await {
         Ok(all) => all,
         Err(failure) => return absent(failure),
     };
@@ -269,7 +277,7 @@ async fn sender_policy<N: Names>(names: &N, facts: &Facts<'_>, name: &str, answe
             "whether it names the smarthost, only the smarthost's owner can say",
         );
     }
-    let own = addresses(names, facts).await.unwrap_or_default();
+    let own = addresses(names, facts.hostname).await.unwrap_or_default();
     if own.is_empty() {
         return Finding::with(
             State::Right,
@@ -379,28 +387,5 @@ fn asked(record: &dmarc::Record) -> Finding {
             Finding::with(State::Right, "it is a test (t=y or pct=0): forged mail passes")
         }
         Some(_) => Finding::bare(State::Right),
-    }
-}
-
-async fn transport_policy<N: Names>(names: &N, facts: &Facts<'_>, answer: &Answer) -> Finding {
-    if sts::version(&Ok(answer.clone())).is_none() {
-        return Finding::with(
-            State::Wrong,
-            "there is not one record that can be read: senders see no policy",
-        );
-    }
-    match names.policy(facts.domain).await {
-        Err(fault) => Finding::with(State::Wrong, format!("the policy cannot be fetched: {fault}")),
-        Ok(policy) if policy.mode == Mode::None => {
-            Finding::with(State::Differs, "the policy says that there is none")
-        }
-        Ok(policy) if !policy.names(facts.hostname) => Finding::with(
-            State::Wrong,
-            format!("the policy does not name {}: senders hold mail back", facts.hostname),
-        ),
-        Ok(policy) if policy.mode == Mode::Testing => {
-            Finding::with(State::Right, "the policy is in testing: nobody is held to it")
-        }
-        Ok(_) => Finding::bare(State::Right),
     }
 }

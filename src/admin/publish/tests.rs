@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
 
 use base::Timestamp;
@@ -31,6 +32,12 @@ impl Lookup for Zone {
         if self.is_down {
             return Err(Failure::Temporary);
         }
+        let alias = self.records.get(&Query::new(&query.name, RecordKind::Cname));
+        if let (Some([Record::Cname(target)]), false) =
+            (alias.map(Vec::as_slice), query.kind == RecordKind::Cname)
+        {
+            return Box::pin(self.ask(Query::new(target, query.kind))).await;
+        }
         let records = self.records.get(&query).cloned().ok_or(Failure::NoSuchName(Absence::default()))?;
         Ok(Answer { records, name: query.name, is_secure: self.is_signed, ttl_s: 60 })
     }
@@ -58,6 +65,7 @@ impl Zone {
             zone.records.entry(published.query).or_default().push(published.record);
         }
         zone.add(HOST, RecordKind::A, Record::A([192, 0, 2, 1].into()));
+        zone.add("x.example", RecordKind::A, Record::A([192, 0, 2, 9].into()));
         zone.add("1.2.0.192.in-addr.arpa", RecordKind::Ptr, Record::Ptr(HOST.to_owned()));
         zone
     }
@@ -78,6 +86,9 @@ fn key(selector: &str, state: DkimState) -> Key {
     Key { selector: selector.to_owned(), state, private }
 }
 
+static POLICY: LazyLock<Policy> =
+    LazyLock::new(|| Policy { mode: Mode::Enforce, hosts: vec![HOST.to_owned()], max_age_s: 604_800 });
+
 fn facts<'a>(keys: &'a [Key], services: &'a [(String, u16)]) -> Facts<'a> {
     Facts {
         domain: "example.org",
@@ -86,6 +97,8 @@ fn facts<'a>(keys: &'a [Key], services: &'a [(String, u16)]) -> Facts<'a> {
         services,
         certificate_key: vec![7; 32],
         is_self_signed: false,
+        policy: &POLICY,
+        serves_policy: true,
         has_smarthost: false,
         receivers: &[],
         deaf: &[],
@@ -108,9 +121,8 @@ fn every_record_is_printed_as_a_zone_has_it() {
         items(&facts).iter().flat_map(|item| item.records.iter().map(Published::text)).collect();
     let dkim =
         format!("k._domainkey.example.org. IN TXT \"{}\"", keys[0].private.record().expect("a record"));
-    let policy = Policy { mode: Mode::Enforce, hosts: vec![HOST.to_owned()], max_age_s: 604_800 };
     let sts =
-        format!("_mta-sts.example.org. IN TXT \"v=STSv1; id={};\"", transport::publish::policy_id(&policy));
+        format!("_mta-sts.example.org. IN TXT \"v=STSv1; id={};\"", transport::publish::policy_id(&POLICY));
     let expected = [
         "example.org. IN MX 10 mail.example.org.",
         "example.org. IN TXT \"v=spf1 mx -all\"",
@@ -119,6 +131,7 @@ fn every_record_is_printed_as_a_zone_has_it() {
         "_dmarc.example.org. IN TXT \"v=DMARC1; p=none; rua=mailto:postmaster@example.org\"",
         &format!("_25._tcp.mail.example.org. IN TLSA 3 1 1 {}", "07".repeat(32)),
         &sts,
+        "mta-sts.example.org. IN CNAME mail.example.org.",
         "_smtp._tls.example.org. IN TXT \"v=TLSRPTv1; rua=mailto:postmaster@example.org\"",
         "_imaps._tcp.example.org. IN SRV 0 1 993 mail.example.org.",
     ];
@@ -132,8 +145,7 @@ fn a_zone_with_all_of_them_is_right() {
     let keys = [key("k", DkimState::Active), key("old", DkimState::Retiring), key("new", DkimState::Waiting)];
     let services = [("imaps".to_owned(), 993), ("submissions".to_owned(), 465)];
     let facts = facts(&keys, &services);
-    let policy = Policy { mode: Mode::Enforce, hosts: vec![HOST.to_owned()], max_age_s: 604_800 };
-    let zone = Zone { is_signed: true, policy: Some(policy), ..Zone::of(&facts) };
+    let zone = Zone { is_signed: true, policy: Some(POLICY.clone()), ..Zone::of(&facts) };
     for item in items(&facts) {
         let finding = now(judge(&zone, &facts, &item));
         let expected = if item.what == "CAA" { State::NotChecked } else { State::Right };
@@ -206,6 +218,7 @@ fn each_fault_of_the_way_in_is_found() {
     let srv = Record::Srv { priority: 0, weight: 0, port: 993, host: String::new() };
     let cname = Record::Cname("x.example".to_owned());
     let ptr = Record::Ptr("x.example".to_owned());
+    let elsewhere = Record::Cname("x.example".to_owned());
     let add_mx: Change = Box::new(|zone| {
         zone.add("example.org", RecordKind::Mx, Record::Mx { preference: 1, host: "b.example".to_owned() });
     });
@@ -217,6 +230,12 @@ fn each_fault_of_the_way_in_is_found() {
         ("PTR", put("1.2.0.192.in-addr.arpa", RecordKind::Ptr, ptr), State::Wrong, "192.0.2.1"),
         ("TLSA", put("_25._tcp.mail.example.org", RecordKind::Tlsa, tlsa), State::Wrong, "hold mail back"),
         ("MTA-STS", text("_mta-sts.example.org", "v=STSv1; id=1;"), State::Wrong, "cannot be fetched"),
+        (
+            "MTA-STS host",
+            put("mta-sts.example.org", RecordKind::Cname, elsewhere),
+            State::Differs,
+            "elsewhere",
+        ),
         ("TLS-RPT", text("_smtp._tls.example.org", "v=TLSRPTv1; rua=x"), State::Wrong, "no reports"),
         ("SRV", put("_imaps._tcp.example.org", RecordKind::Srv, srv), State::Differs, ""),
     ]);
@@ -246,10 +265,12 @@ fn each_fault_of_the_sender_is_found() {
 }
 
 #[test]
-fn a_policy_must_name_the_host() {
-    let facts = facts(&[], &[]);
+fn a_policy_that_is_served_elsewhere_must_name_the_hosts() {
+    let facts = Facts { serves_policy: false, ..facts(&[], &[]) };
+    assert!(items(&facts).iter().all(|item| item.what != "MTA-STS host"));
     for (mode, host, state) in [
         (Mode::Enforce, "other.example", State::Wrong),
+        (Mode::Testing, "other.example", State::Wrong),
         (Mode::Enforce, "*.example.org", State::Right),
         (Mode::Testing, HOST, State::Right),
         (Mode::None, HOST, State::Differs),
@@ -258,6 +279,37 @@ fn a_policy_must_name_the_host() {
         let zone = Zone { policy: Some(policy), ..Zone::of(&facts) };
         assert_eq!(found(&zone, &facts, "MTA-STS").state, state, "{mode:?} {host}");
     }
+    // Mail for the domain may go to others too, or to others only.
+    let mut zone = Zone { policy: Some(POLICY.clone()), ..Zone::of(&facts) };
+    let more = Record::Mx { preference: 20, host: "b.example".to_owned() };
+    zone.add("example.org", RecordKind::Mx, more.clone());
+    let finding = found(&zone, &facts, "MTA-STS");
+    assert_eq!(finding.state, State::Wrong);
+    assert_eq!(finding.note.as_deref(), Some("the policy does not name b.example: senders hold mail back"));
+    zone.records.insert(Query::new("example.org", RecordKind::Mx), vec![more]);
+    zone.policy = Some(Policy { hosts: vec!["b.example".to_owned()], ..POLICY.clone() });
+    assert_eq!(found(&zone, &facts, "MTA-STS").state, State::Right);
+}
+
+#[test]
+fn the_policy_that_we_serve_has_to_be_the_one_that_is_published() {
+    let facts = facts(&[], &[]);
+    let (name, whole) =
+        ("_mta-sts.example.org", || Zone { policy: Some(POLICY.clone()), ..Zone::of(&facts) });
+    let is_wrong = |zone: &Zone, words: &str| {
+        let finding = found(zone, &facts, "MTA-STS");
+        assert_eq!(finding.state, State::Wrong, "{words}: {finding:?}");
+        assert!(finding.note.as_ref().is_some_and(|note| note.contains(words)), "{words}: {finding:?}");
+    };
+    let mut zone = whole();
+    text(name, "v=STSv1; id=20261124;")(&mut zone);
+    is_wrong(&zone, "the id is not that of the policy");
+    let other = Policy { max_age_s: 86_400, ..POLICY.clone() };
+    is_wrong(&Zone { policy: Some(other), ..whole() }, "another server answers there");
+    is_wrong(&Zone { policy: None, ..whole() }, "(sts-policy-fetch-error): mta-sts.example.org cannot be");
+    let mut zone = whole();
+    zone.records.remove(&Query::new(name, RecordKind::Txt));
+    assert_eq!(found(&zone, &facts, "MTA-STS").state, State::Missing);
 }
 
 #[test]

@@ -152,6 +152,7 @@ fn settings() -> Settings {
         reporting: Arc::default(),
         outbound: Arc::new(shard::Outbound { is_enabled: false, ..shard::Outbound::new("mail.example.org") }),
         slow: shard::SlowSettings::default(),
+        policies: Arc::new(shard::OwnPolicies::new("mail.example.org")),
         mx: smtp(smtp::Mode::Mx),
         submission: smtp(smtp::Mode::Submission),
         lmtp: smtp(smtp::Mode::Lmtp),

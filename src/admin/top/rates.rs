@@ -6,7 +6,7 @@ use base::Timestamp;
 use serde_json::{Map, Value, json};
 
 /// Names of the protocols, as metrics have them.
-pub(super) const PROTOCOLS: [&str; 5] = ["smtp", "submission", "lmtp", "imap", "pop3"];
+pub(super) const PROTOCOLS: [&str; 6] = ["smtp", "submission", "lmtp", "imap", "pop3", "https"];
 /// Names of the queues, as metrics have them.
 pub(super) const QUEUES: [&str; 3] = ["interactive", "delivery", "background"];
 

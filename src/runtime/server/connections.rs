@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use admin::{ControlService, ControlSession, Listen};
 use base::{Secret, Service, Session, ShardId};
+use http::Http;
 use imap::Imap;
 use pop3::Pop3;
-use shard::{ConnectionMeter, ImapService, Measured, Pop3Service, Protocol, Shard, SmtpService};
+use shard::{ConnectionMeter, ImapService, Measured, Pop3Service, Protocol, Shard, SmtpService, WebService};
 use smtp::Smtp;
 
 use super::context::refusal;
@@ -76,6 +77,7 @@ fn welcome(shard: Rc<Shard>, conn: Conn, front: Front) -> Life {
             let entropy = pop3::Entropy { nonces: Secret::new(nonces()) };
             begin::<Pop3Service>(shard, conn, front, Pop3::new(Arc::clone(&settings.pop3), entropy))
         }
+        Listen::Https => begin::<WebService>(shard, conn, front, Http::new()),
     }
 }
 
@@ -136,6 +138,12 @@ impl Stand<Pop3> for Pop3Service {
     }
 }
 
+impl Stand<Http> for WebService {
+    fn stand(shard: &Rc<Shard>, _: String, _: Option<Arrival<'_, Http>>) -> Self {
+        Self::new(Rc::clone(shard))
+    }
+}
+
 fn begin<V: Kind>(shard: Rc<Shard>, conn: Conn, front: Front, session: V::Session) -> Life {
     let Some(local) = Local::current() else { return Box::pin(std::future::ready(())) };
     let meter = Meter::new(ConnectionMeter::opened(&shard.metrics, protocol(front.listen)));
@@ -171,6 +179,10 @@ impl Kind for ImapService {
 
 impl Kind for Pop3Service {
     type Session = Pop3;
+}
+
+impl Kind for WebService {
+    type Session = Http;
 }
 
 /// What drives a session on: at its begin, or on the shard where it has arrived.
@@ -239,6 +251,7 @@ const fn protocol(listen: Listen) -> Protocol {
         Listen::Lmtp => Protocol::Lmtp,
         Listen::Imap | Listen::Imaps => Protocol::Imap,
         Listen::Pop3 | Listen::Pop3s => Protocol::Pop3,
+        Listen::Https => Protocol::Https,
     }
 }
 

@@ -152,6 +152,6 @@ pub(super) const fn refusal(listen: Listen) -> &'static [u8] {
         }
         Listen::Imap => b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
         Listen::Pop3 => b"-ERR [SYS/TEMP] Too many connections, try again later\r\n",
-        Listen::Submissions | Listen::Imaps | Listen::Pop3s => b"",
+        Listen::Submissions | Listen::Imaps | Listen::Pop3s | Listen::Https => b"",
     }
 }

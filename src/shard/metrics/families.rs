@@ -100,6 +100,7 @@ families! {
     MESSAGES_REJECTED counter "angarium_messages_rejected_total" ["protocol"] "Messages that were taken for nobody";
     RECIPIENTS_REJECTED counter "angarium_recipients_rejected_total" ["protocol"] "Recipients that were refused before the content";
     DELIVERED counter "angarium_messages_delivered_total" [] "Copies put into mailboxes by delivery";
+    POLICIES_SERVED counter "angarium_mta_sts_policies_served_total" [] "Requests for the MTA-STS policy of a domain of ours that were answered with it";
     OPERATION seconds "angarium_operation_seconds" ["protocol", "operation"] "From a request to its answer, for what a session cannot answer alone";
     SLOW counter "angarium_slow_operations_total" [] "Operations that the flight recorder has taken down";
 

@@ -1,6 +1,7 @@
 //! What connections are about and what is done on them, by names that an operator knows.
 
 use base::AccountId;
+use http::Http;
 use imap::Imap;
 use pop3::Pop3;
 use smtp::Smtp;
@@ -18,11 +19,14 @@ pub enum Protocol {
     Imap,
     /// POP3.
     Pop3,
+    /// HTTP.
+    Https,
 }
 
 impl Protocol {
     /// All of them, each at the place of its number.
-    pub const ALL: [Self; 5] = [Self::Smtp, Self::Submission, Self::Lmtp, Self::Imap, Self::Pop3];
+    pub const ALL: [Self; 6] =
+        [Self::Smtp, Self::Submission, Self::Lmtp, Self::Imap, Self::Pop3, Self::Https];
 
     /// Of an SMTP listener's mode.
     pub(crate) const fn of_mode(mode: smtp::Mode) -> Self {
@@ -41,6 +45,7 @@ impl Protocol {
             Self::Lmtp => "lmtp",
             Self::Imap => "imap",
             Self::Pop3 => "pop3",
+            Self::Https => "https",
         }
     }
 }
@@ -99,6 +104,7 @@ operations! {
     Top "top" "TOP",
     Dele "dele" "DELE",
     Quit "quit" "QUIT with deletions",
+    Page "page" "Something is asked for over HTTP.",
 }
 
 /// A session whose requests can be named.
@@ -182,6 +188,16 @@ impl Measured for Pop3 {
 
     fn account(&self) -> Option<AccountId> {
         self.identity().map(|identity| identity.account)
+    }
+}
+
+impl Measured for Http {
+    fn operation(_: &http::Request) -> Operation {
+        Operation::Page
+    }
+
+    fn account(&self) -> Option<AccountId> {
+        None
     }
 }
 

@@ -95,7 +95,7 @@ impl Shard {
             labelled(&f::RECEIVED_BYTES, &[name], traffic.received_bytes.get()),
             labelled(&f::SENT_BYTES, &[name], traffic.sent_bytes.get()),
         ]);
-        if !matches!(protocol, Protocol::Imap | Protocol::Pop3) {
+        if !matches!(protocol, Protocol::Imap | Protocol::Pop3 | Protocol::Https) {
             all.extend([
                 labelled(&f::MESSAGES_RECEIVED, &[name], traffic.messages_received.get()),
                 labelled(&f::MESSAGES_REJECTED, &[name], traffic.messages_rejected.get()),
@@ -121,6 +121,7 @@ impl Shard {
             labelled(&f::LOGINS, &["unavailable"], logins.unavailable.get()),
             labelled(&f::LOGINS, &["challenged"], logins.challenged.get()),
             whole(&f::DELIVERED, self.metrics.delivered.get()),
+            whole(&f::POLICIES_SERVED, self.metrics.policies_served.get()),
             whole(&f::SLOW, self.metrics.slow.get()),
         ]);
     }

@@ -352,6 +352,7 @@ pub(crate) fn settings() -> Settings {
         reporting: Arc::default(),
         outbound: Arc::new(shard::Outbound { is_enabled: false, ..shard::Outbound::new("mail.example.org") }),
         slow: shard::SlowSettings::default(),
+        policies: Arc::new(shard::OwnPolicies::new("mail.example.org")),
         mx: smtp(Mode::Mx),
         submission: smtp(Mode::Submission),
         lmtp: smtp(Mode::Lmtp),
