@@ -10,25 +10,17 @@ import shutil
 import signal
 import smtplib
 import socket
-import socketserver
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
-
-import dns.flags
-import dns.message
-import dns.rcode
-import dns.rdataclass
-import dns.rdatatype
-import dns.rrset
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "mailauth"))
 from sdists import sdist  # noqa: E402
 from server import BINARY  # noqa: E402
+from zone import Zone  # noqa: E402
 
 sys.path.insert(0, str(sdist("dkimpy", "1.1.8")))
 import dkim  # noqa: E402
@@ -36,53 +28,6 @@ import dkim  # noqa: E402
 ANN = "ann@example.org"
 PASSWORD = "a password for tests"
 HOST = "mail.example.org"
-
-
-class Zone:
-    """A name server for whatever lines it is given. What it has not is not there."""
-
-    def __init__(self):
-        self.lines = []
-        self.server = socketserver.UDPServer(("127.0.0.1", 0), self.handler())
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def handler(self):
-        zone = self
-
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self):
-                data, sock = self.request
-                sock.sendto(zone.answer(data), self.client_address)
-
-        return Handler
-
-    def answer(self, data):
-        asked = dns.message.from_wire(data)
-        reply = dns.message.make_response(asked)
-        reply.flags |= dns.flags.AA | dns.flags.RA
-        question = asked.question[0]
-        name = question.name.to_text().lower()
-        found, exists = [], False
-        for line in self.lines:
-            owner, _, kind, rest = line.split(None, 3)
-            owner = owner.lower()
-            exists |= owner == name or owner.endswith("." + name)
-            if owner == name and dns.rdatatype.from_text(kind) == question.rdtype:
-                found.append(rest)
-        if found:
-            kind = dns.rdatatype.to_text(question.rdtype)
-            reply.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *found))
-        else:
-            soa = dns.rrset.from_text(".", 1, "IN", "SOA", "ns. host. 1 60 60 60 1")
-            reply.authority.append(soa)
-            if not exists:
-                reply.set_rcode(dns.rcode.NXDOMAIN)
-        return reply.to_wire()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 def free_port():

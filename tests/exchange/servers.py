@@ -7,7 +7,9 @@ import imaplib
 import json
 import os
 import pathlib
+import re
 import shutil
+import signal
 import smtplib
 import ssl
 import subprocess
@@ -87,6 +89,10 @@ imap = []
 imaps = ["{self.address}:993"]
 pop3 = []
 pop3s = []
+https = ["{self.address}:443"]
+[mta_sts]
+mode = "enforce"
+mx = ["{self.host}"]
 [dns]
 servers = ["{RESOLVER}:53"]
 trust_anchor = "{anchor}"
@@ -101,6 +107,19 @@ then = {{ moderate = "ann@one.example" }}
         self.angarium("domain", "add", self.domain)
         self.angarium("account", "add", self.who, "--password", PASSWORD)
         self.key = self.angarium("domain", "dkim", "add", self.domain, "--selector", "key", "--active")
+
+    def policy_record(self):
+        """What is published about the policy that it serves."""
+        items = self.angarium("domain", "dns", self.domain)
+        (line,) = next(item for item in items if item["what"] == "MTA-STS")["records"]
+        return line.split(" IN TXT ")[1]
+
+    def serve_policy(self, host):
+        """From now on, one that names this host."""
+        before = self.log_text().count("runtime.reloaded")
+        self.config.write_text(re.sub(r'(?m)^mx = .*$', f'mx = ["{host}"]', self.config.read_text()))
+        self.machine.signal(signal.SIGHUP)
+        wait_for(lambda: self.log_text().count("runtime.reloaded") > before, self.log_text)
 
     def records(self):
         yield from super().records()

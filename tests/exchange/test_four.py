@@ -44,7 +44,7 @@ class Four(unittest.TestCase):
         more = {"authorities": cls.authority.certificate, "anchor": cls.names.anchor}
         cls.sites = []
         for number, (kind, name, who) in enumerate([(Angarium, "one", "ann"), (Angarium, "two", "bob"), (Postfix, "three", "cat"), (Exim, "four", "dan")], 1):
-            files = cls.authority.sign(name, f"mail.{name}.example")
+            files = cls.authority.sign(name, f"mail.{name}.example", f"mta-sts.{name}.example")
             cls.sites.append(kind(cls.folder, number, f"{name}.example", who, files, **more))
         cls.one, cls.two, cls.three, cls.four = cls.sites
         for site in cls.sites:
@@ -54,16 +54,18 @@ class Four(unittest.TestCase):
                 kinds.setdefault((name, kind), []).append(data)
             for (name, kind), data in kinds.items():
                 cls.names.publish(name, kind, *data)
-        # Two of them have DANE, the other two a policy over HTTPS.
+        # Two of them have DANE, the other two a policy over HTTPS; the first serves it itself.
         for site, name in ((cls.two, "two"), (cls.three, "three")):
             cls.names.publish(f"_25._tcp.mail.{name}", "TLSA", tlsa(site.files[0]))
         cls.web = Policies()
         cls.web_files = {}
+        cls.web_files["four"] = cls.authority.sign("web-four", "mta-sts.four.example")
+        cls.names.publish("mta-sts.four", "A", WEB)
+        cls.web.serve("mta-sts.four.example", cls.web_files["four"], policy(cls.four.host))
+        cls.names.publish("_mta-sts.four", "TXT", text("v=STSv1; id=1;"))
+        cls.names.publish("mta-sts.one", "CNAME", f"{cls.one.host}.")
+        cls.names.publish("_mta-sts.one", "TXT", cls.one.policy_record())
         for site, name in ((cls.one, "one"), (cls.four, "four")):
-            cls.web_files[name] = cls.authority.sign(f"web-{name}", f"mta-sts.{name}.example")
-            cls.names.publish(f"mta-sts.{name}", "A", WEB)
-            cls.web.serve(f"mta-sts.{name}.example", cls.web_files[name], policy(site.host))
-            cls.names.publish(f"_mta-sts.{name}", "TXT", text("v=STSv1; id=1;"))
             cls.names.publish(f"_smtp._tls.{name}", "TXT", text(f"v=TLSRPTv1; rua=mailto:{site.who}"))
         cls.names.start()
         for site in cls.sites:
@@ -119,7 +121,8 @@ class Four(unittest.TestCase):
                 self.assertEqual(sender.tls_failures(receiver.domain), set())
         self.assertIn("Verified TLS connection established to mail.two.example", self.three.log_text())
         self.assertRegex(self.four.log_text(), r"H=mail\.two\.example .* CV=dane")
-        self.assertIn("mta-sts.one.example", self.web.asked)
+        self.assertIn("mta-sts.four.example", self.web.asked)
+        self.assertNotIn("mta-sts.one.example", self.web.asked)
 
     def test_4_a_wrong_tlsa_record_holds_mail(self):
         self.names.publish("_25._tcp.mail.two", "TLSA", "3 1 1 " + "00" * 32)
@@ -142,14 +145,16 @@ class Four(unittest.TestCase):
             self.arrives(f"wrong record {sender.domain}", sender, self.two)
 
     def test_5_a_policy_that_names_other_hosts_holds_mail(self):
-        self.publish_policy("one", 2, "mail.elsewhere.example")
+        self.one.serve_policy("mail.elsewhere.example")
+        self.names.publish("_mta-sts.one", "TXT", self.one.policy_record())
         self.forget()
         self.two.send(self.one.who, "another host")
         held = self.two.held("one.example")
         self.assertIn("mail.one.example may not be used: validation-failure", held["last_reply"])
         self.assertEqual(self.two.tls_failures("one.example"), {("sts", "validation-failure")})
         self.assertIsNone(self.one.find("another host"))
-        self.publish_policy("one", 3, "mail.one.example")
+        self.one.serve_policy("mail.one.example")
+        self.names.publish("_mta-sts.one", "TXT", self.one.policy_record())
         self.two.retry_until("one.example", lambda: self.one.find("another host"))
 
     def test_6_an_unknown_authority_holds_mail(self):
