@@ -9,8 +9,8 @@ mod listen;
 mod outbound;
 mod reports;
 mod routes;
-mod submission;
 mod sts;
+mod submission;
 
 use std::fmt;
 use std::net::SocketAddr;

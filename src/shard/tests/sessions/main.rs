@@ -6,3 +6,4 @@ mod logins;
 mod rig;
 mod standing;
 mod urls;
+mod web;

@@ -17,7 +17,7 @@ use directory::{AccountEntry, Directory, EmailAddress, NewAccount};
 use router::{Inbox, LocalFuture as Work, Router};
 use shard::{
     Carrier, Hop, ImapService, LocalFuture, Overloaded, Pop3Service, Settings, Shard, SmtpService, Unopened,
-    World,
+    WebService, World,
 };
 use smtp::Mode;
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
@@ -199,6 +199,11 @@ impl Server {
         Line::new(self, session, Pop3Service::new(shard, source.to_owned()), at, source)
     }
 
+    pub(crate) fn web(&self, at: ShardId) -> Line<'_, WebService> {
+        let shard = Rc::clone(&self.shards[usize::from(at.0)]);
+        Line::new(self, http::Http::new(), WebService::new(shard), at, "")
+    }
+
     pub(crate) fn smtp(&self, mode: Mode, at: ShardId, source: &str) -> Line<'_, SmtpService> {
         let shard = Rc::clone(&self.shards[usize::from(at.0)]);
         let settings = shard.settings();
@@ -244,6 +249,14 @@ impl Kind for SmtpService {
 
     fn arrive(_: Rc<Shard>, _: String, _: &smtp::Reply, _: ShardId) -> Self {
         panic!("SMTP stays where it is")
+    }
+}
+
+impl Kind for WebService {
+    type Session = http::Http;
+
+    fn arrive(_: Rc<Shard>, _: String, _: &http::Response, _: ShardId) -> Self {
+        panic!("HTTP stays where it is")
     }
 }
 
