@@ -9,7 +9,7 @@ set -euo pipefail
 
 declare -A lists=(
     [build]="gcc g++ make perl git ca-certificates"
-    [test]="swaks curl isync fetchmail offlineimap3 interimap postfix python3 python3-pip python3-venv nodejs npm strace openssl procps prometheus valgrind nsd ldnsutils unbound opendkim rspamd clamav-daemon clamav-milter python3-milter bsd-mailx s-nail mutt iproute2 util-linux"
+    [test]="swaks curl isync fetchmail offlineimap3 interimap postfix python3 python3-pip python3-venv nodejs npm strace openssl procps prometheus valgrind nsd ldnsutils unbound opendkim rspamd clamav-daemon clamav-milter python3-milter bsd-mailx s-nail mutt iproute2 util-linux libmail-srs-perl postsrsd"
     [peers]="fio iproute2 procps python3 util-linux"
 )
 

@@ -35,6 +35,9 @@ done
 echo "--- signed zones"
 timeout 300 cargo test --quiet -p runtime --test dns_signed -- --ignored
 passed=$((passed + 1))
+echo "--- SRS of others"
+timeout 300 cargo test --quiet -p dsn --test foreign -- --ignored
+passed=$((passed + 1))
 if [[ -x perf-scripts/bench-smoke.sh ]]; then
     echo "--- bench smoke"
     timeout 600 bash perf-scripts/bench-smoke.sh

@@ -85,6 +85,9 @@ pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// How long an attempt sleeps that waits for its source's turn, before it looks whether the server is being stopped.
 pub(crate) const TURN_LOOK: Duration = Duration::from_millis(500);
 
+/// Destinations that metrics tell of, for each shard: those for which most has happened.
+pub(crate) const DESTINATIONS_SHOWN_MAX: usize = 200;
+
 /// Ways that a shard remembers by their numbers.
 pub(crate) const WAYS_KNOWN_MAX: usize = 100_000;
 

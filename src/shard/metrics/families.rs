@@ -113,6 +113,10 @@ families! {
     RELAY_OUT gauge "angarium_relay_out" [] "Queued entries that are being tried";
     RELAY_DESTINATIONS_DOWN gauge "angarium_relay_destinations_down" [] "Destinations that could not be reached at the last try and have mail waiting";
 
+    DESTINATION_RECIPIENTS counter "angarium_relay_destination_recipients_total" ["destination", "action"] "What became of recipients at a destination: relayed, delayed, failed; of the busiest ones";
+    DESTINATION_WAITING gauge "angarium_relay_destination_waiting" ["destination"] "Queued entries that wait for a destination; of the busiest ones";
+    DESTINATION_FAILURES gauge "angarium_relay_destination_failures" ["destination"] "Times in a row that nobody could be reached there; of the busiest ones";
+
     REPORTS_SENT counter "angarium_reports_sent_total" ["kind"] "Reports that were sent: dmarc, tls, failure";
     REPORTS_LEFT_OUT counter "angarium_reports_left_out_total" [] "Messages that no report tells of for lack of memory";
     REPORTS_RECEIVED counter "angarium_reports_received_total" ["kind"] "Mail to report addresses: dmarc, tls, feedback, unreadable";

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use super::families::{self as f, Family};
 use super::{Distribution, Operation, Protocol};
+use crate::limits::DESTINATIONS_SHOWN_MAX;
 use crate::{Process, Shard, Vitals};
 
 /// A value of a metric.
@@ -141,6 +142,20 @@ impl Shard {
             whole(&f::RELAY_OUT, out as u64),
             whole(&f::RELAY_DESTINATIONS_DOWN, down as u64),
         ]);
+        for own in self.relay.busiest(DESTINATIONS_SHOWN_MAX) {
+            let of = |family, labels: &[&'static str], value| {
+                let all = std::iter::once(Cow::Owned(own.name.clone()));
+                let labels = all.chain(labels.iter().map(|label| Cow::Borrowed(*label))).collect();
+                Sample { family, labels, value: Value::Whole(value) }
+            };
+            all.extend([
+                of(&f::DESTINATION_RECIPIENTS, &["relayed"], own.recipients[0]),
+                of(&f::DESTINATION_RECIPIENTS, &["delayed"], own.recipients[1]),
+                of(&f::DESTINATION_RECIPIENTS, &["failed"], own.recipients[2]),
+                of(&f::DESTINATION_WAITING, &[], own.waiting),
+                of(&f::DESTINATION_FAILURES, &[], own.failures),
+            ]);
+        }
     }
 
     fn add_reports(&self, all: &mut Vec<Sample>) {

@@ -344,6 +344,7 @@ async fn settle(shard: &Rc<Shard>, mut case: Case, report: Report) -> Option<Ent
             Action::Failed => &shard.relay.counts.failed,
         };
         Counts::add(count, told.recipients.len());
+        shard.relay.count(case.entry.destination, told.action, told.recipients.len());
         log(&case.envelope, told);
         case.progress.push(Attempt {
             at: now,

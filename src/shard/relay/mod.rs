@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use base::Timestamp;
-use queue::{Destination, Entry, Envelope, RetryPolicy, Schedule, Store, Ticket};
+use queue::{Action, Destination, Entry, Envelope, RetryPolicy, Schedule, Store, Ticket};
 use storage_engine::Engine;
 use transport::report::Collected;
 use transport::sts::Policies;
@@ -109,6 +109,20 @@ impl Counts {
 struct Known {
     name: String,
     via: Option<Arc<NamedRoute>>,
+    /// Recipients that were relayed, delayed and failed there.
+    recipients: [u64; 3],
+}
+
+/// What is counted of a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OfDestination {
+    pub(crate) name: String,
+    /// Recipients that were relayed, delayed and failed there.
+    pub(crate) recipients: [u64; 3],
+    /// Entries that wait.
+    pub(crate) waiting: u64,
+    /// Failures in a row.
+    pub(crate) failures: u64,
 }
 
 /// A message as its first attempt wants it.
@@ -202,11 +216,43 @@ impl Relay {
         let is_known =
             ways.get(&destination).is_some_and(|known| via(known) == route.via.as_ref().map(Arc::as_ptr));
         if !is_known && (ways.len() < WAYS_KNOWN_MAX || ways.contains_key(&destination)) {
-            ways.insert(destination, Known { name: route.name(), via: route.via.clone() });
+            let recipients = ways.get(&destination).map_or([0; 3], |known| known.recipients);
+            ways.insert(destination, Known { name: route.name(), via: route.via.clone(), recipients });
         }
         drop(ways);
         let pace = route.pace(&shard.settings().outbound, shard.router.shards());
         self.schedule.borrow_mut().pace(destination, pace);
+    }
+
+    /// Counts what became of recipients.
+    fn count(&self, destination: Destination, action: Action, recipients: usize) {
+        if let Some(known) = self.ways.borrow_mut().get_mut(&destination) {
+            let place = match action {
+                Action::Relayed => 0,
+                Action::Delayed => 1,
+                Action::Failed => 2,
+            };
+            known.recipients[place] += recipients as u64;
+        }
+    }
+
+    /// The destinations for which most has happened or waits, at most `max`.
+    pub(crate) fn busiest(&self, max: usize) -> Vec<OfDestination> {
+        let mut found = HashMap::new();
+        for (destination, known) in self.ways.borrow().iter() {
+            let (name, recipients) = (known.name.clone(), known.recipients);
+            found.insert(*destination, OfDestination { name, recipients, waiting: 0, failures: 0 });
+        }
+        for lane in self.schedule.borrow().lanes() {
+            if let Some(own) = found.get_mut(&lane.destination) {
+                (own.waiting, own.failures) = (lane.waiting as u64, lane.failures.into());
+            }
+        }
+        let mut all: Vec<_> = found.into_values().collect();
+        let weight = |own: &OfDestination| own.recipients.iter().sum::<u64>() + own.waiting;
+        all.sort_by(|one, other| weight(other).cmp(&weight(one)).then_with(|| one.name.cmp(&other.name)));
+        all.truncate(max);
+        all
     }
 
     /// The retry schedule of a lane, where the way is known; else the usual one.
