@@ -194,6 +194,9 @@ then = {{ moderate = "ann@one.example" }}
             counts[policy["policy"]["policy-type"]] += policy["summary"]["total-successful-session-count"]
         return counts
 
+    def tls_failure_count(self, domain):
+        return sum(policy["summary"]["total-failure-session-count"] for policy in self.tls_policies(domain))
+
     def retry_what_dns_delayed(self):
         """On a busy machine a name server may be too late for the first attempt, and the next would be minutes away."""
         for entry in self.angarium("queue", "list"):
