@@ -7,9 +7,9 @@ use storage_engine::{Engine, Transaction};
 
 use crate::address::parse_domain_name;
 use crate::record::{self, DOMAINS, DomainRecord};
-use crate::resolve::resolve;
+use crate::resolve::{behind, resolve};
 use crate::view::View;
-use crate::{AccountEntry, DomainEntry, EmailAddress, Error, Resolution};
+use crate::{AccountEntry, DomainEntry, EmailAddress, Error, Resolution, Target};
 
 /// The partition that holds the directory.
 const PARTITION: u16 = 0;
@@ -66,6 +66,15 @@ impl Directory {
     /// Where mail to an address goes: what RCPT needs.
     pub fn resolve(&self, address: &EmailAddress) -> Resolution {
         self.view(|view| resolve(view, address))
+    }
+
+    /// Who is behind an address, wherever their mail goes on to; nobody for one that is not ours.
+    pub fn behind(&self, address: &EmailAddress) -> Vec<Target> {
+        match self.view(|view| behind(view, address)) {
+            Resolution::Local(targets) => targets,
+            Resolution::Forwarded(forwarded) => forwarded.targets,
+            _ => Vec::new(),
+        }
     }
 
     /// The domain of this name, in any spelling.

@@ -138,6 +138,13 @@ pub struct Forwarded {
     pub onward: Vec<Onward>,
 }
 
+impl Forwarded {
+    /// Whether accounts alone send it on: then they could have it themselves.
+    pub fn is_of_accounts(&self) -> bool {
+        self.onward.iter().all(|onward| onward.account.is_some())
+    }
+}
+
 /// An address elsewhere that mail goes on to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Onward {

@@ -32,17 +32,14 @@ fn expand(view: &View<'_>, address: &EmailAddress, follows_accounts: bool) -> Re
     if expansion.add(holder, detail.as_deref()).is_err() {
         return Resolution::AliasLoop;
     }
-    let Expansion { targets, onward, has_disabled, has_circle, .. } = expansion;
-    if !onward.is_empty() {
-        return Resolution::Forwarded(Box::new(Forwarded { targets, onward }));
-    }
-    match (targets.is_empty(), has_disabled, has_circle) {
-        (false, ..) => Resolution::Local(targets),
-        (true, _, true) => Resolution::AliasLoop,
-        (true, true, false) => Resolution::Disabled,
-        // An alias may outlive the accounts it names.
-        (true, false, false) => Resolution::UnknownUser,
-    }
+    expansion.result()
+}
+
+/// Whether what comes to an address would go round between accounts that send it on and keep nothing.
+pub(crate) fn goes_round(view: &View<'_>, address: &EmailAddress) -> bool {
+    let Some((holder, _)) = view.holder_by_detail(address) else { return false };
+    let mut expansion = Expansion::new(view, true);
+    expansion.add(holder, None).is_err() || expansion.is_rescued
 }
 
 /// Too deep, too many, or round in a circle.
@@ -62,8 +59,10 @@ struct Expansion<'a> {
     /// Addresses looked at.
     count: usize,
     has_disabled: bool,
-    /// An account sends its mail on to where it came from.
-    has_circle: bool,
+    /// Accounts that send on and keep nothing, between the recipient and here.
+    open: Vec<AccountId>,
+    /// An account keeps what it would send on to where it came from.
+    is_rescued: bool,
 }
 
 impl<'a> Expansion<'a> {
@@ -78,12 +77,27 @@ impl<'a> Expansion<'a> {
             followed: HashSet::new(),
             count: 0,
             has_disabled: false,
-            has_circle: false,
+            open: Vec::new(),
+            is_rescued: false,
         }
     }
 
-    /// Recursion is bounded by [`ALIAS_DEPTH_MAX`], work by [`EXPANSION_TARGETS_MAX`].
-    fn add(&mut self, holder: Holder, detail: Option<&str>) -> Result<(), Loop> {
+    fn result(self) -> Resolution {
+        let Self { targets, onward, has_disabled, .. } = self;
+        if !onward.is_empty() {
+            return Resolution::Forwarded(Box::new(Forwarded { targets, onward }));
+        }
+        match (targets.is_empty(), has_disabled) {
+            (false, _) => Resolution::Local(targets),
+            (true, true) => Resolution::Disabled,
+            // An alias may outlive the accounts it names.
+            (true, false) => Resolution::UnknownUser,
+        }
+    }
+
+    /// Whether mail gets anywhere by this. Recursion is bounded by [`ALIAS_DEPTH_MAX`], work by
+    /// [`EXPANSION_TARGETS_MAX`].
+    fn add(&mut self, holder: Holder, detail: Option<&str>) -> Result<bool, Loop> {
         self.count += 1;
         if self.count > EXPANSION_TARGETS_MAX {
             return Err(Loop);
@@ -94,14 +108,14 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    fn add_account(&mut self, account: AccountEntry, detail: Option<&str>) -> Result<(), Loop> {
+    fn add_account(&mut self, account: AccountEntry, detail: Option<&str>) -> Result<bool, Loop> {
         if !account.enabled {
             self.has_disabled = true;
-            return Ok(());
+            return Ok(false);
         }
         if !self.accounts.insert(account.id) {
-            self.has_circle |= account.forward.is_some();
-            return Ok(());
+            // It has it already, unless it is what sends it on to here and keeps nothing.
+            return Ok(!self.open.contains(&account.id));
         }
         let target = Target {
             account: account.id,
@@ -112,33 +126,45 @@ impl<'a> Expansion<'a> {
         };
         let Some(Forwarding { to, keeps_copy }) = account.forward.filter(|_| self.follows_accounts) else {
             self.targets.push(target);
-            return Ok(());
+            return Ok(true);
         };
         if keeps_copy {
             self.targets.push(target.clone());
         }
+        if !keeps_copy {
+            self.open.push(account.id);
+        }
         self.depth += 1;
-        self.send_on(&to, &target.address.clone(), Some(target), detail)?;
+        let gets_there = self.send_on(&to, &target.address.clone(), Some(target.clone()), detail)?;
         self.depth -= 1;
-        Ok(())
+        if !keeps_copy {
+            self.open.pop();
+        }
+        // Where it was to go on to is gone, or sends it back: better here than nowhere.
+        if !gets_there && !keeps_copy {
+            self.is_rescued = true;
+            self.targets.push(target);
+        }
+        Ok(true)
     }
 
-    fn add_alias(&mut self, alias: &AliasEntry, detail: Option<&str>) -> Result<(), Loop> {
+    fn add_alias(&mut self, alias: &AliasEntry, detail: Option<&str>) -> Result<bool, Loop> {
         let key = alias.address.key();
         if self.followed.contains(&key) {
-            return Ok(());
+            return Ok(true);
         }
         // A circle is deeper than any limit.
         if self.depth >= ALIAS_DEPTH_MAX {
             return Err(Loop);
         }
         self.depth += 1;
+        let mut gets_there = false;
         for target in &alias.targets {
-            self.send_on(target, &alias.address, None, detail)?;
+            gets_there |= self.send_on(target, &alias.address, None, detail)?;
         }
         self.depth -= 1;
         self.followed.insert(key);
-        Ok(())
+        Ok(gets_there)
     }
 
     /// What comes to `by` goes on to an address, of ours or not.
@@ -148,7 +174,7 @@ impl<'a> Expansion<'a> {
         by: &EmailAddress,
         account: Option<Target>,
         detail: Option<&str>,
-    ) -> Result<(), Loop> {
+    ) -> Result<bool, Loop> {
         if let Some((holder, own)) = self.view.holder_by_detail(to) {
             if self.depth > ALIAS_DEPTH_MAX {
                 return Err(Loop);
@@ -157,7 +183,7 @@ impl<'a> Expansion<'a> {
             return self.add(holder, own.as_deref().or(detail));
         }
         if self.view.domain(to.domain()).is_some() {
-            return Ok(());
+            return Ok(false);
         }
         self.count += 1;
         if self.count > EXPANSION_TARGETS_MAX {
@@ -166,6 +192,6 @@ impl<'a> Expansion<'a> {
         if !self.onward.iter().any(|known| known.to.key() == to.key()) {
             self.onward.push(Onward { to: to.clone(), by: by.clone(), account });
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -8,7 +8,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
-use std::num::NonZeroU32;
+use std::time::Duration;
 
 use base::Timestamp;
 
@@ -17,7 +17,6 @@ use crate::limits::LANES_KEPT_MAX;
 use crate::{Destination, Entry, Ticket};
 
 const SECOND_US: u64 = 1_000_000;
-const MINUTE_US: u64 = 60 * SECOND_US;
 
 /// How many entries of a lane may be out at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,11 +200,12 @@ impl Schedule {
         self.place(destination);
     }
 
-    /// How many entries of a destination are given out in a minute at most; `None` is no bound. A destination that
-    /// nothing waits for is not remembered.
-    pub fn pace(&mut self, destination: Destination, per_minute: Option<NonZeroU32>) {
+    /// The least time between two entries of a destination, on average; `None` is no bound. A destination that nothing
+    /// waits for is not remembered.
+    pub fn pace(&mut self, destination: Destination, interval: Option<Duration>) {
         if let Some(lane) = self.lanes.get_mut(&destination) {
-            lane.pace_us = per_minute.map_or(0, |per_minute| MINUTE_US / u64::from(per_minute.get()));
+            lane.pace_us =
+                interval.map_or(0, |interval| u64::try_from(interval.as_micros()).unwrap_or(u64::MAX));
         }
         self.place(destination);
     }

@@ -176,7 +176,8 @@ impl Store {
         value.and_then(|value| Progress::decode(&value)).unwrap_or_default()
     }
 
-    /// Changes an entry that goes on waiting, with what is now known of it. [`Error::Gone`] when its place is another
+    /// Changes an entry that goes on waiting, with what is now known of it; the route that an operator has named stays,
+    /// whatever `progress` says of it. [`Error::Gone`] when its place is another
     /// entry's by now.
     pub async fn update(
         &self,
@@ -191,8 +192,28 @@ impl Store {
         change(&mut entry);
         transaction.put_row(QUEUE_ACCOUNT, WAITING, ticket.item, RowBody::Stored(row.body), entry.row_data());
         if let Some(progress) = progress {
+            let route = pending(&transaction, ticket.item).route;
+            let progress = Progress { route, ..progress.clone() };
             transaction.put_value(QUEUE_ACCOUNT, &progress_key(ticket.item), &progress.encode());
         }
+        transaction.commit().await?;
+        Ok(entry)
+    }
+
+    /// Changes an entry that goes on waiting and what is known of it, both as they will be after all that is on its way.
+    pub async fn amend(
+        &self,
+        known: &Entry,
+        change: impl FnOnce(&mut Entry, &mut Progress),
+    ) -> Result<Entry, Error> {
+        let ticket = known.ticket;
+        let mut transaction = self.0.engine.transaction(ticket.partition.0);
+        let row = own_row(&transaction, ticket, known.id, known.group)?;
+        let mut entry = Entry::of_row(ticket.partition, &row);
+        let mut progress = pending(&transaction, ticket.item);
+        change(&mut entry, &mut progress);
+        transaction.put_row(QUEUE_ACCOUNT, WAITING, ticket.item, RowBody::Stored(row.body), entry.row_data());
+        transaction.put_value(QUEUE_ACCOUNT, &progress_key(ticket.item), &progress.encode());
         transaction.commit().await?;
         Ok(entry)
     }
@@ -207,11 +228,13 @@ impl Store {
         let ticket = known.ticket;
         let mut transaction = self.0.engine.transaction(ticket.partition.0);
         let row = own_row(&transaction, ticket, known.id, known.group)?;
+        let route = pending(&transaction, ticket.item).route;
         let mut tickets = Vec::new();
         for (at, (destination, progress)) in parts.into_iter().enumerate() {
             let item = if at == 0 { ticket.item } else { self.slot(ticket.partition, Slots::take) };
             let mut entry = Entry::of_row(ticket.partition, &row);
             entry.destination = destination;
+            let progress = Progress { route: route.clone(), ..progress };
             transaction.put_row(QUEUE_ACCOUNT, WAITING, item, RowBody::Stored(row.body), entry.row_data());
             transaction.put_value(QUEUE_ACCOUNT, &progress_key(item), &progress.encode());
             tickets.push(Ticket { item, ..ticket });
@@ -276,6 +299,12 @@ impl Store {
     fn slot<T>(&self, partition: PartitionId, work: impl FnOnce(&mut Slots) -> T) -> T {
         work(self.0.slots.borrow_mut().entry(partition).or_default())
     }
+}
+
+/// What is known of the entry at a place, with all that is on its way.
+fn pending(transaction: &Transaction, item: u32) -> Progress {
+    let value = transaction.value(QUEUE_ACCOUNT, &progress_key(item));
+    value.and_then(|value| Progress::decode(&value)).unwrap_or_default()
 }
 
 /// The row at a place, if it still is the one that is meant: an operator may have taken the entry out while it was being

@@ -17,7 +17,7 @@ use smtp::{Envelope, Message, Mode, Outcome, return_path_header};
 use crate::forwarding::{Found, sent_on};
 use crate::join::join_all;
 use crate::limits::{MESSAGE_TARGETS_MAX, TARGETS_PER_TURN};
-use crate::relay::accept;
+use crate::relay::{accept, has_room};
 use crate::room::{Room, Wanted, rooms};
 use crate::{Shard, Wait};
 
@@ -26,6 +26,7 @@ const JUNK: &str = "Junk";
 
 /// How a message is taken.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says its own")]
 pub struct Manner {
     /// The sender may send to recipients elsewhere: for those it is queued.
     pub may_relay: bool,
@@ -37,6 +38,8 @@ pub struct Manner {
     pub route: Option<String>,
     /// It goes nowhere until one of these approves it.
     pub moderation: Option<queue::Moderation>,
+    /// It is a notice of ours: it takes the place of what it is about, so a full queue has room for it.
+    pub is_notice: bool,
     /// What was found out about who it is from, for the seal of what is sent on.
     pub found: Option<Arc<Found>>,
 }
@@ -73,6 +76,13 @@ pub async fn deliver(shard: &Rc<Shard>, message: Message, manner: Manner, now: T
     };
     let rooms = rooms(shard, &plan.wanted, data.len() as u64).await;
     plan.refuse_full(&rooms);
+    // What is sent on and what is for others are two transactions: the one must not be done again and again for the other.
+    if !plan.onward.is_empty()
+        && !manner.is_notice
+        && !has_room(shard, plan.onward.len() + plan.elsewhere.len())
+    {
+        plan.refuse_what_is_queued(Outcome::NoSpace);
+    }
     if envelope.mode != Mode::Lmtp {
         plan.refuse_all_if_one_may_pass();
     }
@@ -98,7 +108,8 @@ pub async fn deliver(shard: &Rc<Shard>, message: Message, manner: Manner, now: T
     plan.addresses.iter().map(|address| plan.outcomes[*address]).collect()
 }
 
-/// Queues what aliases and accounts send on; false when that is not durable.
+/// Queues what aliases and accounts send on, that of each domain of ours for itself, since it is sealed in its name; false
+/// when that is not durable.
 async fn send_on(
     shard: &Rc<Shard>,
     plan: &mut Plan,
@@ -107,25 +118,35 @@ async fn send_on(
     manner: &Manner,
     now: Timestamp,
 ) -> bool {
+    let mut by_domain = BTreeMap::<String, (Vec<usize>, Vec<(smtp::Recipient, Onward)>)>::new();
     let outcomes = &plan.outcomes;
-    let all = plan.onward.iter().filter(|(place, ..)| outcomes[*place] == Outcome::Stored);
-    let onward: Vec<_> =
-        all.map(|(_, at, onward)| (envelope.recipients[*at].clone(), onward.clone())).collect();
-    if onward.is_empty() {
-        return true;
+    for (place, at, onward) in plan.onward.iter().filter(|(place, ..)| outcomes[*place] == Outcome::Stored) {
+        let (places, all) = by_domain.entry(onward.by.domain().to_owned()).or_default();
+        places.push(*place);
+        all.push((envelope.recipients[*at].clone(), onward.clone()));
     }
-    let queued = queue_envelope(envelope, Vec::new(), data);
-    let (mut queued, content) =
-        sent_on(shard, queued, &onward, data.to_vec(), manner.found.as_deref(), now).await;
-    queued.route.clone_from(&manner.route);
-    let outcome = accept(shard, queued, Arc::new(content), false, now).await;
-    tracing::info!(event = "delivery.sent_on", id = %envelope.id, addresses = onward.len(), ?outcome);
-    for (place, ..) in plan.onward.iter().filter(|_| outcome != Outcome::Stored) {
-        if plan.outcomes[*place] == Outcome::Stored {
-            plan.outcomes[*place] = outcome;
+    let mut is_durable = true;
+    for (places, onward) in by_domain.into_values() {
+        let queued = queue_envelope(envelope, Vec::new(), data);
+        let (mut queued, content) =
+            sent_on(shard, queued, &onward, data.to_vec(), manner.found.as_deref(), now).await;
+        queued.route.clone_from(&manner.route);
+        if manner.is_notice {
+            queued.origin = queue::Origin::default();
+        }
+        let outcome = accept(shard, queued, Arc::new(content), false, now).await;
+        tracing::info!(event = "delivery.sent_on", id = %envelope.id, addresses = onward.len(), ?outcome);
+        if outcome == Outcome::Stored {
+            continue;
+        }
+        is_durable = false;
+        for place in places {
+            if plan.outcomes[place] == Outcome::Stored {
+                plan.outcomes[place] = outcome;
+            }
         }
     }
-    outcome == Outcome::Stored
+    is_durable
 }
 
 /// A message for the queue.
@@ -197,11 +218,15 @@ async fn resolve(shard: &Rc<Shard>, envelope: &Envelope, manner: &Manner) -> Opt
             return None;
         }
         plan.add(&mut accounts, place, targets);
-        for onward in onward.into_iter().filter(|_| may_send_on) {
+        for onward in onward {
             match onward.account {
-                // Nobody is helped by junk that is sent on: it stays with whoever would send it.
-                Some(account) if manner.is_junk => plan.add(&mut accounts, place, vec![account]),
-                _ => plan.onward.push((place, at, onward)),
+                // Nobody is helped by junk that is sent on: it stays with whoever would send it. So does all that may not
+                // be sent.
+                Some(account) if manner.is_junk || !may_send_on => {
+                    plan.add(&mut accounts, place, vec![account]);
+                }
+                _ if may_send_on => plan.onward.push((place, at, onward)),
+                _ => {}
             }
         }
         if count + place >= turn + TARGETS_PER_TURN {
@@ -258,6 +283,15 @@ impl Plan {
                 Room::Unknown => Outcome::Unavailable,
             };
             for place in places {
+                self.outcomes[*place] = outcome;
+            }
+        }
+    }
+
+    fn refuse_what_is_queued(&mut self, outcome: Outcome) {
+        let queued = self.onward.iter().map(|(place, ..)| place).chain(&self.elsewhere);
+        for place in queued {
+            if self.outcomes[*place] == Outcome::Stored {
                 self.outcomes[*place] = outcome;
             }
         }

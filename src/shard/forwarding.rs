@@ -27,11 +27,11 @@ impl Found {
     }
 }
 
-/// The rewriter of return paths, if they are rewritten.
+/// The rewriter of return paths, once its secret is there.
 fn srs(shard: &Shard) -> Option<Srs> {
     let settings = shard.settings();
     let outbound = &settings.outbound;
-    let domain = outbound.srs_domain.clone()?;
+    let domain = outbound.srs_domain.clone();
     let mut secrets = outbound.srs_secrets.clone();
     if secrets.is_empty() {
         let own = shard.srs_secret.borrow();
@@ -42,7 +42,7 @@ fn srs(shard: &Shard) -> Option<Srs> {
 
 /// Where a bounce of mail that was sent on goes: to its sender. `None` for an address that is none of ours of that kind.
 pub(crate) fn reversed(shard: &Shard, address: &EmailAddress) -> Option<Resolution> {
-    let is_ours = shard.settings().outbound.srs_domain.as_deref() == Some(address.domain());
+    let is_ours = shard.settings().outbound.srs_domain == address.domain();
     let tag = address.local().get(..4).filter(|_| is_ours)?;
     if !["SRS0", "SRS1"].iter().any(|known| known.eq_ignore_ascii_case(tag)) {
         return None;
@@ -57,7 +57,9 @@ pub(crate) fn reversed(shard: &Shard, address: &EmailAddress) -> Option<Resoluti
 
 /// The return path under which a sender's mail is sent on.
 async fn return_path(shard: &Rc<Shard>, sender: &str, now: Timestamp) -> String {
-    let Some(srs) = srs(shard) else { return sender.to_owned() };
+    let Some(srs) = srs(shard).filter(|_| shard.settings().outbound.is_srs) else {
+        return sender.to_owned();
+    };
     // Our own domains name us already.
     if let Ok(address) = EmailAddress::parse(sender)
         && !matches!(shard.people.resolve(shard, &address).await, Ok(Resolution::NotLocal))

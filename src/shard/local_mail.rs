@@ -125,7 +125,7 @@ async fn known(shard: &Rc<Shard>, address: &str) -> Result<(), Unsent> {
     match shard.people.resolve(shard, &parsed).await {
         Ok(Resolution::Local(_)) => Ok(()),
         Ok(Resolution::NotLocal | Resolution::Forwarded(_)) if shard.settings().outbound.is_enabled => Ok(()),
-        Ok(Resolution::Forwarded(forwarded)) if !forwarded.targets.is_empty() => Ok(()),
+        Ok(Resolution::Forwarded(forwarded)) if forwarded.is_of_accounts() => Ok(()),
         Ok(Resolution::NotLocal | Resolution::Forwarded(_)) => {
             Err(Unsent::Refused("this server sends no mail to other systems".to_owned()))
         }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use base::AccountId;
-use directory::{AccountEntry, Cache, Directory, DkimKey, EmailAddress, Resolution, SenderUse};
+use directory::{AccountEntry, Cache, Directory, DkimKey, EmailAddress, Resolution, SenderUse, Target};
 use router::Gone;
 use storage_engine::Engine;
 
@@ -59,6 +59,16 @@ impl People {
         // What an address comes to is remembered, and none of a domain that is not ours comes to anything.
         let Ok(address) = EmailAddress::parse(&format!("postmaster@{domain}")) else { return Ok(false) };
         Ok(self.look_up(shard, &address).await? != Resolution::NotLocal)
+    }
+
+    /// The accounts behind an address, wherever their mail goes on to.
+    pub(crate) async fn behind(&self, shard: &Shard, address: &EmailAddress) -> Result<Vec<Target>, Gone> {
+        match self.resolve(shard, address).await? {
+            Resolution::Local(_) | Resolution::Forwarded(_) | Resolution::AliasLoop => {}
+            _ => return Ok(Vec::new()),
+        }
+        let asked = address.clone();
+        self.ask(shard, move |directory: &Directory| directory.behind(&asked)).await
     }
 
     async fn look_up(&self, shard: &Shard, address: &EmailAddress) -> Result<Resolution, Gone> {

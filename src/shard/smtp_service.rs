@@ -84,7 +84,7 @@ impl SmtpService {
         match resolution {
             Resolution::Local(targets) => self.room(&targets, check.size_bytes).await,
             Resolution::Forwarded(forwarded) => {
-                if forwarded.targets.is_empty() && !self.shard.settings().outbound.is_enabled {
+                if !forwarded.is_of_accounts() && !self.shard.settings().outbound.is_enabled {
                     return Verdict::Disabled;
                 }
                 self.room(&forwarded.targets, check.size_bytes).await
@@ -199,7 +199,7 @@ impl SmtpService {
         let asks = Asks::of(&message, is_held || moderation.is_some());
         let may_relay = is_rerouted || self.may_relay(mode);
         let found = Found::of(verdicts);
-        let manner = Manner { may_relay, is_junk, is_held, route, moderation, found };
+        let manner = Manner { may_relay, is_junk, is_held, route, moderation, is_notice: false, found };
         let outcomes = if message.envelope.recipients.is_empty() {
             Vec::new()
         } else {

@@ -88,7 +88,7 @@ class Server:
         with open(self.config, "a", encoding="ascii") as out:
             out.write(f'\n[listen]\nsmtp = ["127.0.0.1:{self.smtp}"]\nsubmission = []\nsubmissions = []\nimap = []\n'
                       "imaps = []\npop3 = []\npop3s = []\n\n[inbound]\nauthenticate = false\n\n"
-                      f'[outbound]\nport = {port}\nrelay_from = ["127.0.0.0/8"]\nentries_max = 2000000\n')
+                      f'[outbound]\nport = {port}\nrelay_from = ["127.0.0.0/8"]\nentries_max = 2000000\n\n[limits]\nmessages_per_minute_max = 4000000\n')
 
     def command(self, *arguments):
         done = subprocess.run([str(BINARY), "--config", str(self.config), *arguments], capture_output=True, text=True,
@@ -129,27 +129,30 @@ def message(number):
 
 
 def send(port, numbers, to):
-    """Sends messages in blocks, each block in one piece; all must be taken."""
+    """Sends messages in blocks, each over a connection of its own and in one piece; all must be taken."""
+    for start in range(0, len(numbers), BLOCK):
+        send_block(port, numbers[start:start + BLOCK], to)
+
+
+def send_block(port, numbers, to):
     with socket.create_connection(("127.0.0.1", port), 60) as conn:
         lines = conn.makefile("rb")
         lines.readline()
         conn.sendall(b"EHLO sender.example\r\n")
         while not lines.readline().startswith(b"250 "):
             pass
-        for start in range(0, len(numbers), BLOCK):
-            block = numbers[start:start + BLOCK]
-            out = bytearray()
-            for number in block:
-                body = message(number)
-                out += b"MAIL FROM:<a@example.org>\r\nRCPT TO:<u%d@[%s]>\r\nBDAT %d LAST\r\n" % (number, to.encode(), len(body))
-                out += body
-            writer = threading.Thread(target=conn.sendall, args=(bytes(out),))
-            writer.start()
-            for _ in range(3 * len(block)):
-                line = lines.readline()
-                if not line.startswith(b"250"):
-                    raise RuntimeError(f"refused: {line!r}")
-            writer.join()
+        out = bytearray()
+        for number in numbers:
+            body = message(number)
+            out += b"MAIL FROM:<a@example.org>\r\nRCPT TO:<u%d@[%s]>\r\nBDAT %d LAST\r\n" % (number, to.encode(), len(body))
+            out += body
+        writer = threading.Thread(target=conn.sendall, args=(bytes(out),))
+        writer.start()
+        for _ in range(3 * len(numbers)):
+            line = lines.readline()
+            if not line.startswith(b"250"):
+                raise RuntimeError(f"refused: {line!r}")
+        writer.join()
 
 
 def send_all(port, numbers, to):

@@ -248,7 +248,7 @@ impl Outbound {
         };
         let srs_domain = Some(self.srs_domain.get_ref()).filter(|domain| !domain.is_empty());
         let srs_domain = srs_domain.unwrap_or(&config.server.hostname);
-        outbound.srs_domain = self.srs.then(|| srs_domain.to_lowercase());
+        (outbound.is_srs, outbound.srs_domain) = (self.srs, srs_domain.to_lowercase());
         outbound.srs_secrets = secrets(self.srs_secret_file.get_ref()).unwrap_or_default();
         outbound.seals = self.arc_seal;
         outbound.port = self.port;

@@ -185,12 +185,12 @@ fn a_paced_lane_gives_out_evenly_and_saves_nothing_up() {
     (0..20).for_each(|item| schedule.add(&entry(item, "a", 0, 0)));
     let lane = Destination::of("a");
     // One every half second.
-    schedule.pace(lane, NonZeroU32::new(120));
+    schedule.pace(lane, Some(Duration::from_millis(500)));
     assert_eq!(drain(&mut schedule, at(10)).len(), 2);
     assert_eq!(schedule.wake_at(), Some(at(11)));
     assert_eq!(drain(&mut schedule, at(11)).len(), 2);
     assert_eq!(drain(&mut schedule, at(60)).len(), 2, "what was not used is gone");
-    schedule.pace(lane, NonZeroU32::new(1));
+    schedule.pace(lane, Some(Duration::from_mins(1)));
     assert_eq!(drain(&mut schedule, at(61)).len(), 1);
     assert_eq!(schedule.wake_at(), Some(at(121)));
     schedule.pace(lane, None);

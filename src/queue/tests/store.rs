@@ -220,8 +220,15 @@ fn an_entry_parts_when_its_recipients_do() {
     let mut all = incoming(1, &["a@x.example", "b@y.example"]);
     all.envelope.recipients.iter_mut().for_each(|to| to.group = Destination::of("smarthost:25"));
     let entry = ready(store.add(all, NOW)).unwrap()[0];
-    let only =
-        |other: u32| Progress { done: vec![other], route: Some("fast".to_owned()), ..Progress::default() };
+    let fast = |_: &mut Entry, progress: &mut Progress| progress.route = Some("fast".to_owned());
+    let entry = ready(store.amend(&entry, fast)).unwrap();
+    let stale = ready(store.update(&entry, Some(&Progress::default()), |_| {})).unwrap();
+    assert_eq!(
+        store.progress(stale.ticket).route.as_deref(),
+        Some("fast"),
+        "an attempt that began before knows nothing of it"
+    );
+    let only = |other: u32| Progress { done: vec![other], ..Progress::default() };
     let parts = vec![(Destination::of("x.example"), only(1)), (Destination::of("y.example"), only(0))];
     let parted = ready(store.split(&entry, parts)).unwrap();
     assert_eq!(parted.len(), 2);

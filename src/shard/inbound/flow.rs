@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use base::{Timestamp, give_way};
-use directory::{EmailAddress, Resolution, Target};
+use directory::{EmailAddress, Resolution};
 use policy::{
     Applied, Effect, Flow, FlowAction, FlowFacts, FlowKnown, FlowOutcome, FlowQuestion, FlowVerdict, Journal,
     JournalRecipient, RecipientKind, apply, journal_report,
@@ -106,10 +106,11 @@ async fn answer(shard: &Rc<Shard>, question: &FlowQuestion) -> Option<bool> {
             let (Ok(address), Ok(group)) = (EmailAddress::parse(address), EmailAddress::parse(group)) else {
                 return Some(false);
             };
-            let member = shard.people.resolve(shard, &address).await.ok()?;
-            let group = shard.people.resolve(shard, &group).await.ok()?;
-            let (Some(one), Some(all)) = (here(member), here(group)) else { return Some(false) };
-            Some(one.iter().all(|own| all.iter().any(|other| other.account == own.account)))
+            let one = shard.people.behind(shard, &address).await.ok()?;
+            let all = shard.people.behind(shard, &group).await.ok()?;
+            Some(
+                !one.is_empty() && one.iter().all(|own| all.iter().any(|other| other.account == own.account)),
+            )
         }
     }
 }
@@ -135,16 +136,6 @@ async fn moderate(
         }
     }
     Ok(())
-}
-
-/// The accounts that get an address's mail, if there are any.
-fn here(found: Resolution) -> Option<Vec<Target>> {
-    let targets = match found {
-        Resolution::Local(targets) => targets,
-        Resolution::Forwarded(forwarded) => forwarded.targets,
-        _ => return None,
-    };
-    (!targets.is_empty()).then_some(targets)
 }
 
 /// Adds recipients that the client did not name.

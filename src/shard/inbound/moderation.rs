@@ -14,7 +14,7 @@ use smtp::{Mode, Refused};
 use super::{Incoming, refused};
 use crate::Shard;
 use crate::relay::moderation::{self, Known};
-use directory::{EmailAddress, Resolution, Target};
+use directory::{EmailAddress, Target};
 
 /// Whether a recipient is one by which moderators decide.
 pub(crate) fn is_for_moderators(shard: &Shard, mode: Mode, address: &str) -> bool {
@@ -134,11 +134,7 @@ pub(super) async fn is_one_of(shard: &Rc<Shard>, who: &str, by: &[String]) -> Re
 
 async fn accounts(shard: &Rc<Shard>, address: &str) -> Result<Vec<Target>, Box<Refused>> {
     let Ok(address) = EmailAddress::parse(address) else { return Ok(Vec::new()) };
-    match shard.people.resolve(shard, &address).await {
-        Ok(Resolution::Local(targets)) => Ok(targets),
-        Ok(_) => Ok(Vec::new()),
-        Err(_) => Err(not_now()),
-    }
+    shard.people.behind(shard, &address).await.map_err(|_| not_now())
 }
 
 /// Asks every shard: which one has the message is not in its id.

@@ -43,7 +43,7 @@ pub(crate) async fn accept(
     }
     // A notice takes the place of what it is about: if there were no room for it, that could never end.
     let is_notice = envelope.origin == Origin::default();
-    if !is_notice && shard.relay.store.len() + routes.len() > outbound.entries_max {
+    if !is_notice && !has_room(shard, routes.len()) {
         return Outcome::NoSpace;
     }
     let terms = envelope.terms;
@@ -66,6 +66,11 @@ pub(crate) async fn accept(
     };
     shard.world.spawn(task);
     slot.wait().await
+}
+
+/// Whether the queue takes so many entries more.
+pub(crate) fn has_room(shard: &Rc<Shard>, entries: usize) -> bool {
+    shard.relay.store.len() + entries <= shard.settings().outbound.entries_max
 }
 
 async fn add(

@@ -445,11 +445,21 @@ async fn again(
     };
     loop {
         match shard.relay.store.update(&case.entry, Some(&case.progress), change).await {
-            Ok(entry) => return Some(entry),
+            Ok(entry) => return Some(unless_rerouted(shard, &case, entry).await),
             Err(Error::Gone) => return None,
             Err(error) => not_noted(shard, &case.entry, error).await,
         }
     }
+}
+
+/// An operator has named another route while it was being tried: then it is tried on that one now, and not later.
+async fn unless_rerouted(shard: &Rc<Shard>, case: &Case, entry: Entry) -> Entry {
+    let relay = &shard.relay;
+    if relay.store.progress(entry.ticket).route == case.progress.route {
+        return entry;
+    }
+    let due = whole_second(shard.world.now());
+    relay.store.update(&entry, None, |entry| entry.due = due).await.unwrap_or(entry)
 }
 
 async fn not_noted(shard: &Rc<Shard>, entry: &Entry, error: Error) {

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use base::{Timestamp, give_way};
 use queue::{Action, Attempt, Destination, Entry, Envelope, Error, LaneView, Progress, Trace, TraceFilter};
 
-use super::route::{Route, To};
+use super::local;
+use super::route::{Asked, Route, To};
 use crate::Shard;
 use crate::limits::{ENTRIES_PER_TURN, ORDER_SHARE};
 
@@ -167,16 +168,25 @@ async fn act_on(shard: &Rc<Shard>, entry: Entry, deed: &Deed) -> Result<bool, Er
             relay.schedule(&changed.await?);
         }
         Deed::Reroute(route) => {
-            let mut progress = relay.store.progress(entry.ticket);
-            progress.route = Some(route.clone().unwrap_or_default());
-            let changed = relay.store.update(&entry, Some(&progress), |entry| entry.due = due);
-            relay.schedule.borrow_mut().unblock(entry.destination);
-            relay.schedule(&changed.await?);
+            let way = way_of(shard, &entry, route.as_deref().unwrap_or_default()).await?;
+            let changed = relay.store.amend(&entry, |entry, progress| {
+                progress.route = Some(route.clone().unwrap_or_default());
+                // What has a time of its own keeps it until then.
+                entry.due = if entry.attempts == 0 { entry.due.max(due) } else { due };
+                if let Some(way) = &way {
+                    entry.destination = way.destination();
+                }
+            });
+            let changed = changed.await?;
+            relay.schedule(&changed);
+            if let Some(way) = &way {
+                relay.know(shard, changed.destination, way);
+            }
+            relay.schedule.borrow_mut().unblock(changed.destination);
         }
         Deed::Bounce(reason) => {
-            let mut progress = relay.store.progress(entry.ticket);
-            progress.push(word(now, format!("554 5.3.0 {reason}"), Action::Delayed));
-            let changed = relay.store.update(&entry, Some(&progress), |entry| {
+            let changed = relay.store.amend(&entry, |entry, progress| {
+                progress.push(word(now, format!("554 5.3.0 {reason}"), Action::Delayed));
                 (entry.is_held, entry.is_moderated) = (false, false);
                 (entry.due, entry.expires) = (due, due);
             });
@@ -192,6 +202,19 @@ async fn act_on(shard: &Rc<Shard>, entry: Entry, deed: &Deed) -> Result<bool, Er
         }
     }
     Ok(true)
+}
+
+/// The way that an entry goes by a route's name, an empty one for none: that of its first recipient who needs something.
+/// Others that part from it there are parted when it is tried.
+async fn way_of(shard: &Rc<Shard>, entry: &Entry, named: &str) -> Result<Option<Route>, Error> {
+    let envelope = shard.relay.store.envelope(entry).await?;
+    let progress = Progress { route: Some(named.to_owned()), ..shard.relay.store.progress(entry.ticket) };
+    let mut own = (0..).zip(&envelope.recipients).filter(|(_, recipient)| recipient.group == entry.group);
+    let Some((_, first)) = own.find(|(at, _)| !progress.is_done(*at)) else { return Ok(None) };
+    let Some(is_ours) = local::is_ours(shard, &first.address).await else { return Err(Error::Unavailable) };
+    let asked = Asked::of(&envelope, &progress, &first.address);
+    let settings = shard.settings();
+    Ok(Some(if is_ours { Route::LOCAL } else { Route::of(&settings.outbound, asked) }))
 }
 
 /// A destination by the name that a person gives it: as the configuration has it, or as lists show it.

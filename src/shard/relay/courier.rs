@@ -11,6 +11,7 @@ use smtp::{By, ByMode, Extensions, Mail, MailTo, Sent, ServerReply};
 use super::egress::{EgressPool, Source};
 use super::form::{Converted, Form};
 use super::named::Bounds;
+use super::outbound::Outbound;
 use super::parcel::{Parcel, Report, STOPPING, Told};
 use super::pool::{Idle, Pool, Seat};
 use super::verp::{self, Sum};
@@ -41,6 +42,8 @@ struct Way {
     pool: Rc<Pool>,
     egress: Option<Arc<EgressPool>>,
     bounds: Bounds,
+    /// The settings that its connections are made by.
+    outbound: Arc<Outbound>,
     /// The message in other forms, as far as a host has wanted one.
     converted: Converted,
 }
@@ -55,6 +58,7 @@ impl Way {
 
     /// A connection that waits, if it is better than a new one.
     fn idle(&self, now: Timestamp) -> Option<Idle> {
+        self.pool.discard(&self.outbound);
         let ready = self.pool.take(now);
         ready.or_else(|| if self.has_free_source(now) { None } else { self.pool.take_any() })
     }
@@ -67,9 +71,13 @@ pub(super) async fn carry(shard: Rc<Shard>, parcel: Parcel) -> Report {
     let name = parcel.route.name();
     let pool = shard.relay.pools.of(&name);
     let (_, bounds) = parcel.route.connections(outbound, shard.router.shards(), shard.id);
-    let permit = pool.permit(bounds.connections_max).await;
     let (egress, converted) = (parcel.route.pool(outbound).cloned(), Converted::default());
-    let way = Way { name, pool, egress, bounds, converted };
+    let of_sources = egress.as_ref().and_then(|egress| egress.connections_max());
+    let connections_max = bounds.connections_max.min(of_sources.unwrap_or(usize::MAX));
+    let permit = pool.permit(connections_max).await;
+    // Those that wait for mail of other terms than this one's count as well.
+    pool.keep_at_most(connections_max);
+    let way = Way { name, pool, egress, bounds, converted, outbound: Arc::clone(outbound) };
     let report = if verp::is_for_each(&parcel.envelope) {
         each(&shard, &way, &parcel).await
     } else {
@@ -150,7 +158,12 @@ async fn open(shard: &Rc<Shard>, way: &Way, parcel: &Parcel) -> Result<Open, Box
             order.sort_by_key(|at| !way.pool.is_ready(*at, now));
             for at in order {
                 let source = &egress.sources[at];
-                let Some(seat) = way.pool.seat(at, source) else { continue };
+                // One that waits gives way to one that is wanted.
+                let seat = way.pool.seat(at, source).or_else(|| {
+                    way.pool.give_up_idle(at);
+                    way.pool.seat(at, source)
+                });
+                let Some(seat) = seat else { continue };
                 if let Some(open) = tries.hosts(shard, parcel, &hosts, Some((source, seat))).await {
                     return Ok(open);
                 }
@@ -315,7 +328,7 @@ fn keep(shard: &Rc<Shard>, way: &Way, parcel: &Parcel, open: Open) {
     if is_lax || carried >= way.bounds.messages_per_connection_max || carried as usize >= mails_max {
         return carrier.quit();
     }
-    if !way.pool.put(Idle::new(carrier, host, carried, seat, shard.world.now())) {
+    if !way.pool.put(Idle::new(carrier, host, carried, seat, (&way.outbound, shard.world.now()))) {
         return;
     }
     let (there, name, pool) = (Rc::clone(shard), way.name.clone(), Rc::clone(&way.pool));

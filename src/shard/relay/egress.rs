@@ -49,6 +49,18 @@ impl EgressPool {
         sum.and_then(NonZeroU32::new)
     }
 
+    /// Whether a source may not do all that it is asked.
+    pub(super) fn has_bounds(&self) -> bool {
+        let is_bounded =
+            |source: &Source| source.connections_max.is_some() || source.messages_per_minute_max.is_some();
+        self.sources.iter().any(is_bounded)
+    }
+
+    /// The connections that all sources together may have to one destination; `None` when one of them has no bound.
+    pub(super) fn connections_max(&self) -> Option<usize> {
+        self.sources.iter().map(|source| source.connections_max).sum()
+    }
+
     /// The places of the sources that are `free`, in the order in which they are to be tried: by chance, so that over time
     /// each comes first as often as its weight says.
     pub(super) fn order(&self, random: &mut Random, free: impl Fn(usize) -> bool) -> Vec<usize> {

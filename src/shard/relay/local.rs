@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use directory::{EmailAddress, Resolution};
 use queue::{Action, Body};
-use smtp::{BodyKind, Message, Mode, Outcome, Path, Peer, TransactionId};
+use smtp::{BodyKind, ByMode, DeliverBy, Message, Mode, Outcome, Path, Peer, TransactionId};
 
 use super::parcel::{Parcel, Report, Told};
 use crate::{Manner, Shard, deliver};
@@ -21,7 +21,8 @@ pub(super) async fn is_ours(shard: &Rc<Shard>, address: &str) -> Option<bool> {
 pub(super) async fn deliver_here(shard: &Rc<Shard>, parcel: &Parcel) -> Report {
     let envelope = envelope(parcel);
     let message = Message { envelope, data: parcel.content.to_vec() };
-    let outcomes = deliver(shard, message, Manner::default(), shard.world.now()).await;
+    let manner = Manner { route: parcel.envelope.route.clone(), ..Manner::default() };
+    let outcomes = deliver(shard, message, manner, shard.world.now()).await;
     let told = |(at, outcome): (&u32, Outcome)| {
         let (action, reply) = words(outcome);
         Told {
@@ -46,7 +47,7 @@ fn envelope(parcel: &Parcel) -> smtp::Envelope {
         Some(smtp::Recipient {
             address: recipient.address.clone(),
             orcpt: recipient.orcpt.clone(),
-            notify: None,
+            notify: recipient.notify,
         })
     };
     smtp::Envelope {
@@ -65,11 +66,27 @@ fn envelope(parcel: &Parcel) -> smtp::Envelope {
             Body::BinaryMime => BodyKind::BinaryMime,
         },
         is_smtputf8: queued.is_smtputf8,
-        ret: None,
-        envid: None,
-        terms: smtp::Terms::default(),
+        ret: queued.ret,
+        envid: queued.envid.clone(),
+        terms: terms(queued),
         received: queued.received,
         received_field_bytes: 0,
+    }
+}
+
+/// What holds on where the mailbox sends it on. It has waited as long as it should.
+fn terms(queued: &queue::Envelope) -> smtp::Terms {
+    let deliver_by = queued.terms.deliver_by.map(|by| DeliverBy {
+        at: by.at,
+        mode: if by.is_returned { ByMode::Return } else { ByMode::Notify },
+        is_traced: by.is_traced,
+    });
+    smtp::Terms {
+        requires_tls: queued.requires_tls,
+        priority: queued.terms.priority,
+        release_at: None,
+        deliver_by,
+        verp: None,
     }
 }
 

@@ -46,7 +46,7 @@ use transport::sts::Policies;
 
 use crate::Shard;
 use crate::limits::WAYS_KNOWN_MAX;
-pub(crate) use accept::accept;
+pub(crate) use accept::{accept, has_room};
 pub use egress::{EgressPool, Source};
 pub use named::{Bounds, DestinationBounds, NamedRoute, Onward, Scope};
 pub(crate) use notice::delivered;

@@ -10,7 +10,7 @@ use smtp::Outcome;
 
 use super::{control, notice, whole_second};
 use crate::Shard;
-use crate::limits::{MODERATION_LOOK, STORE_PAUSE};
+use crate::limits::{DESTINATION_PAUSE_MAX, MODERATION_LOOK, STORE_PAUSE};
 
 /// What is known of a message that is, or was, to be approved.
 #[derive(Clone, Debug)]
@@ -63,8 +63,10 @@ pub(super) fn watch(shard: &Rc<Shard>, entries: Vec<Entry>) {
 async fn ask(shard: &Rc<Shard>, entries: &[Entry]) {
     let Some(first) = entries.first() else { return };
     let id = format!("{:016x}", first.id);
+    let mut asked = 0;
+    let mut pause = STORE_PAUSE;
     while !shard.world.is_stopping() {
-        let done = try_to_ask(shard, first).await;
+        let done = try_to_ask(shard, first, &mut asked).await;
         if let Err(error) = &done {
             tracing::warn!(event = "relay.moderators_not_asked", id, ?error);
         }
@@ -72,7 +74,10 @@ async fn ask(shard: &Rc<Shard>, entries: &[Entry]) {
             Ok(()) => break,
             // It has gone, or cannot be read: there is nobody to ask about what.
             Err(Error::Gone | Error::Corrupt | Error::TooLarge) => return,
-            Err(_) => shard.world.sleep_until(shard.world.now() + STORE_PAUSE).await,
+            Err(_) => {
+                shard.world.sleep_until(shard.world.now() + pause).await;
+                pause = (pause * 2).min(DESTINATION_PAUSE_MAX);
+            }
         }
     }
     for entry in entries {
@@ -83,7 +88,8 @@ async fn ask(shard: &Rc<Shard>, entries: &[Entry]) {
     }
 }
 
-async fn try_to_ask(shard: &Rc<Shard>, entry: &Entry) -> Result<(), Error> {
+/// Asks those who were not asked yet, of whom `asked` is the count.
+async fn try_to_ask(shard: &Rc<Shard>, entry: &Entry, asked: &mut usize) -> Result<(), Error> {
     let store = &shard.relay.store;
     let (envelope, content) = (store.envelope(entry).await?, store.content(entry).await?);
     let Some(moderation) = &envelope.moderation else { return Ok(()) };
@@ -94,8 +100,8 @@ async fn try_to_ask(shard: &Rc<Shard>, entry: &Entry) -> Result<(), Error> {
     let recipients: Vec<&str> =
         envelope.recipients.iter().map(|recipient| recipient.address.as_str()).collect();
     let subject = subject_of(&content);
-    for to in &moderation.by {
-        let asked = Asked {
+    for to in moderation.by.iter().skip(*asked) {
+        let question = Asked {
             to,
             sender: envelope.sender.as_deref(),
             recipients: &recipients,
@@ -105,13 +111,14 @@ async fn try_to_ask(shard: &Rc<Shard>, entry: &Entry) -> Result<(), Error> {
             approve: &approve,
             reject: &reject,
         };
-        let outcome = notice::write(shard, to, |reporter| dsn::ask(&asked, reporter)).await;
+        let outcome = notice::write(shard, to, |reporter| dsn::ask(&question, reporter)).await;
         tracing::info!(
             event = "relay.moderator_asked", id = format!("{:016x}", envelope.id), moderator = %to, ?outcome
         );
         if matches!(outcome, Outcome::NoSpace | Outcome::Unavailable) {
             return Err(Error::Unavailable);
         }
+        *asked += 1;
     }
     Ok(())
 }
@@ -209,11 +216,13 @@ const LATE: &str = "550 5.4.7 no moderator has approved the message in time";
 /// Lets it go, with all of the time that a message has.
 pub(super) async fn release(shard: &Rc<Shard>, entry: &Entry, reply: String) -> Result<(), Error> {
     let (relay, now) = (&shard.relay, shard.world.now());
-    let mut progress = relay.store.progress(entry.ticket);
-    progress.push(word(now, reply));
-    let due = whole_second(now);
-    let expires = shard.settings().outbound.retry.expires(due);
-    let changed = relay.store.update(entry, Some(&progress), |entry| {
+    let envelope = relay.store.envelope(entry).await?;
+    // What was to wait until a moment does so.
+    let due = whole_second(envelope.terms.release_at.unwrap_or(now).max(now));
+    let retry = relay.retry(&shard.settings().outbound, entry.destination);
+    let expires = retry.expires(due).min(envelope.terms.ends_at().unwrap_or(Timestamp::NEVER));
+    let changed = relay.store.amend(entry, |entry, progress| {
+        progress.push(word(now, reply));
         (entry.is_held, entry.is_moderated) = (false, false);
         (entry.due, entry.queued) = (due, due);
         entry.expires = expires;

@@ -307,8 +307,8 @@ pub(super) async fn send(
         received: now,
         received_field_bytes: 0,
     };
-    let outcomes =
-        deliver(shard, Message { envelope, data: report.message.clone() }, Manner::default(), now).await;
+    let manner = Manner { is_notice: true, ..Manner::default() };
+    let outcomes = deliver(shard, Message { envelope, data: report.message.clone() }, manner, now).await;
     outcomes.into_iter().next().unwrap_or(Outcome::Unavailable)
 }
 

@@ -15,6 +15,7 @@ use super::postmaster::TellPostmaster;
 
 /// Settings of relaying, shared by all shards.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "settings are independent of each other")]
 pub struct Outbound {
     /// Whether mail for others is taken at all.
     pub is_enabled: bool,
@@ -56,8 +57,10 @@ pub struct Outbound {
     pub tell_postmaster: TellPostmaster,
     /// Whom not to connect to.
     pub ourselves: Ourselves,
-    /// The domain of the return paths of mail that is sent on; `None` leaves them as they are.
-    pub srs_domain: Option<String>,
+    /// Whether mail that is sent on gets a return path of ours.
+    pub is_srs: bool,
+    /// The domain of these return paths. Those that were given out come back whether or not others are.
+    pub srs_domain: String,
     /// What they are signed with: the first signs, all of them verify. Empty is a secret of the server's own.
     pub srs_secrets: Vec<Secret<Vec<u8>>>,
     /// Whether mail that is sent on is sealed (RFC 8617).
@@ -117,7 +120,8 @@ impl Outbound {
             templates: Arc::default(),
             tell_postmaster: TellPostmaster::default(),
             ourselves,
-            srs_domain: Some(hostname.to_owned()),
+            is_srs: true,
+            srs_domain: hostname.to_owned(),
             srs_secrets: Vec::new(),
             seals: true,
             port: 25,

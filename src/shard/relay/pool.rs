@@ -4,12 +4,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use base::Timestamp;
 
 use super::egress::Source;
+use super::outbound::Outbound;
 use crate::world::Carrier;
 
 /// All pools of a shard, by the names of the ways. Numbers may be shared by two names, and a connection of one must never
@@ -54,6 +56,8 @@ pub(super) struct Idle {
     pub(super) carried: u32,
     pub(super) seat: Option<Seat>,
     since: Timestamp,
+    /// The settings that it was made by.
+    by: Arc<Outbound>,
 }
 
 /// A connection's place among those of its source; given back by being dropped.
@@ -74,14 +78,14 @@ impl Drop for Seat {
 }
 
 impl Idle {
-    pub(super) const fn new(
+    pub(super) fn new(
         carrier: Box<dyn Carrier>,
         host: String,
         carried: u32,
         seat: Option<Seat>,
-        now: Timestamp,
+        (by, now): (&Arc<Outbound>, Timestamp),
     ) -> Self {
-        Self { carrier, host, carried, seat, since: now }
+        Self { carrier, host, carried, seat, since: now, by: Arc::clone(by) }
     }
 }
 
@@ -121,6 +125,47 @@ impl Pool {
         })
         .await;
         Permit(Rc::clone(self))
+    }
+
+    /// Ends connections that wait and were made by other settings: they may have another source, login or protection.
+    pub(super) fn discard(&self, current: &Arc<Outbound>) {
+        self.end(|_, idle| !Arc::ptr_eq(&idle.by, current));
+    }
+
+    /// Ends connections that wait until there are, with those in use, at most `max`.
+    pub(super) fn keep_at_most(&self, max: usize) {
+        let in_use = self.0.borrow().in_use;
+        // The connection that this is asked for may be one of them.
+        let room = (max + 1).saturating_sub(in_use);
+        self.end(|at, _| at >= room);
+    }
+
+    /// Ends a connection of a source that waits, so that another may be made.
+    pub(super) fn give_up_idle(&self, place: usize) {
+        let is_it = |idle: &Idle| idle.seat.as_ref().is_some_and(|seat| seat.source == place);
+        let found = {
+            let mut state = self.0.borrow_mut();
+            let at = state.idle.iter().position(is_it);
+            at.map(|at| state.idle.remove(at))
+        };
+        if let Some(idle) = found {
+            idle.carrier.quit();
+        }
+    }
+
+    /// Ends those that wait and are meant, by their place and themselves.
+    fn end(&self, is_meant: impl Fn(usize, &Idle) -> bool) {
+        if self.0.borrow().idle.is_empty() {
+            return;
+        }
+        let (mut gone, mut kept) = (Vec::new(), Vec::new());
+        for (at, idle) in std::mem::take(&mut self.0.borrow_mut().idle).into_iter().enumerate() {
+            if is_meant(at, &idle) { gone.push(idle) } else { kept.push(idle) }
+        }
+        self.0.borrow_mut().idle = kept;
+        for idle in gone {
+            idle.carrier.quit();
+        }
     }
 
     /// The connection that has waited shortest, of those whose source may carry a message now.

@@ -1,7 +1,7 @@
 //! Which way a recipient's mail goes.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::ShardId;
 use directory::EmailAddress;
@@ -135,18 +135,22 @@ impl Route {
     pub(crate) fn connections(&self, outbound: &Outbound, shards: u16, own: ShardId) -> (ShardId, Bounds) {
         let bounds = self.bounds(outbound);
         let share = bounds.connections_max / usize::from(shards.max(1));
+        // A source that has bounds has them for a destination, wherever mail for it lies.
+        let is_bounded = self.pool(outbound).is_some_and(|pool| pool.has_bounds());
         match &self.to {
-            To::Smarthost(_) if share > 0 => (own, Bounds { connections_max: share, ..bounds }),
+            To::Smarthost(_) if share > 0 && !is_bounded => {
+                (own, Bounds { connections_max: share, ..bounds })
+            }
             _ => (ShardId(self.destination().shard(shards)), bounds),
         }
     }
 
-    /// How many messages a shard may send on this way in a minute: its share, since each gives out what lies with it.
-    pub(crate) fn pace(&self, outbound: &Outbound, shards: u16) -> Option<NonZeroU32> {
+    /// The time between two messages that a shard sends on this way: each gives out its share of what goes there.
+    pub(crate) fn pace(&self, outbound: &Outbound, shards: u16) -> Option<Duration> {
         let of_sources = self.pool(outbound).and_then(|pool| pool.messages_per_minute_max());
         let of_destination = self.bounds(outbound).messages_per_minute_max;
         let all = [of_sources, of_destination].into_iter().flatten().min()?;
-        NonZeroU32::new((all.get() / u32::from(shards.max(1))).max(1))
+        Some(Duration::from_mins(1) * u32::from(shards.max(1)) / all.get())
     }
 }
 
@@ -159,6 +163,8 @@ fn host_name(host: &Destination) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::SmarthostTls;
     use crate::relay::named::{DestinationBounds, Scope};
@@ -209,8 +215,8 @@ mod tests {
         let destinations = vec![Scope::parse("example.org").expect("a scope")];
         outbound.destinations = vec![DestinationBounds { destinations, bounds }];
         assert_eq!(connections(&outbound, &direct, 0), (one, 3));
-        assert_eq!(direct.pace(&outbound, 3), NonZeroU32::new(20));
-        assert_eq!(direct.pace(&outbound, 100), NonZeroU32::new(1));
+        assert_eq!(direct.pace(&outbound, 3), Some(Duration::from_secs(3)));
+        assert_eq!(direct.pace(&outbound, 100), Some(Duration::from_secs(100)));
         assert_eq!(route.pace(&outbound, 3), None);
     }
 
