@@ -3,6 +3,7 @@
 //! named. Nothing is guessed, and nothing is changed.
 
 mod access;
+mod bounds;
 mod commands;
 mod content;
 mod directory;
@@ -13,13 +14,17 @@ mod known;
 mod lines;
 mod listen;
 mod master;
+mod notices;
 mod numbers;
 mod outbound;
 mod parameters;
 mod policy;
+mod pools;
 mod postscreen;
 mod routes;
+mod srs;
 mod tables;
+mod ways;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -103,7 +108,9 @@ fn translated(postfix: &Postfix) -> Draft {
     let domains = directory::domains(postfix, &mut draft);
     listen::translate(postfix, &domains, &mut draft);
     outbound::translate(postfix, &mut draft);
-    routes::Routes::read(postfix, &mut draft).name(&mut draft);
+    ways::translate(postfix, &domains, &mut draft);
+    notices::translate(postfix, &mut draft);
+    srs::translate(postfix, &mut draft);
     numbers::translate(postfix, &mut draft);
     filters::translate(postfix, &mut draft);
     postscreen::translate(postfix, &mut draft);

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -82,6 +83,7 @@ class FromPostfix(unittest.TestCase):
         aliases = {row["address"]: row["targets"] for row in json.loads(self.angarium("--json", "alias", "list").stdout)}
         self.assertEqual(aliases["team@example.org"], ["ann@example.org", "bob@example.org"])
         self.assertEqual(aliases["o'neil@example.org"], ["bob@example.org"])
+        self.assertEqual(aliases["sales@example.com"], ["partner@elsewhere.example"])
         self.assertEqual(aliases["chain@example.org"], ["team@example.org"])
         accounts = {row["address"] for row in json.loads(self.angarium("--json", "account", "list").stdout)}
         self.assertEqual(accounts, {"ann@example.org", "bob@example.org", "careful@example.org", "carol@example.com"})
@@ -153,6 +155,81 @@ class FromPostfix(unittest.TestCase):
             self.assertEqual(answer("x@elsewhere.example", "ann@example.org", "nodots")[0], 504)
             self.assertEqual(answer("x@elsewhere.example", "shut@example.org"), (550, "5.1.1 Shut"))
             self.assertGreaterEqual(answer("x@elsewhere.example", "y@elsewhere.example")[0], 500)
+        finally:
+            server.terminate()
+            self.assertEqual(server.wait(60), 0)
+
+    def test_mail_takes_the_routes_and_addresses_of_transports(self):
+        # Whence each message came, by its recipient.
+        seen = {}
+        hub = socket.create_server(("127.0.0.1", 0))
+
+        def serve(connection, peer):
+            with connection, connection.makefile("rwb") as stream:
+                def say(line):
+                    stream.write(line + b"\r\n")
+                    stream.flush()
+                say(b"220 hub.example ESMTP")
+                hello = ""
+                for line in stream:
+                    word = line.decode().strip()
+                    if word[:4].upper() in ("EHLO", "HELO"):
+                        hello = word[5:]
+                    elif word.upper().startswith("RCPT"):
+                        seen[word.split("<")[1].split(">")[0]] = (peer[0], hello)
+                    elif word.upper() == "DATA":
+                        say(b"354 go on")
+                        while stream.readline() not in (b".\r\n", b""):
+                            pass
+                    elif word.upper() == "QUIT":
+                        return say(b"221 bye")
+                    say(b"250 ok")
+
+        def accept():
+            while True:
+                try:
+                    connection, peer = hub.accept()
+                except OSError:
+                    return
+                threading.Thread(target=serve, args=(connection, peer), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        self.addCleanup(hub.close)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        to = f"[127.0.0.1]:{hub.getsockname()[1]}"
+        old = self.folder / "postfix"
+        old.mkdir()
+        (old / "master.cf").write_text(
+            f"127.0.0.1:{port} inet n - n - - smtpd\nsmtp unix - - n - - smtp\n"
+            "out1 unix - - n - - smtp -o smtp_bind_address=127.0.0.5 -o smtp_helo_name=out1.example.org\n")
+        (old / "main.cf").write_text(
+            "compatibility_level = 3.6\nmyhostname = mx.example.org\nmydestination = example.org\nalias_maps =\n"
+            "mynetworks = 127.0.0.0/8\nsmtp_helo_name = main.example.org\nsmtp_tls_security_level = none\n"
+            f"transport_maps = inline:{{ {{ * = smtp:[127.0.0.1]:1 }}, {{ .b.example = out1:{to} }}, {{ a.example = smtp:{to} }} }}\n")
+        text = self.angarium("config", "from-postfix", str(old), "--root", str(self.folder)).stdout
+        text = text.replace("[server]\n", f'[server]\ndata = "{self.folder}/store"\nshards = 1\n', 1)
+        text = text.replace("[listen]\n", "[listen]\nimap = []\nimaps = []\npop3 = []\npop3s = []\n", 1)
+        self.config.write_text(text + "\n[inbound]\nauthenticate = false\n")
+        with open(self.folder / "log", "wb") as log:
+            server = subprocess.Popen([str(BINARY), "--config", str(self.config), "serve"], stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    client = smtplib.SMTP("127.0.0.1", port, timeout=20)
+                    break
+                except OSError:
+                    self.assertLess(time.monotonic(), deadline, (self.folder / "log").read_text())
+                    time.sleep(0.1)
+            with client:
+                client.sendmail("x@example.net", ["ann@a.example", "bob@deep.b.example"], "Subject: x\r\n\r\nx\r\n")
+            while len(seen) < 2 and time.monotonic() < deadline:
+                time.sleep(0.1)
+            self.assertEqual(seen, {"ann@a.example": ("127.0.0.1", "main.example.org"),
+                                    "bob@deep.b.example": ("127.0.0.5", "out1.example.org")},
+                             (self.folder / "log").read_text() + text)
         finally:
             server.terminate()
             self.assertEqual(server.wait(60), 0)

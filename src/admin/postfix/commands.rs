@@ -14,7 +14,7 @@ pub(super) fn write(domains: &Domains, draft: &mut Draft, book: &mut Book) {
         draft.commands.push(format!("angarium domain add {}", word(domain)));
     }
     let mut aliases = sound(domains, draft, book);
-    prune(draft, book, &mut aliases);
+    prune(domains, draft, book, &mut aliases);
     let order = ordered(draft, &aliases);
     write_accounts(draft, book);
     write_aliases(draft, &aliases, &order);
@@ -25,10 +25,12 @@ pub(super) fn write(domains: &Domains, draft: &mut Draft, book: &mut Book) {
         if book.accounts.contains_key(target) || made.contains(target) {
             catch_alls.push(format!("angarium domain set {} --catch-all {}", word(domain), word(target)));
         } else {
-            draft.unmatched(
-                Origin { parameter, value: &value },
-                "a catch-all is an account or alias of this server",
-            );
+            let why = if domains.has(domain_of(target)) {
+                "a catch-all is an account or alias of this server"
+            } else {
+                "a catch-all is an account or alias of this server: make an alias for the address elsewhere, and the catch-all of that"
+            };
+            draft.unmatched(Origin { parameter, value: &value }, why);
         }
     }
     if !catch_alls.is_empty() {
@@ -72,10 +74,13 @@ fn write_aliases(draft: &mut Draft, aliases: &BTreeMap<String, Alias>, order: &[
 }
 
 /// Takes out aliases that name nobody, and then those that name them.
-fn prune(draft: &mut Draft, book: &Book, aliases: &mut BTreeMap<String, Alias>) {
+fn prune(domains: &Domains, draft: &mut Draft, book: &Book, aliases: &mut BTreeMap<String, Alias>) {
     loop {
         let is_there = |name: &String| book.accounts.contains_key(name) || aliases.contains_key(name);
         let missing = |target: &&String| {
+            if !domains.has(domain_of(target)) {
+                return false;
+            }
             let bare = EmailAddress::parse(target).ok().and_then(|address| address.without_detail());
             !is_there(target) && !bare.is_some_and(|bare| is_there(&bare.to_string()))
         };
@@ -106,17 +111,16 @@ fn positional(all: &[&String]) -> String {
     format!("{guard}{}", words.join(" "))
 }
 
-/// The aliases that our directory can have: all of their targets are accounts or aliases here.
+fn domain_of(address: &str) -> &str {
+    address.rsplit_once('@').map_or("", |(_, domain)| domain)
+}
+
+/// The aliases that our directory can have: their targets are addresses, elsewhere or of accounts and aliases here.
 fn sound(domains: &Domains, draft: &mut Draft, book: &mut Book) -> BTreeMap<String, Alias> {
     let mut good = BTreeMap::new();
     for (address, alias) in &book.aliases {
         let value = format!("{address}: {}", alias.targets.join(", "));
         let origin = Origin { parameter: alias.parameter, value: &value };
-        let domain_of = |target: &String| {
-            target.rsplit_once('@').map(|(_, domain)| domain.to_owned()).unwrap_or_default()
-        };
-        let others: Vec<&String> =
-            alias.targets.iter().filter(|target| !domains.has(&domain_of(target))).collect();
         let itself = alias.targets.contains(address) || book.accounts.contains_key(address);
         let is_none = |address: &String| EmailAddress::parse(address).is_err();
         if is_none(address) {
@@ -125,15 +129,13 @@ fn sound(domains: &Domains, draft: &mut Draft, book: &mut Book) -> BTreeMap<Stri
             draft.unmatched(origin, "it stands for something that is no address");
         } else if alias.targets == [address.clone()] {
             // Itself: the usual way to except an address from a catch-all.
-            if !domains.alias.contains(&domain_of(address)) {
+            if !domains.has_aliases_only(domain_of(address)) {
                 book.accounts.entry(address.clone()).or_insert(None);
             }
         } else if itself {
             book.accounts.entry(address.clone()).or_insert(None);
             let copies: Vec<&String> = alias.targets.iter().filter(|target| *target != address).collect();
             copied(draft, origin, address, &copies, alias.targets.contains(address));
-        } else if !others.is_empty() {
-            draft.unmatched(origin, "an alias stands for accounts and aliases of this server, and this names an address elsewhere: make it an account with a [[mailflow.rule]] that redirects its mail");
         } else {
             good.insert(address.clone(), alias.clone());
         }
@@ -141,7 +143,7 @@ fn sound(domains: &Domains, draft: &mut Draft, book: &mut Book) -> BTreeMap<Stri
     // What is named and is nothing yet is an account, unless all accounts of its domain are known.
     let named: BTreeSet<String> = good.values().flat_map(|alias| alias.targets.clone()).collect();
     for target in named {
-        let domain = target.rsplit_once('@').map(|(_, domain)| domain.to_owned()).unwrap_or_default();
+        let domain = domain_of(&target);
         let bare = EmailAddress::parse(&target)
             .ok()
             .and_then(|address| address.without_detail())
@@ -151,8 +153,9 @@ fn sound(domains: &Domains, draft: &mut Draft, book: &mut Book) -> BTreeMap<Stri
         };
         if is_there(&target)
             || bare.as_ref().is_some_and(is_there)
-            || book.is_whole.contains(&domain)
-            || domains.alias.contains(&domain)
+            || !domains.has(domain)
+            || book.is_whole.contains(domain)
+            || domains.has_aliases_only(domain)
         {
             continue;
         }

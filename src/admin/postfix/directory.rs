@@ -54,6 +54,10 @@ impl Domains {
         self.local.iter().chain(&self.mailbox).chain(&self.alias)
     }
 
+    pub(super) fn has_aliases_only(&self, domain: &str) -> bool {
+        self.alias.iter().any(|one| one == domain)
+    }
+
     pub(super) fn has(&self, domain: &str) -> bool {
         self.all().any(|one| one == domain)
     }

@@ -29,6 +29,9 @@ pub(super) struct Note {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Block {
     Certificate,
+    Pool,
+    Route,
+    Destination,
     Filter,
     List,
     DnsList,
@@ -58,6 +61,9 @@ impl Block {
     const fn head(self) -> &'static str {
         match self {
             Self::Certificate => "[[tls.certificates]]",
+            Self::Pool => "[[outbound.pool]]",
+            Self::Route => "[[outbound.route]]",
+            Self::Destination => "[[outbound.destination]]",
             Self::Filter => "[[filter]]",
             Self::List => "[[policy.list]]",
             Self::DnsList => "[[policy.dnslist]]",
@@ -162,6 +168,38 @@ impl Draft {
         true
     }
 
+    /// Adds a setting that names a table, and the table. Says whether they were accepted.
+    pub(super) fn set_naming(
+        &mut self,
+        origin: Origin<'_>,
+        (table, key, value): (&'static str, &str, &str),
+        (block, lines): (Block, &str),
+    ) -> bool {
+        let trial = format!("[{table}]\n{key} = {value}\n{}\n{lines}\n", block.head());
+        if let Err(why) = accepted(&trial) {
+            self.unmatched(origin, why);
+            return false;
+        }
+        self.remark(table, origin);
+        self.settings.entry(table).or_default().push(format!("{key} = {value}"));
+        self.blocks.entry(block).or_default().push(lines.to_owned());
+        true
+    }
+
+    /// A name that no other block has, of letters, digits, `-`, `_` and `.` only.
+    pub(super) fn plain_name(&mut self, wanted: &str) -> String {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let clean: String = wanted.chars().map(|c| if is_plain(c) { c } else { '-' }).take(80).collect();
+        let mut name = clean.clone();
+        for number in 2.. {
+            if self.names.insert(name.clone()) {
+                break;
+            }
+            name = format!("{clean}-{number}");
+        }
+        name
+    }
+
     /// A name that no other block has.
     pub(super) fn name(&mut self, wanted: &str) -> String {
         let clean = printable(wanted);
@@ -260,7 +298,7 @@ impl Note {
 }
 
 fn note(origin: Origin<'_>, why: String) -> Note {
-    Note { parameter: origin.parameter.to_owned(), value: one_line(origin.value), why }
+    Note { parameter: origin.parameter.to_owned(), value: public(origin), why }
 }
 
 /// Whether the configuration's own reader takes it.
@@ -268,9 +306,20 @@ pub(super) fn accepted(text: &str) -> Result<(), String> {
     Config::parse(Path::new("angarium.toml"), text).map(|_| ()).map_err(|error| error.message)
 }
 
+/// The value on one line, without passwords that stand in the parameter itself.
+fn public(origin: Origin<'_>) -> String {
+    let value = one_line(origin.value);
+    if !origin.parameter.contains("sasl_password_maps") {
+        return value;
+    }
+    let hides = |word: &str| ["inline:", "static:"].iter().find(|kind| word.contains(*kind)).copied();
+    let all = super::lines::words(&value).into_iter().map(|word| hides(word).unwrap_or(word));
+    all.collect::<Vec<_>>().join(" ")
+}
+
 /// `parameter = value` on one line, shortened.
 fn shown(origin: Origin<'_>) -> String {
-    let value = one_line(origin.value);
+    let value = public(origin);
     let mut short: String = value.chars().take(POSTFIX_SHOWN_CHARS_MAX).collect();
     if short.len() < value.len() {
         short += " ...";

@@ -151,7 +151,7 @@ const REMEDIES: &[(&str, &str)] = &[
     ),
     (
         "smtpd_sender_login_maps",
-        "who has logged in sends from the account's own address and its aliases: make aliases for the others",
+        "who has logged in sends from the account's own address and aliases that lead to it alone, in MAIL FROM always and in From as [submission] from says: `angarium account delegate ADDRESS --send-as LOGIN` gives a right to others",
     ),
     ("smtpd_soft_error_limit", "[policy.tarpit] slows down clients that do much wrong (`after`)"),
     (
@@ -167,7 +167,6 @@ const REMEDIES: &[(&str, &str)] = &[
     ),
     ("smtpd_discard_ehlo_*", "what EHLO offers is always the same"),
     ("smtp_discard_ehlo_*", "what other servers offer is used"),
-    ("smtp_helo_name", "EHLO says server.hostname"),
     (
         "smtp_tls_policy_maps",
         "how far TLS is demanded of a domain is for its DANE and MTA-STS records to say",
@@ -196,10 +195,6 @@ const REMEDIES: &[(&str, &str)] = &[
     ("smtpd_*_timeout", FIXED),
     ("body_checks_size_limit", FIXED),
     ("hopcount_limit", FIXED),
-    (
-        "default_destination_rate_delay",
-        "mail to a destination is not spaced out: outbound.connections_max bounds what goes there at once",
-    ),
     ("default_destination_recipient_limit", "hosts are given as many recipients as they take"),
     (
         "default_*",
@@ -219,10 +214,6 @@ const REMEDIES: &[(&str, &str)] = &[
         "hosts are given as many recipients as they take; outbound.connections_max bounds connections",
     ),
     ("smtp_pix_*", "other servers are taken to follow the standard"),
-    (
-        "notify_classes",
-        "what goes wrong is in the log and the metrics (docs/operate/monitor.md), and not mailed",
-    ),
     (
         "*_notice_recipient",
         "what goes wrong is in the log and the metrics (docs/operate/monitor.md), and not mailed",
@@ -287,9 +278,10 @@ pub(super) fn restriction(name: &str) -> Option<(bool, &'static str)> {
             (true, "only who has logged in and outbound.relay_from send to other domains")
         }
         "reject_unlisted_recipient" => (true, "who is nobody here is refused"),
-        "reject_sender_login_mismatch" | "reject_authenticated_sender_login_mismatch" => {
-            (true, "who has logged in sends from addresses of their own")
-        }
+        "reject_sender_login_mismatch" | "reject_authenticated_sender_login_mismatch" => (
+            true,
+            "who has logged in sends from addresses of their own: MAIL FROM is always looked at, From and Sender as [submission] from says",
+        ),
         "reject_unknown_recipient_domain" => (true, "mail for a domain that is not there comes back at once"),
         "permit_inet_interfaces" => (true, "outbound.relay_from has this machine"),
         "reject_unauthenticated_sender_login_mismatch"
@@ -379,7 +371,7 @@ fn left(postfix: &Postfix, draft: &mut Draft, origin: Origin<'_>, is_used: bool)
     } else if is_transports {
         draft.unmatched(
             origin,
-            "limits of one transport: outbound.connections_max is the same for all destinations",
+            "a limit of one transport: destinations have theirs in [[outbound.destination]], addresses to send from in [[outbound.pool]]",
         );
     } else if is_known(name) {
         draft.unmatched(origin, "nothing here corresponds to it");

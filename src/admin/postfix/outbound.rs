@@ -57,7 +57,7 @@ pub(super) fn translate(postfix: &Postfix, draft: &mut Draft) {
     let origin = Origin { parameter: "default_transport", value: &transport };
     match kind {
         "error" | "retry" | "discard" => draft.set(origin, "outbound", "enabled", "false"),
-        "smtp" | "relay" if hop.is_empty() => {}
+        _ if hop.is_empty() && super::ways::sends_by_smtp(postfix, kind) => {}
         _ => draft.unmatched(origin, "mail goes to the mail hosts of its domain, or by outbound.smarthost"),
     }
     smarthost(postfix, draft);
@@ -159,28 +159,33 @@ fn smarthost(postfix: &Postfix, draft: &mut Draft) {
     }
     let is_wrapped = postfix.is_yes("smtp_tls_wrappermode");
     draft.set(origin, "outbound", "smarthost", &quoted(&hop.with_port(25)));
-    let tls = match (is_wrapped, level.as_str()) {
-        (true, _) => "implicit",
-        (_, "none") => "never",
-        (_, "" | "may" | "dane") => "if-offered",
-        _ => "required",
-    };
     let origin = Origin { parameter: "smtp_tls_security_level", value: &level };
     // What was never set stays at our usual value, which takes TLS where it is offered.
     if !level.is_empty() || is_wrapped {
+        let tls = smarthost_tls(draft, is_wrapped, &level);
         draft.set(origin, "outbound", "smarthost_tls", &quoted(tls));
-    }
-    if ["encrypt", "fingerprint", "dane-only"].contains(&level.as_str()) || is_wrapped {
-        let why = "with this the smarthost's certificate has to be valid for its name as well; tls.authorities names others than the system's authorities";
-        draft.unmatched(origin, why);
     }
     if postfix.is_yes("smtp_sasl_auth_enable") {
         login(postfix, draft, &hop, first);
     }
 }
 
+/// Our word for it; that it demands more than Postfix does is said.
+pub(super) fn smarthost_tls(draft: &mut Draft, is_wrapped: bool, level: &str) -> &'static str {
+    if ["encrypt", "fingerprint", "dane-only"].contains(&level) || is_wrapped {
+        let why = "with this the smarthost's certificate has to be valid for its name as well; tls.authorities names others than the system's authorities";
+        draft.unmatched(Origin { parameter: "smtp_tls_security_level", value: level }, why);
+    }
+    match (is_wrapped, level) {
+        (true, _) => "implicit",
+        (_, "none") => "never",
+        (_, "" | "may" | "dane") => "if-offered",
+        _ => "required",
+    }
+}
+
 /// `smtp_tls_security_level`, or what older settings mean.
-fn tls_level(postfix: &Postfix) -> String {
+pub(super) fn tls_level(postfix: &Postfix) -> String {
     let level = postfix.value("smtp_tls_security_level");
     let (enforce, use_it) = (postfix.is_yes("smtp_enforce_tls"), postfix.is_yes("smtp_use_tls"));
     match (level.as_str(), enforce, use_it) {
@@ -201,60 +206,102 @@ fn everywhere(draft: &mut Draft, postfix: &Postfix, level: &str) {
     }
 }
 
-fn login(postfix: &Postfix, draft: &mut Draft, hop: &NextHop, destination: &str) {
-    let spec = postfix.value("smtp_sasl_password_maps");
-    let origin = Origin { parameter: "smtp_sasl_password_maps", value: &spec };
-    let mut found = None;
-    for item in words(&spec) {
-        match postfix.files.table(item, &postfix.usual_kind()) {
-            Ok(Table::Keys(keys)) => {
-                let wanted = [destination.to_lowercase(), hop.host.to_lowercase()];
-                let of = |key: &String| {
-                    keys.iter()
-                        .find(|(one, _)| one == key)
-                        .map(|(_, value)| (item, key.clone(), value.clone()))
-                };
-                found = found.or_else(|| wanted.iter().find_map(of));
+/// A login that `smtp_sasl_password_maps` has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Login {
+    /// The table that has it.
+    item: String,
+    key: String,
+    pub(super) user: String,
+}
+
+impl Login {
+    /// The one with the first of these keys; `remedy` says what to set where none can be found.
+    pub(super) fn find(
+        postfix: &Postfix,
+        draft: &mut Draft,
+        wanted: &[String],
+        remedy: &str,
+    ) -> Option<Self> {
+        let spec = postfix.value("smtp_sasl_password_maps");
+        let origin = Origin { parameter: "smtp_sasl_password_maps", value: &spec };
+        let mut found = None;
+        for item in words(&spec) {
+            let login = |key: &String, value: &String| {
+                let user = value.split_once(':').map_or(value.as_str(), |(user, _)| user);
+                Self { item: item.to_owned(), key: key.clone(), user: user.to_owned() }
+            };
+            match postfix.files.table(item, &postfix.usual_kind()) {
+                Ok(Table::Keys(keys)) => {
+                    let of = |wanted: &String| keys.iter().find(|(key, _)| *key == wanted.to_lowercase());
+                    found =
+                        found.or_else(|| wanted.iter().find_map(of).map(|(key, value)| login(key, value)));
+                }
+                Ok(Table::Always(value)) => {
+                    found = found.or_else(|| wanted.first().map(|key| login(key, &value)));
+                }
+                Ok(_) => draft.unmatched(origin, format!("its patterns are not tried: {remedy}")),
+                Err(why) => draft.unmatched(origin, format!("{why}; {remedy}")),
             }
-            Ok(Table::Always(value)) => found = found.or_else(|| Some((item, destination.to_owned(), value))),
-            Ok(_) => draft.unmatched(
-                origin,
-                "its patterns are not tried: set outbound.smarthost_user and smarthost_password_file",
-            ),
-            Err(why) => draft
-                .unmatched(origin, format!("{why}; set outbound.smarthost_user and smarthost_password_file")),
         }
+        found
     }
-    let Some((item, key, value)) = found else {
-        draft.unmatched(origin, "no login for the relayhost was found in it: set outbound.smarthost_user and smarthost_password_file");
+
+    /// The two settings, with the password in that file.
+    pub(super) fn lines(&self, file: &str) -> [String; 2] {
+        [
+            format!("smarthost_user = {}", quoted(&self.user)),
+            format!("smarthost_password_file = {}", quoted(file)),
+        ]
+    }
+
+    pub(super) fn origin(&self) -> Origin<'_> {
+        Origin { parameter: "smtp_sasl_password_maps", value: &self.item }
+    }
+
+    /// Says how the password gets into its file; `place` is where the settings stand that wait for it.
+    pub(super) fn tell(&self, draft: &mut Draft, file: &str, place: &str) {
+        // Where the table is in main.cf itself, a command would repeat the password.
+        let is_file = !["inline:", "static:"].iter().any(|kind| self.item.contains(kind));
+        let how = if is_file { " (a command does that)" } else { "" };
+        draft.unmatched(self.origin(), format!("the password is not copied: put it alone into {file}{how}, which the server's user alone can read, and take the # from the two lines {place}"));
+        if !is_file {
+            return;
+        }
+        draft.commands.push(
+            "# The password for the smarthost, into a file that only the server's user reads:".to_owned(),
+        );
+        draft.commands.push(format!(
+            "(umask 077; postmap -q {} {} | sed 's/^[^:]*://' > {file}; chown angarium: {file})",
+            word(&self.key),
+            word(&self.item)
+        ));
+    }
+}
+
+fn login(postfix: &Postfix, draft: &mut Draft, hop: &NextHop, destination: &str) {
+    let remedy = "set outbound.smarthost_user and smarthost_password_file";
+    let wanted = [destination.to_owned(), hop.host.clone()];
+    let Some(login) = Login::find(postfix, draft, &wanted, remedy) else {
+        let spec = postfix.value("smtp_sasl_password_maps");
+        let origin = Origin { parameter: "smtp_sasl_password_maps", value: &spec };
+        draft.unmatched(origin, format!("no login for the relayhost was found in it: {remedy}"));
         return;
     };
-    let user = value.split_once(':').map_or(value.as_str(), |(user, _)| user);
-    let lines = [
-        format!("smarthost_user = {}", quoted(user)),
-        format!("smarthost_password_file = {}", quoted(PASSWORD_FILE)),
-    ];
-    let note = Origin { parameter: "smtp_sasl_password_maps", value: item };
+    let lines = login.lines(PASSWORD_FILE);
     let text = format!("[outbound]\nsmarthost = \"mail.example.org:25\"\n{}\n", lines.join("\n"));
     if super::draft::accepted(&text).is_ok() {
         draft.set_all(
-            note,
+            login.origin(),
             &[
-                ("outbound", "smarthost_user", quoted(user)),
+                ("outbound", "smarthost_user", quoted(&login.user)),
                 ("outbound", "smarthost_password_file", quoted(PASSWORD_FILE)),
             ],
         );
         return;
     }
-    draft.suggest(note, "outbound", &lines);
-    draft.unmatched(note, format!("the password is not copied: put it alone into {PASSWORD_FILE} (a command does that), which the server's user alone can read, and take the # from the two lines below [outbound]"));
-    draft
-        .commands
-        .push("# The password for the smarthost, into a file that only the server's user reads:".to_owned());
-    draft.commands.push(format!(
-        "(umask 077; postmap -q {} {} | sed 's/^[^:]*://' > {PASSWORD_FILE}; chown angarium: {PASSWORD_FILE})",
-        word(&key), word(item)
-    ));
+    draft.suggest(login.origin(), "outbound", &lines);
+    login.tell(draft, PASSWORD_FILE, "below [outbound]");
 }
 
 fn protocols(postfix: &Postfix, draft: &mut Draft) {

@@ -1,5 +1,5 @@
-//! Which mail goes by which way: transport_maps, relay_domains, relayhosts by sender, addresses to send from, and limits
-//! for one destination. This is the one place that knows them; `name` says what becomes of them.
+//! Which mail goes by which way, as Postfix's tables have it: transport_maps, relay_domains, relayhosts and transports by
+//! sender.
 
 use super::Postfix;
 use super::draft::{Draft, Origin};
@@ -21,7 +21,9 @@ pub(super) struct Route {
 pub(super) enum Way {
     /// By SMTP or LMTP to this host, or to the mail hosts of this domain.
     Host { transport: String, hop: NextHop },
-    /// As other mail, by a transport of master.cf that may have settings of its own.
+    /// As if there were no entry.
+    Usual,
+    /// To where other mail goes or to the mail hosts of its domain, by a transport of master.cf that may have settings of its own.
     Transport(String),
     /// Refused, held back or dropped, with a text: `error:no such user`.
     Refused(String),
@@ -36,17 +38,17 @@ pub(super) struct Routes {
     pub(super) by_sender: Vec<Route>,
     /// Domains that are relayed for others, as a gateway or a second mail host.
     pub(super) relay_domains: Vec<String>,
-    /// `smtp_bind_address` and its like, by parameter.
-    pub(super) addresses: Vec<(&'static str, String)>,
 }
 
 const BY_SENDER: [&str; 2] = ["sender_dependent_relayhost_maps", "sender_dependent_default_transport_maps"];
-const ADDRESSES: [&str; 3] = ["smtp_bind_address", "smtp_bind_address6", "smtp_fallback_relay"];
 
 impl Way {
     /// `transport:nexthop`, or a nexthop alone where relayhosts stand.
-    fn parse(text: &str, is_relayhost: bool) -> Self {
+    pub(super) fn parse(text: &str, is_relayhost: bool) -> Self {
         let text = text.trim();
+        if text == ":" || text.eq_ignore_ascii_case("dunno") {
+            return Self::Usual;
+        }
         let (transport, hop) =
             if is_relayhost { ("smtp", text) } else { text.split_once(':').unwrap_or((text, "")) };
         match (transport, NextHop::parse(hop)) {
@@ -60,12 +62,13 @@ impl Way {
     }
 
     /// In words, for people.
-    fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         match self {
             Self::Host { transport, hop } => {
                 let what = if hop.is_host { "the host" } else { "the mail hosts of" };
                 format!("to {what} {} by {transport}", hop.with_port(25))
             }
+            Self::Usual => "as other mail".to_owned(),
             Self::Transport(name) => format!("by the transport {name} of master.cf"),
             Self::Refused(text) => format!("nowhere ({text})"),
             Self::Other(text) => format!("by {text}"),
@@ -88,44 +91,7 @@ impl Routes {
                 }
             }
         }
-        for parameter in ADDRESSES {
-            routes.addresses.extend(postfix.changed(parameter).map(|value| (parameter, value)));
-        }
-        for service in postfix.services.iter().filter(|one| ["smtp", "lmtp"].contains(&one.command.as_str()))
-        {
-            for parameter in ADDRESSES {
-                if service.overrides.contains_key(parameter) {
-                    let value =
-                        format!("{} (master.cf, {})", postfix.own(service, parameter), service.title());
-                    routes.addresses.push((parameter, value));
-                }
-            }
-        }
         routes
-    }
-
-    /// Names each as something that has no counterpart.
-    pub(super) fn name(&self, draft: &mut Draft) {
-        for route in self.by_recipient.iter().chain(&self.by_sender) {
-            let value = format!("{}: {}", route.key, route.way.words());
-            let of = if route.parameter == "transport_maps" { "recipients" } else { "senders" };
-            let why = format!(
-                "there are no routes by {of} yet: all mail goes to the mail hosts of its domain, or by outbound.smarthost"
-            );
-            draft.unmatched(Origin { parameter: route.parameter, value: &value }, why);
-        }
-        for domain in &self.relay_domains {
-            let why = "mail is taken for domains with accounts here, and not for a server behind this one: leave the domain to a Postfix in front, or move its mailboxes here";
-            draft.unmatched(Origin { parameter: "relay_domains", value: domain }, why);
-        }
-        for (parameter, value) in &self.addresses {
-            let why = if *parameter == "smtp_fallback_relay" {
-                "there is no host for what cannot be delivered directly"
-            } else {
-                "the system chooses the address that mail is sent from: set it in the machine's routing"
-            };
-            draft.unmatched(Origin { parameter, value }, why);
-        }
     }
 }
 
@@ -169,6 +135,7 @@ mod tests {
         );
         assert_eq!(Way::parse("example.net", true).words(), "to the mail hosts of example.net:25 by smtp");
         assert_eq!(Way::parse("slow:", false), Way::Transport("slow".to_owned()));
+        assert_eq!((Way::parse(":", false), Way::parse("DUNNO", true)), (Way::Usual, Way::Usual));
         assert_eq!(Way::parse(":[192.0.2.1]", false).words(), "to the host 192.0.2.1:25 by ");
         assert_eq!(
             Way::parse("error:no such domain", false),

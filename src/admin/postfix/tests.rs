@@ -178,12 +178,119 @@ fn commands_come_after_what_they_name() {
         "angarium domain add example.org",
         "angarium account add z@example.org",
         "angarium alias set b@example.org z@example.org",
+        "angarium alias set out@example.org x@elsewhere.example",
         "angarium alias set a@example.org b@example.org",
     ];
     assert_eq!(draft.bare_commands(), expected);
     let told: Vec<&str> = draft.unmatched.iter().map(|note| note.value.as_str()).collect();
     assert!(told.contains(&"lost@example.org: gone@example.org"), "{told:?}");
-    assert!(told.contains(&"out@example.org: x@elsewhere.example"), "{told:?}");
+}
+
+const OUT: &str = "smtp unix - - n - - smtp\nrelay unix - - n - - smtp\nslow unix - - n - - smtp\n\
+    out1 unix - - n - - smtp -o smtp_bind_address=192.0.2.1 -o smtp_helo_name=a.example\n";
+
+/// The routes in order: senders and recipients, host, pool.
+fn routes(text: &str) -> Vec<(String, String, String)> {
+    let table: toml::Table = text.parse().unwrap();
+    let all = table["outbound"].get("route").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+    let word = |route: &toml::Value, key: &str| {
+        route.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned()
+    };
+    let both = |route: &toml::Value| {
+        let lists = ["senders", "recipients"].into_iter().filter_map(|key| route.get(key)?.as_array());
+        lists.flatten().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(" ")
+    };
+    all.iter().map(|route| (both(route), word(route, "smarthost"), word(route, "pool"))).collect()
+}
+
+#[test]
+fn more_special_routes_come_first_and_recipients_before_senders() {
+    let main = "relayhost = [hub.example]\ninet_protocols = ipv4\n\
+        transport_maps = inline:{ { * = smtp:[all.example] }, { .org = smtp:[org.example]:26 }, \
+        { .b.org = slow:[192.0.2.9] }, { a.org = smtp: }, { c.org = smtp:[org.example]:26 }, { d.org = smtp: }, \
+        { ann@a.org = relay:[ann.example] }, { e.org = error:no }, { f.org = lmtp:unix:x }, { here.org = smtp:[x.example] }, \
+        { g.org = smtp:mx.example } }\nmydestination = here.org\nalias_maps =\n\
+        sender_dependent_relayhost_maps = inline:{ { @s.org = [s.example]:587 }, { @t.org = [t.example] } }\n\
+        sender_dependent_default_transport_maps = inline:{ { @t.org = out1: }, { u@u.org = out1: }, { bare.org = out1: } }\n\
+        slow_destination_rate_delay = 20s\nslow_destination_concurrency_limit = 2\ndefault_destination_rate_delay = 1s\n";
+    let draft = of(main, &format!("{SMTPD}{OUT}"));
+    let text = text(&draft);
+    let expected = [
+        ("ann@a.org", "ann.example:25", ""),
+        ("a.org d.org", "mx", ""),
+        ("c.org", "org.example:26", ""),
+        ("g.org", "mx.example:25", ""),
+        ("*.b.org", "192.0.2.9:25", ""),
+        ("*.org", "org.example:26", ""),
+        ("*", "all.example:25", ""),
+        ("u@u.org", "", "out1"),
+        ("t.org", "t.example:25", "out1"),
+        ("s.org", "s.example:587", ""),
+    ];
+    let expected = expected.map(|(scopes, host, pool)| (scopes.to_owned(), host.to_owned(), pool.to_owned()));
+    assert_eq!(routes(&text), expected, "{text}");
+    assert!(text.contains("sources = [{ ipv4 = \"192.0.2.1\", ehlo = \"a.example\" }]"), "{text}");
+    assert!(
+        text.contains("domains = [\"[192.0.2.9]\"]\nconnections_max = 2\nmessages_per_minute_max = 3\n"),
+        "{text}"
+    );
+    assert!(text.contains("domains = [\"*\"]\nmessages_per_minute_max = 60\n"), "{text}");
+    let told: Vec<&str> = draft.unmatched.iter().filter_map(|note| note.value.split(':').next()).collect();
+    for named in ["e.org", "f.org", "here.org", "g.org", "bare.org"] {
+        assert!(told.contains(&named), "{named}: {told:?}");
+    }
+}
+
+#[test]
+fn relayed_domains_do_not_take_the_relayhost() {
+    let main = "relayhost = [hub.example]\nrelay_domains = r.org, .below.org\ntransport_maps = inline:{ { x.r.org = : } }\n";
+    let text = text(&of(main, &format!("{SMTPD}{OUT}")));
+    let found: Vec<(String, String)> =
+        routes(&text).into_iter().map(|(scopes, host, _)| (scopes, host)).collect();
+    let expected = [("x.r.org", "mx"), ("r.org *.r.org *.below.org", "mx")];
+    assert_eq!(found, expected.map(|(scopes, host)| (scopes.to_owned(), host.to_owned())), "{text}");
+}
+
+#[test]
+fn logins_of_routes_wait_for_their_password() {
+    let main = "smtp_sasl_auth_enable = yes\nsmtp_sender_dependent_authentication = yes\n\
+        smtp_sasl_password_maps = inline:{ { [out.example]:587 = us:s3cret }, { @b.org = bee:s3cret } }\n\
+        sender_dependent_relayhost_maps = inline:{ { @a.org = [out.example]:587 }, { @b.org = [out.example]:587 } }\n";
+    let draft = of(main, &format!("{SMTPD}{OUT}"));
+    let text = text(&draft);
+    assert!(
+        text.contains(
+            "# smarthost_user = \"us\"\n# smarthost_password_file = \"/etc/angarium/from-a.org.password\""
+        ),
+        "{text}"
+    );
+    assert!(text.contains("# smarthost_user = \"bee\""), "{text}");
+    assert!(!text.contains("s3cret"));
+    assert!(draft.commands.iter().all(|line| !line.contains("umask")), "{:?}", draft.commands);
+    assert!(draft.unmatched.iter().all(|note| !note.value.contains("s3cret")));
+    assert!(text.contains("from-b.org.password, which the server's user"), "{text}");
+}
+
+#[test]
+fn the_postmaster_verp_and_srs_have_their_settings() {
+    let main = "notify_classes = bounce, 2bounce, policy\nsmtpd_authorized_verp_clients = 192.0.2.0/24\n\
+        sender_canonical_maps = tcp:localhost:10001\nsender_canonical_classes = envelope_sender\n\
+        smtp_helo_name = out.example\n";
+    let draft = of(main, SMTPD);
+    let text = text(&draft);
+    for line in [
+        "tell_postmaster = [\"undeliverable\", \"bounce\"]",
+        "verp = true",
+        "srs = true",
+        "# srs_secret_file = \"/etc/postsrsd.secret\"",
+        "default_pool = \"default\"",
+    ] {
+        assert!(text.lines().any(|one| one == line), "{line}: {text}");
+    }
+    assert!(text.contains("ipv4 = \"0.0.0.0\""), "{text}");
+    assert!(why(&draft, "notify_classes").contains("log"));
+    assert!(why(&draft, "sender_canonical_maps").contains("/etc/postsrsd.secret"));
+    assert_eq!(why(&draft, "sender_canonical_classes"), "");
 }
 
 /// A text with a few odd changes.

@@ -20,6 +20,7 @@ angarium account add carol@example.com
 angarium alias set info@alias.example.net carol@example.com
 angarium alias set 'o'\''neil@example.org' bob@example.org
 angarium alias set postmaster@example.org ann@example.org
+angarium alias set sales@example.com partner@elsewhere.example
 angarium alias set team@example.org ann@example.org bob@example.org
 angarium alias set chain@example.org team@example.org
 

@@ -15,4 +15,5 @@ angarium account add carl@web3.example.org
 # Aliases
 angarium alias set root@web3.example.org ann@web3.example.org
 angarium alias set postmaster@web3.example.org root@web3.example.org
+angarium alias set www-data@web3.example.org root@web3.example.org ops@example.org
 angarium alias set mailer-daemon@web3.example.org postmaster@web3.example.org
