@@ -61,6 +61,9 @@ pub const DMARC_REPORT_ADDRESSES_MAX: usize = 10;
 /// Bytes of a value in a results field; the rest is cut off.
 pub const RESULT_VALUE_BYTES_MAX: usize = 320;
 
+/// Parts of a message that are unpacked to look whether they are a report.
+pub const REPORT_PARTS_MAX: usize = 4;
+
 /// Bytes of a report that came packed, as it came.
 pub const REPORT_PACKED_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Bytes of a report when unpacked.

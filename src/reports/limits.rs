@@ -9,6 +9,9 @@ pub const STORED_BYTES_A_DAY_MAX: u64 = 256 * 1024 * 1024;
 /// Rows of one report that we send.
 pub const MERGED_ROWS_MAX: usize = 20_000;
 
+/// Memory of the rows of one domain's report, in bytes.
+pub(crate) const MERGED_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Rows of one piece together, in bytes before they are packed: a value of the store has room for 1 MiB.
 pub(crate) const PIECE_BYTES: usize = 128 * 1024;
 

@@ -1,6 +1,7 @@
 //! Reports that others send by mail: read, whatever form they come in, and packed in one form to be kept.
 
 use dsn::{FeedbackReport, Incoming, read_report, reduced};
+use mailauth::limits::{REPORT_BYTES_MAX, REPORT_PARTS_MAX};
 use mailauth::report::{Aggregate, aggregate_of_mail, pack, read, unpack, write};
 use transport::report as tls;
 
@@ -76,8 +77,12 @@ pub fn read_mail(message: &[u8]) -> Option<Found> {
         return Some(Found { report: Report::Feedback(report), content: reduced(message)? });
     }
     let report = aggregate_of_mail(message)?;
-    let content = pack(write(&report).as_bytes());
-    Some(Found { report: Report::Dmarc(report), content })
+    let text = write(&report);
+    // What it would not be read back from is not kept.
+    if text.len() > REPORT_BYTES_MAX {
+        return None;
+    }
+    Some(Found { report: Report::Dmarc(report), content: pack(text.as_bytes()) })
 }
 
 /// Reads what was kept of a report.
@@ -96,14 +101,15 @@ pub fn unpack_report(kind: Kind, content: &[u8]) -> Option<Report> {
 fn tls_of_mail(message: &[u8]) -> Option<tls::Report> {
     let tree = mime::scan(message);
     let parts = tree.parts().iter().filter(|part| !part.is_multipart() && !part.is_message());
-    let mut candidates = parts.filter(|part| {
+    let candidates = parts.filter(|part| {
         let kind = &part.content_type;
         ["tlsrpt+gzip", "tlsrpt+json", "json", "gzip", "x-gzip", "octet-stream"]
             .into_iter()
             .any(|subtype| kind.is("application", subtype))
             && part.size() as usize <= mailauth::limits::REPORT_PACKED_BYTES_MAX
     });
-    candidates.find_map(|part| {
+    // Each may unpack to much.
+    candidates.take(REPORT_PARTS_MAX).find_map(|part| {
         let packed = mime::decode_transfer(part.encoding, part.body_of(message));
         let json = unpack(&packed).ok()?;
         tls::Report::parse(&json).filter(|report| !report.policies.is_empty())

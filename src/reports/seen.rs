@@ -8,8 +8,8 @@ use queue::{Reader, Writer};
 use transport::report::Day;
 
 use crate::limits::{
-    COUNT_BYTES_MAX, DOMAIN_BYTES_MAX, MERGED_ROWS_MAX, PIECE_BYTES, ROW_BYTES, ROW_SIGNATURES_MAX,
-    TEXT_BYTES_MAX,
+    COUNT_BYTES_MAX, DOMAIN_BYTES_MAX, MERGED_BYTES_MAX, MERGED_ROWS_MAX, PIECE_BYTES, ROW_BYTES,
+    ROW_SIGNATURES_MAX, TEXT_BYTES_MAX,
 };
 
 const VERSION: u8 = 1;
@@ -23,6 +23,8 @@ pub struct Seen {
     pub to: Vec<ReportAddress>,
     /// Messages that are alike, by a row with a count of 0.
     rows: HashMap<Row, u64>,
+    /// The memory of what was merged.
+    bytes: usize,
     /// Messages for whose rows there was no room.
     pub left_out: u64,
 }
@@ -63,7 +65,8 @@ impl Seen {
         }
         self.left_out = self.left_out.saturating_add(other.left_out);
         for (row, count) in other.rows {
-            self.add(Row { count, ..row }, usize::MAX);
+            let room = MERGED_BYTES_MAX.saturating_sub(self.bytes);
+            self.bytes += self.add(Row { count, ..row }, room);
         }
     }
 

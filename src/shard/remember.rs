@@ -31,12 +31,18 @@ pub async fn begin(shard: &Rc<Shard>) -> Result<(), directory::Error> {
     let secret = directory.secret("remembered", Secret::new(fresh)).await?;
     shard.world.random(&mut fresh);
     let tokens = dsn::Tokens::new(&directory.secret("moderation", Secret::new(fresh)).await?);
+    // First what decisions of moderators are known by: the rest takes longer.
     for id in 0..shard.router.shards() {
-        let (copy, tokens) = (secret.clone(), tokens.clone());
-        let read = shard.router.on(ShardId(id), move |there: Rc<Shard>| async move {
+        let tokens = tokens.clone();
+        let told = shard.router.on(ShardId(id), move |there: Rc<Shard>| async move {
             there.tokens.get_or_init(|| tokens);
-            load(&there, &copy).await;
         });
+        let _gone = told.await;
+    }
+    for id in 0..shard.router.shards() {
+        let copy = secret.clone();
+        let read =
+            shard.router.on(ShardId(id), move |there: Rc<Shard>| async move { load(&there, &copy).await });
         // A shard that is gone remembers nothing.
         let _gone = read.await;
     }
@@ -124,7 +130,6 @@ pub async fn write_down(shard: &Rc<Shard>) {
     if !shard.memory.is_kept.get() {
         return;
     }
-    let owned = owned(shard);
     loop {
         let now = shard.world.now();
         let mut batches: HashMap<PartitionId, Batch> = HashMap::new();
@@ -133,16 +138,20 @@ pub async fn write_down(shard: &Rc<Shard>) {
             batch.push((change.key.to_vec(), change.value));
         }
         for (domain, value) in shard.relay.policies.borrow_mut().changes(REMEMBERED_AT_ONCE) {
-            let number = Destination::of(&domain).0 % owned.len().max(1) as u64;
-            let Some(partition) = owned.get(number as usize) else { continue };
-            batches.entry(*partition).or_default().push(([&[POLICY], domain.as_bytes()].concat(), value));
+            // The same whatever the number of shards: an older one must not be left behind elsewhere.
+            let number = Destination::of(&domain).0 % u64::from(shard.engine.partitions().max(1));
+            let batch = batches.entry(PartitionId(number as u16)).or_default();
+            batch.push(([&[POLICY], domain.as_bytes()].concat(), value));
         }
         if batches.is_empty() {
             return;
         }
         for (partition, batch) in batches {
             // What is not written now is lost with the next crash and nothing worse.
-            if commit(shard, partition, batch).await.is_err() {
+            let owner = shard.router.partition_shard(partition);
+            let write = move |there: Rc<Shard>| async move { commit(&there, partition, batch).await.is_ok() };
+            let done = shard.router.on(owner, write).await;
+            if !done.unwrap_or(false) {
                 return;
             }
         }

@@ -52,6 +52,9 @@ class Receiver(socketserver.ThreadingTCPServer):
 
 
 class Session(socketserver.StreamRequestHandler):
+    # Replies go out one by one: none is to wait until the one before it is acknowledged.
+    disable_nagle_algorithm = True
+
     def handle(self):
         with contextlib.suppress(ConnectionError):
             self.talk()

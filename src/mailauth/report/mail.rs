@@ -4,7 +4,7 @@ use base::Timestamp;
 
 use super::packed::{pack, unpack};
 use super::{Aggregate, read, write};
-use crate::limits::REPORT_PACKED_BYTES_MAX;
+use crate::limits::{REPORT_PACKED_BYTES_MAX, REPORT_PARTS_MAX};
 use crate::name;
 use crate::tags::to_base64;
 use crate::text::put;
@@ -96,14 +96,15 @@ pub fn aggregate_mail(report: &Aggregate, envelope: &Envelope<'_>) -> Option<Vec
 pub fn aggregate_of_mail(message: &[u8]) -> Option<Aggregate> {
     let tree = mime::scan(message);
     let parts = tree.parts().iter().filter(|part| !part.is_multipart() && !part.is_message());
-    let mut candidates = parts.filter(|part| {
+    let candidates = parts.filter(|part| {
         let kind = &part.content_type;
         let is_packed = ["gzip", "x-gzip", "zip", "x-zip-compressed", "xml", "octet-stream"]
             .into_iter()
             .any(|subtype| kind.is("application", subtype));
         (is_packed || kind.is("text", "xml")) && part.size() as usize <= REPORT_PACKED_BYTES_MAX
     });
-    candidates.find_map(|part| {
+    // Each may unpack to much.
+    candidates.take(REPORT_PARTS_MAX).find_map(|part| {
         let packed = mime::decode_transfer(part.encoding, part.body_of(message));
         read(&unpack(&packed).ok()?).ok()
     })

@@ -1,5 +1,7 @@
 //! Settings of `[policy]` besides its rules: limits, and what is remembered.
 
+use std::ops::RangeInclusive;
+
 use crate::facts::Facts;
 use crate::facts::domain;
 use crate::network::{Networks, network_of};
@@ -82,8 +84,8 @@ impl Settings {
             let usual = ReputationSettings::default();
             settings.reputation = ReputationSettings {
                 half_life_ms: ms(&table, "half_life", usual.half_life_ms)?,
-                network_v4: bits(&table, "network_v4", usual.network_v4, 32)?,
-                network_v6: bits(&table, "network_v6", usual.network_v6, 128)?,
+                network_v4: bits(&table, "network_v4", usual.network_v4, 16..=32)?,
+                network_v6: bits(&table, "network_v6", usual.network_v6, 32..=128)?,
             };
         }
         if let Some(table) = section.section("tarpit")? {
@@ -151,8 +153,8 @@ fn greylist(table: &Section<'_>) -> Result<GreylistSettings, Fault> {
         window_ms: ms(table, "window", usual.window_ms)?,
         keep_ms: ms(table, "keep", usual.keep_ms)?,
         trust_after: number(table, "trust_after", u64::from(usual.trust_after))? as u32,
-        network_v4: bits(table, "network_v4", usual.network_v4, 32)?,
-        network_v6: bits(table, "network_v6", usual.network_v6, 128)?,
+        network_v4: bits(table, "network_v4", usual.network_v4, 16..=32)?,
+        network_v6: bits(table, "network_v6", usual.network_v6, 32..=128)?,
     };
     if settings.window_ms <= settings.delay_ms {
         return Err(table.fault("nobody could ever pass: `window` must be longer than `delay`"));
@@ -178,10 +180,15 @@ fn short_ms(table: &Section<'_>, key: &str, usual: u32) -> Result<u32, Fault> {
         .ok_or_else(|| table.fault(format!("`{key}` must be at most {} s: clients give up", most / 1000)))
 }
 
-fn bits(table: &Section<'_>, key: &str, usual: u8, most: u8) -> Result<u8, Fault> {
+fn bits(table: &Section<'_>, key: &str, usual: u8, allowed: RangeInclusive<u8>) -> Result<u8, Fault> {
     let Some(value) = table.get(key) else { return Ok(usual) };
-    let bits = u8::try_from(integer(value)?).ok().filter(|bits| (1..=most).contains(bits));
-    bits.ok_or_else(|| Fault::at(value, format!("`{key}` is the length of a network, from 1 to {most}")))
+    let bits = u8::try_from(integer(value)?).ok().filter(|bits| allowed.contains(bits));
+    bits.ok_or_else(|| {
+        Fault::at(
+            value,
+            format!("`{key}` is the length of a network, from {} to {}", allowed.start(), allowed.end()),
+        )
+    })
 }
 
 fn number(table: &Section<'_>, key: &str, usual: u64) -> Result<u64, Fault> {
@@ -237,8 +244,8 @@ impl Limit {
             per,
             of,
             amount,
-            network_v4: bits(section, "network_v4", 32, 32)?,
-            network_v6: bits(section, "network_v6", 64, 128)?,
+            network_v4: bits(section, "network_v4", 32, 1..=32)?,
+            network_v6: bits(section, "network_v6", 64, 1..=128)?,
         })
     }
 

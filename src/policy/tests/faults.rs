@@ -113,7 +113,7 @@ fn faults_outside_of_rules_have_their_place_too() {
         ("[[policy.limit]]\nname = 'a'\nper = 'source'\nrate = 0", 4, "above 0"),
         ("[[policy.limit]]\nname = 'a'\nper = 'source'\nrate = 1\nat_once = 1", 1, "stands alone"),
         ("[policy.greylist]\ndelay = '2h'\nwindow = '1h'", 1, "nobody could ever pass"),
-        ("[policy.greylist]\nnetwork_v4 = 33", 2, "from 1 to 32"),
+        ("[policy.greylist]\nnetwork_v4 = 33", 2, "from 16 to 32"),
         ("[policy.pregreet]\nwait = '5m'", 1, "clients give up"),
         ("[policy.pregreet]\nthen = 'drop'", 2, "`then` is"),
         ("[policy.pregreet]\nscore = 5", 1, "of no use"),

@@ -100,9 +100,10 @@ fn who(incoming: &Incoming, header: &[u8], address: &str) -> Option<String> {
     let authors = policy::header_addresses(header, "From");
     let [author] = authors.as_slice() else { return None };
     let (_, domain) = author.rsplit_once('@')?;
-    let is_named = ["To", "Cc"].iter().any(|name| {
-        policy::header_addresses(header, name).iter().any(|named| named.eq_ignore_ascii_case(address))
-    });
+    // One field, or another could be put in front of what was signed.
+    let is_once = mime::Headers::of(header).filter(|field| field.is("To")).count() == 1;
+    let is_named = is_once
+        && policy::header_addresses(header, "To").iter().any(|named| named.eq_ignore_ascii_case(address));
     let is_signed = verdicts.dmarc.has_aligned_dkim
         || verdicts
             .dkim

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use base::{Timestamp, give_way};
 use queue::{
-    ATTEMPTS_KEPT_MAX, Action, Attempt, Destination, Entry, Envelope, Error, Progress, Terms, Ticket, Trace,
+    ATTEMPTS_KEPT_MAX, Action, Attempt, Destination, Entry, Envelope, Error, Progress, Ticket, Trace,
 };
 
+use super::lateness::{expired, is_late, is_overdue};
 use super::notice::{self, Notice};
 use super::parcel::{Parcel, Report, STOPPING, Told};
 use super::route::{Asked, Route, To};
@@ -465,30 +466,6 @@ async fn unless_rerouted(shard: &Rc<Shard>, case: &Case, entry: Entry) -> Entry 
 async fn not_noted(shard: &Rc<Shard>, entry: &Entry, error: Error) {
     tracing::error!(event = "relay.not_noted", ?error, id = format!("{:016x}", entry.id));
     shard.world.sleep_until(shard.world.now() + STORE_PAUSE).await;
-}
-
-fn is_late(shard: &Rc<Shard>, entry: &Entry, terms: &Terms, now: Timestamp) -> bool {
-    let retry = shard.relay.retry(&shard.settings().outbound, entry.destination);
-    retry.is_late(entry.queued, now) || terms.late_at().is_some_and(|at| now >= at)
-}
-
-/// As [`is_late`], for an entry that nothing else is known of.
-async fn is_overdue(shard: &Rc<Shard>, entry: &Entry, now: Timestamp) -> bool {
-    let terms = if entry.is_timed {
-        shard.relay.store.envelope(entry).await.map(|envelope| envelope.terms).unwrap_or_default()
-    } else {
-        Terms::default()
-    };
-    is_late(shard, entry, &terms, now)
-}
-
-fn expired(progress: &Progress) -> String {
-    match progress.attempts.last() {
-        // An operator's word.
-        Some(last) if last.recipients.is_empty() => last.reply.clone(),
-        Some(last) => format!("554 5.4.7 given up; the last answer was: {}", last.reply),
-        None => "554 5.4.7 given up before it could be tried".to_owned(),
-    }
 }
 
 fn log(envelope: &Envelope, told: &Told) {

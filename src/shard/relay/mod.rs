@@ -8,7 +8,7 @@
 //! ```
 //!
 //! - `outbound`, `named`, `egress`: what an operator sets; `route`: which way a recipient's mail goes;
-//! - `accept`, `pump`, `attempt`, `notice`, `postmaster`: on the shard where the message lies;
+//! - `accept`, `pump`, `attempt`, `lateness`, `notice`, `postmaster`: on the shard where the message lies;
 //! - `moderation`: messages that wait until somebody has approved them;
 //! - `control`: what an operator sees and does;
 //! - `courier`, `form`, `verp`, `ways`, `pool`: on the shard that the destination hashes to; for a smarthost on each shard.
@@ -19,6 +19,7 @@ pub mod control;
 mod courier;
 mod egress;
 mod form;
+mod lateness;
 mod local;
 pub(crate) mod moderation;
 mod named;

@@ -35,7 +35,12 @@ pub async fn digest(shard: &Rc<Shard>, filter: &Filter, limit: usize) -> Result<
     for Listed { id, summary } in list(shard, filter, limit).await? {
         // It may have been taken out meanwhile.
         let Some((_, content)) = kept.report(id).await.map_err(|_| Unreadable)? else { continue };
-        digest.add(&unpacked(shard, &summary, content).await?);
+        // One that cannot be read takes nothing from the others.
+        if let Ok(report) = unpacked(shard, &summary, content).await {
+            digest.add(&report);
+        } else {
+            tracing::warn!(event = "reports.unreadable_kept", id = format!("{id:?}"));
+        }
     }
     Ok(digest)
 }

@@ -1,6 +1,7 @@
 //! What a domain is told about mail with its From (RFC 9990).
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use base::Timestamp;
 use mailauth::dmarc::{Target, report_targets};
@@ -18,7 +19,7 @@ pub(super) async fn tell(shard: &Rc<Shard>, seen: Seen, period: Period) -> bool 
     let targets = report_targets(&Names(Rc::clone(shard)), &domain, &seen.to).await;
     let author = Author::of(shard);
     let now = shard.world.now();
-    let report = report(seen, &author, period);
+    let report = Arc::new(report(seen, &author, period));
     let mut is_done = true;
     for Target { to, may_receive } in targets {
         match may_receive {
@@ -32,7 +33,15 @@ pub(super) async fn tell(shard: &Rc<Shard>, seen: Seen, period: Period) -> bool 
                 continue;
             }
         }
-        let mail = written(&report, &author, (&to.address, to.bytes_max), now);
+        let made = {
+            let (report, author, to) = (Arc::clone(&report), author.clone(), to.clone());
+            move || written(&report, &author, (&to.address, to.bytes_max), now)
+        };
+        // Packing takes its time.
+        let Ok(mail) = shard.off_shard(made).await else {
+            is_done = false;
+            continue;
+        };
         let Some(mail) = mail else {
             tracing::info!(event = "reports.too_large", %domain, to = %to.address);
             continue;

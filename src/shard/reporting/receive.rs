@@ -124,6 +124,13 @@ fn name_account(shard: &Shard, summary: &mut Summary, account: Option<u64>) {
 
 /// Counts a complaint for whoever sent the mail; beyond the bound, for nobody in particular.
 fn complain(shard: &Shard, word: &'static str, summary: &Summary) {
+    // What nobody vouches for has no say in whose name is counted.
+    if !summary.is_authenticated {
+        let mut complaints = shard.reports.tally.complaints.borrow_mut();
+        let count = complaints.entry((word, "unproven".to_owned(), String::new())).or_default();
+        *count = count.saturating_add(summary.total);
+        return;
+    }
     let account = summary.about.as_ref().and_then(|about| about.account.clone()).unwrap_or_default();
     let mut complaints = shard.reports.tally.complaints.borrow_mut();
     let mut key = (word, summary.domain.clone(), account);

@@ -11,6 +11,7 @@ use crate::inbound::sign_own;
 use crate::{Manner, Shard, deliver};
 
 /// Who reports: the address in From, the name of our host, and who we are.
+#[derive(Clone, Debug)]
 pub(super) struct Author {
     pub(super) from: String,
     pub(super) hostname: String,
