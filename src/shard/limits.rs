@@ -85,6 +85,12 @@ pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(5);
 /// How long an attempt sleeps that waits for its source's turn, before it looks whether the server is being stopped.
 pub(crate) const TURN_LOOK: Duration = Duration::from_millis(500);
 
+/// Bytes that a message takes in memory beside its content and its recipients: envelope, places in maps.
+pub(crate) const FRESH_MESSAGE_BYTES: usize = 1024;
+
+/// Bytes that each of its recipients takes.
+pub(crate) const FRESH_RECIPIENT_BYTES: usize = 160;
+
 /// Destinations that metrics tell of, for each shard: those for which most has happened.
 pub(crate) const DESTINATIONS_SHOWN_MAX: usize = 200;
 

@@ -72,6 +72,16 @@ sources = [
     {{ ipv6 = "2001:db8::1" }},
 ]
 
+[[outbound.pool]]
+name = "narrow"
+sources = [{{ ipv4 = "127.0.0.13", connections_max = 1 }}]
+
+[[outbound.route]]
+name = "narrow"
+recipients = ["narrow.example"]
+smarthost = "{cls.bulk.place}"
+pool = "narrow"
+
 [[outbound.route]]
 name = "partner"
 recipients = ["partner.example", "*.partner.example"]
@@ -148,6 +158,31 @@ then = {{ route = "bulk" }}
         self.bulk.wait(40, 20)
         peers = collections.Counter((message.peer, message.hello) for message in self.bulk.messages)
         self.assertEqual(set(peers), {("127.0.0.11", "EHLO one.example.org"), ("127.0.0.12", "EHLO mail.example.org")})
+
+    def test_what_finds_no_free_source_waits_and_is_not_put_off(self):
+        self.bulk.behave(pause_s=0.02)
+        names = [self.send("bob@narrow.example") for _ in range(30)]
+        self.bulk.wait(30, 20)
+        self.assertEqual({message.peer for message in self.bulk.messages}, {"127.0.0.13"})
+        for name in names:
+            wait_for(lambda: json.loads(self.angarium("trace", name))[0]["ended_ms"], "an end")
+            self.assertEqual([attempt["action"] for attempt in json.loads(self.angarium("trace", name))[0]["attempts"]], ["relayed"])
+
+    def test_what_is_rerouted_leaves_a_destination_that_is_stopped(self):
+        self.angarium("queue", "suspend", self.usual.place)
+        name = self.send("bob@other.example")
+        self.angarium("queue", "reroute", name, "--route", "partner")
+        self.partner.wait(1)
+        self.angarium("queue", "resume", self.usual.place)
+        self.assertEqual(len(self.usual.messages), 0)
+
+    def test_a_reroute_is_not_undone_by_what_is_under_way(self):
+        self.usual.behave(pause_s=1, final="450 4.2.0 not now")
+        name = self.send("bob@other.example")
+        self.usual.wait_for_command("MAIL")
+        time.sleep(0.2)
+        self.angarium("queue", "reroute", name, "--route", "partner")
+        self.partner.wait(1, 10)
 
     def test_a_rule_names_a_route(self):
         self.send("bob@other.example", subject="urgent: x")

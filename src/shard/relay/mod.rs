@@ -46,7 +46,7 @@ use transport::report::Collected;
 use transport::sts::Policies;
 
 use crate::Shard;
-use crate::limits::WAYS_KNOWN_MAX;
+use crate::limits::{FRESH_MESSAGE_BYTES, FRESH_RECIPIENT_BYTES, WAYS_KNOWN_MAX};
 pub(crate) use accept::{accept, has_room};
 pub use egress::{EgressPool, Source};
 pub use named::{Bounds, DestinationBounds, NamedRoute, Onward, Scope};
@@ -136,18 +136,23 @@ struct Fresh {
     bytes: usize,
 }
 
+/// What a message takes in memory: of a small one, the content is the lesser part.
+fn memory((envelope, content): &Message) -> usize {
+    FRESH_MESSAGE_BYTES + FRESH_RECIPIENT_BYTES * envelope.recipients.len() + content.len()
+}
+
 impl Fresh {
     fn put(&mut self, ticket: Ticket, message: Message, bytes_max: usize) {
         self.take(ticket);
-        if self.bytes + message.1.len() <= bytes_max {
-            self.bytes += message.1.len();
+        if self.bytes + memory(&message) <= bytes_max {
+            self.bytes += memory(&message);
             self.messages.insert(ticket, message);
         }
     }
 
     fn take(&mut self, ticket: Ticket) -> Option<Message> {
         let message = self.messages.remove(&ticket)?;
-        self.bytes -= message.1.len();
+        self.bytes -= memory(&message);
         Some(message)
     }
 }
