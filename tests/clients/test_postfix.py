@@ -75,7 +75,7 @@ class FromPostfix(unittest.TestCase):
         self.config.write_text(f'[server]\nhostname = "x"\ndata = "{self.folder}/store"\n')
         tools = self.folder / "bin"
         tools.mkdir()
-        (tools / "angarium").symlink_to(BINARY)
+        (tools / "angarium").symlink_to(BINARY.resolve())
         for _ in range(2):
             ran = subprocess.run(["sh", str(script)], capture_output=True, text=True, timeout=300, check=False,
                                  env={"PATH": f"{tools}:/usr/bin:/bin"})
@@ -98,7 +98,7 @@ class FromPostfix(unittest.TestCase):
         self.config.write_text(f'[server]\nhostname = "x"\ndata = "{self.folder}/store"\n')
         tools = self.folder / "bin"
         tools.mkdir()
-        (tools / "angarium").symlink_to(BINARY)
+        (tools / "angarium").symlink_to(BINARY.resolve())
         ran = subprocess.run(["sh", str(script)], capture_output=True, text=True, timeout=300, check=False, cwd=self.folder,
                              env={"PATH": f"{tools}:/usr/bin:/bin"})
         self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
