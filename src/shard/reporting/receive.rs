@@ -124,8 +124,8 @@ fn name_account(shard: &Shard, summary: &mut Summary, account: Option<u64>) {
 
 /// Counts a complaint for whoever sent the mail; beyond the bound, for nobody in particular.
 fn complain(shard: &Shard, word: &'static str, summary: &Summary) {
-    // What nobody vouches for has no say in whose name is counted.
-    if !summary.is_authenticated {
+    // What nobody vouches for and is about no message of ours has no say in whose name is counted.
+    if !summary.is_authenticated && summary.about.is_none() {
         let mut complaints = shard.reports.tally.complaints.borrow_mut();
         let count = complaints.entry((word, "unproven".to_owned(), String::new())).or_default();
         *count = count.saturating_add(summary.total);
