@@ -39,4 +39,4 @@ for path in sys.argv[1:]:
         for name in ("Final-Recipient", "Action", "Status"):
             assert block[name], f"{path}: no {name}"
     assert len(blocks) > 1, path
-    print(path, message["Subject"], returned.get_content_type())
+    print(path, " ".join(message["Subject"].split()), returned.get_content_type())
