@@ -149,10 +149,11 @@ impl Messages {
         let start = out.len();
         self.serial += 1;
         let (run, serial, author) = (self.run, self.serial, &self.author);
+        let size = self.size.of(serial);
         let subject = if marks.is_rare { format!("{SUBJECT_WORD} ") } else { String::new() };
         write!(
             out,
-            "From: Load <{author}>\r\nTo: <{recipient}>\r\nSubject: {subject}{serial} of run {run}\r\n\
+            "From: Load <{author}>\r\nTo: <{recipient}>\r\nSubject: {subject}{serial} of run {run}, {size} bytes\r\n\
              Date: Mon, 02 Mar 2026 09:00:00 +0000\r\nMessage-ID: <{serial}.{run}@load.example.org>\r\n\
              MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n"
         )
@@ -163,7 +164,6 @@ impl Messages {
                 out.extend_from_slice(b"\r\n");
             }
         }
-        let size = self.size.of(serial);
         let rest = size.saturating_sub(out.len() - start + 2);
         // Begins elsewhere each time, so that bodies differ too.
         let from = (serial as usize * 31) % size.max(1);
@@ -212,9 +212,12 @@ impl Originals {
         let start = memchr::memmem::find(message, b"\r\nSubject: ")? + 11;
         let end = start + memchr::memchr(b'\r', message.get(start..)?)?;
         let subject = std::str::from_utf8(message.get(start..end)?).ok()?;
-        let (serial, run) = subject.split_once(" of run ")?;
+        let (serial, rest) = subject.split_once(" of run ")?;
+        let (run, size) = rest.strip_suffix(" bytes")?.split_once(", ")?;
         let (serial, run) = (serial.parse::<u64>().ok()?, run.parse().ok()?);
-        let size = Size::Fixed(message.len());
+        // It is in the message, since one cut at the end of a line is like a shorter one otherwise. None is made longer
+        // than asked for but by its header.
+        let size = Size::Fixed(size.parse().ok().filter(|size| *size <= message.len())?);
         let is_known = |known: &Messages| known.run == run && known.size == size;
         let at = self.runs.iter().position(is_known).unwrap_or_else(|| {
             self.runs.push(Messages::of_run(size, run));
@@ -274,11 +277,16 @@ mod tests {
             let delivered = [b"Received: from x\r\n", message.as_slice()].concat();
             assert!(originals.is_delivered(&delivered) && originals.is_delivered(&message));
             assert!(!originals.is_delivered(&delivered[..delivered.len() - 1]));
+            let line_end = memchr::memmem::rfind(&message[..2000], b"\r\n").expect("lines are short") + 2;
+            assert!(!originals.is_true("ann@example.org", &message[..line_end]));
             assert!(!originals.is_true("ann@example.org", &message[..2000]));
             message[1500] ^= 1;
             assert!(!originals.is_true("ann@example.org", &message));
         }
         assert!(!originals.is_true("ann@example.org", b"nothing of ours"));
+        let (mut small, mut message) = (Messages::new(Size::Fixed(100), 3), Vec::new());
+        small.write("ann@example.org", &mut message);
+        assert!(message.len() > 100 && originals.is_true("ann@example.org", &message));
         messages.author = "ann@example.org".to_owned();
         let mut message = Vec::new();
         messages.write("bob@example.org", &mut message);
