@@ -1,7 +1,11 @@
 //! An account's entry and its mailboxes are two commits, on two shards: what a failure in between leaves, and
 //! how it is mended.
 
-use std::cell::Cell;
+#[path = "../../shard/tests/common/alone.rs"]
+mod alone;
+#[path = "../../shard/tests/common/still.rs"]
+mod still;
+
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -10,52 +14,16 @@ use std::task::{Context, Poll, Waker};
 
 use account::{Account, Flags, MailboxName, NewMessage};
 use admin::{Exit, Failure, Request, Response, execute};
-use base::{AccountId, PartitionId, ShardId, Timestamp};
+use base::{AccountId, PartitionId, ShardId};
 use directory::{EmailAddress, Resolution};
 use router::{Inbox, LocalFuture as Work, Router};
-use shard::{Carrier, Hop, LocalFuture, Overloaded, Settings, Shard, Unopened, World};
+use shard::Shard;
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
 
-const NOW: Timestamp = Timestamp::from_s(1_767_225_600);
+use alone::settings;
+use still::{NOW, Still};
+
 const SHARDS: u16 = 2;
-
-struct Still(Cell<u8>);
-
-impl World for Still {
-    fn spawn(&self, _: LocalFuture<()>) {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn spawn_aside(&self, _: LocalFuture<()>) {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn is_stopping(&self) -> bool {
-        false
-    }
-
-    fn sleep_until(&self, _: Timestamp) -> LocalFuture<()> {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn open(&self, _: Hop) -> LocalFuture<Result<Box<dyn Carrier>, Unopened>> {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn now(&self) -> Timestamp {
-        NOW
-    }
-
-    fn random(&self, bytes: &mut [u8]) {
-        self.0.set(self.0.get().wrapping_add(1));
-        bytes.fill(self.0.get());
-    }
-
-    fn off_shard(&self, work: Box<dyn FnOnce() + Send>) -> LocalFuture<Result<(), Overloaded>> {
-        work();
-        Box::pin(std::future::ready(Ok(())))
-    }
-}
 
 /// Two shards on an instant disk; the first has the directory.
 struct Server {
@@ -73,8 +41,15 @@ impl Server {
         let (router, inboxes) = Router::new(SHARDS);
         let shards = (0..SHARDS).map(|id| {
             let engine = Engine::open(&place, &options, id, SHARDS).expect("it was prepared");
-            let world = Rc::new(Still(Cell::new(0)));
-            Shard::new(ShardId(id), engine, router.clone(), Arc::new(settings()), world, [3; 32])
+            let world = Rc::new(Still::default());
+            Shard::new(
+                ShardId(id),
+                engine,
+                router.clone(),
+                Arc::new(settings(1 << 20, false)),
+                world,
+                [3; 32],
+            )
         });
         let shards = shards.collect();
         drop(lock);
@@ -139,25 +114,6 @@ impl Server {
                 NewMessage { content: data.into(), flags: Flags::NONE, keywords: Vec::new(), received: NOW };
             while self.wait(stranger.append(inbox, vec![message.clone()], NOW)).is_ok() {}
         }
-    }
-}
-
-fn settings() -> Settings {
-    let smtp = |mode| Arc::new(smtp::Config::new("mail.example.org", mode));
-    Settings {
-        hostname: "mail.example.org".to_owned(),
-        default_domain: Some("example.org".to_owned()),
-        content_bytes_max: 1 << 20,
-        inbound: Arc::default(),
-        reporting: Arc::default(),
-        outbound: Arc::new(shard::Outbound { is_enabled: false, ..shard::Outbound::new("mail.example.org") }),
-        slow: shard::SlowSettings::default(),
-        policies: Arc::new(shard::OwnPolicies::new("mail.example.org")),
-        mx: smtp(smtp::Mode::Mx),
-        submission: smtp(smtp::Mode::Submission),
-        lmtp: smtp(smtp::Mode::Lmtp),
-        imap: Arc::new(imap::Config::new("mail.example.org")),
-        pop3: Arc::new(pop3::Config::new("mail.example.org")),
     }
 }
 

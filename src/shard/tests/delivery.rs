@@ -1,6 +1,10 @@
 //! One message to many, on two shards: who gets it when some mailbox is full, and how many it may go to.
 
-use std::cell::Cell;
+#[path = "common/alone.rs"]
+mod alone;
+#[path = "common/still.rs"]
+mod still;
+
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -8,59 +12,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use account::{Account, MailboxName};
-use base::{Closed, Drain, Handled, Out, Secret, Service, ShardId, Timestamp};
+use base::{Closed, Drain, Handled, Out, Secret, Service, ShardId};
 use directory::{AccountEntry, AliasEntry, Directory, EmailAddress, NewAccount};
 use router::{Inbox, LocalFuture as Work, Router};
-use shard::{
-    Carrier, Hop, LocalFuture, MESSAGE_TARGETS_MAX, Overloaded, Settings, Shard, SmtpService, Unopened,
-    World, deliver,
-};
+use shard::{MESSAGE_TARGETS_MAX, Shard, SmtpService, deliver};
 use smtp::Verdict;
 use smtp::{
     BodyKind, Entropy, Envelope, Message, Mode, Outcome, Peer, Recipient, RecipientCheck, Smtp, TransactionId,
 };
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
 
-const NOW: Timestamp = Timestamp::from_s(1_767_225_600);
+use alone::settings;
+use still::{NOW, Still};
+
 const SHARDS: u16 = 2;
-
-struct Still(Cell<u8>);
-
-impl World for Still {
-    fn spawn(&self, _: LocalFuture<()>) {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn spawn_aside(&self, _: LocalFuture<()>) {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn is_stopping(&self) -> bool {
-        false
-    }
-
-    fn sleep_until(&self, _: Timestamp) -> LocalFuture<()> {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn open(&self, _: Hop) -> LocalFuture<Result<Box<dyn Carrier>, Unopened>> {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn now(&self) -> Timestamp {
-        NOW
-    }
-
-    fn random(&self, bytes: &mut [u8]) {
-        self.0.set(self.0.get().wrapping_add(1));
-        bytes.fill(self.0.get());
-    }
-
-    fn off_shard(&self, work: Box<dyn FnOnce() + Send>) -> LocalFuture<Result<(), Overloaded>> {
-        work();
-        Box::pin(std::future::ready(Ok(())))
-    }
-}
 
 /// Two shards on an instant disk, and the queues between them.
 struct Server {
@@ -81,8 +46,15 @@ impl Server {
         let (router, inboxes) = Router::new(SHARDS);
         let shards = (0..SHARDS).map(|id| {
             let engine = Engine::open(&place, &options, id, SHARDS).expect("it was prepared");
-            let world = Rc::new(Still(Cell::new(0)));
-            Shard::new(ShardId(id), engine, router.clone(), Arc::new(settings()), world, [3; 32])
+            let world = Rc::new(Still::default());
+            Shard::new(
+                ShardId(id),
+                engine,
+                router.clone(),
+                Arc::new(settings(1 << 20, false)),
+                world,
+                [3; 32],
+            )
         });
         let shards = shards.collect();
         drop(lock);
@@ -216,25 +188,6 @@ fn message(mode: Mode, to: &[&str]) -> Message {
         received_field_bytes: 0,
     };
     Message { envelope, data: b"Subject: x\r\n\r\nHello.\r\n".to_vec() }
-}
-
-fn settings() -> Settings {
-    let smtp = |mode| Arc::new(smtp::Config::new("mail.example.org", mode));
-    Settings {
-        hostname: "mail.example.org".to_owned(),
-        default_domain: Some("example.org".to_owned()),
-        content_bytes_max: 1 << 20,
-        inbound: Arc::default(),
-        reporting: Arc::default(),
-        outbound: Arc::new(shard::Outbound { is_enabled: false, ..shard::Outbound::new("mail.example.org") }),
-        slow: shard::SlowSettings::default(),
-        policies: Arc::new(shard::OwnPolicies::new("mail.example.org")),
-        mx: smtp(Mode::Mx),
-        submission: smtp(Mode::Submission),
-        lmtp: smtp(Mode::Lmtp),
-        imap: Arc::new(imap::Config::new("mail.example.org")),
-        pop3: Arc::new(pop3::Config::new("mail.example.org")),
-    }
 }
 
 /// Five with room, in partitions of both shards, and one who has none.

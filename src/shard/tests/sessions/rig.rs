@@ -15,15 +15,14 @@ use base::{Handled, Next, Out, Secret, Service, Session, ShardId, Timestamp};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use directory::{AccountEntry, Directory, EmailAddress, NewAccount};
 use router::{Inbox, LocalFuture as Work, Router};
-use shard::{
-    Carrier, Hop, ImapService, LocalFuture, Overloaded, Pop3Service, Settings, Shard, SmtpService, Unopened,
-    WebService, World,
-};
+use shard::{ImapService, LocalFuture, Overloaded, Pop3Service, Shard, SmtpService, WebService, World};
 use smtp::Mode;
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
 
-pub(crate) const NOW: Timestamp = Timestamp::from_s(1_767_225_600);
+use crate::alone::{settings, without_network};
+
 pub(crate) const PASSWORD: &str = "secret";
+pub(crate) const NOW: Timestamp = Timestamp::from_s(1_767_225_600);
 const SHARDS: u16 = 2;
 const ROUNDS: u32 = 4096;
 
@@ -53,25 +52,7 @@ impl Pool {
 struct Still(Rc<Pool>);
 
 impl World for Still {
-    fn spawn(&self, _: LocalFuture<()>) {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn spawn_aside(&self, _: LocalFuture<()>) {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn is_stopping(&self) -> bool {
-        false
-    }
-
-    fn sleep_until(&self, _: Timestamp) -> LocalFuture<()> {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn open(&self, _: Hop) -> LocalFuture<Result<Box<dyn Carrier>, Unopened>> {
-        unreachable!("nothing is relayed here");
-    }
+    without_network!();
 
     fn now(&self) -> Timestamp {
         NOW
@@ -111,7 +92,14 @@ impl Server {
         let shards = (0..SHARDS).map(|id| {
             let engine = Engine::open(&place, &options, id, SHARDS).expect("it was prepared");
             let world = Rc::new(Still(Rc::clone(&pool)));
-            Shard::new(ShardId(id), engine, router.clone(), Arc::new(settings()), world, [3; 32])
+            Shard::new(
+                ShardId(id),
+                engine,
+                router.clone(),
+                Arc::new(settings(64 << 20, true)),
+                world,
+                [3; 32],
+            )
         });
         let shards = shards.collect();
         drop(lock);
@@ -352,24 +340,4 @@ impl<'a, V: Kind> Line<'a, V> {
 
 pub(crate) fn address(name: &str) -> String {
     format!("{name}@example.org")
-}
-
-pub(crate) fn settings() -> Settings {
-    let auth = auth::Policy { allow_plaintext_without_tls: true };
-    let smtp = |mode| Arc::new(smtp::Config { auth, ..smtp::Config::new("mail.example.org", mode) });
-    Settings {
-        hostname: "mail.example.org".to_owned(),
-        default_domain: Some("example.org".to_owned()),
-        content_bytes_max: 64 << 20,
-        inbound: Arc::default(),
-        reporting: Arc::default(),
-        outbound: Arc::new(shard::Outbound { is_enabled: false, ..shard::Outbound::new("mail.example.org") }),
-        slow: shard::SlowSettings::default(),
-        policies: Arc::new(shard::OwnPolicies::new("mail.example.org")),
-        mx: smtp(Mode::Mx),
-        submission: smtp(Mode::Submission),
-        lmtp: smtp(Mode::Lmtp),
-        imap: Arc::new(imap::Config { auth, ..imap::Config::new("mail.example.org") }),
-        pop3: Arc::new(pop3::Config { auth, ..pop3::Config::new("mail.example.org") }),
-    }
 }

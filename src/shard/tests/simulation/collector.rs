@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::client::{Conn, Lost, Town};
 use crate::connection::Door;
 use crate::ledger::{Token, text, token_of};
-use crate::server::PASSWORD;
+use crate::password::PASSWORD;
 
 /// Looks into the maildrop so many times. Nobody else takes mail out of this account.
 pub(crate) async fn collect(town: Rc<Town>, name: String, visits: u64) {

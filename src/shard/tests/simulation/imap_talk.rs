@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::client::{Conn, Lost, Town};
 use crate::connection::Door;
 use crate::ledger::{Box, Token, token_of};
-use crate::server::PASSWORD;
+use crate::password::PASSWORD;
 
 /// How a command ended.
 pub(crate) struct Answer {

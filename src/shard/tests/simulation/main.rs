@@ -5,6 +5,8 @@
 //! `SIM_SEED=7` runs one seed (`cargo sim` is the short way), `SIM_SEEDS=500` that many fresh ones
 //! beside those that always run.
 
+#[path = "../common/alone.rs"]
+mod alone;
 mod client;
 mod collector;
 mod connection;
@@ -12,6 +14,8 @@ mod idler;
 mod imap_talk;
 mod keeper;
 mod ledger;
+#[path = "../common/password.rs"]
+mod password;
 mod run;
 mod sender;
 mod server;

@@ -10,20 +10,17 @@ use std::task::Poll;
 
 use account::Account;
 use base::{ShardId, Timestamp};
-use directory::{AccountEntry, AliasEntry, Credential, EmailAddress, NewAccount, ScramKeys};
+use directory::{AccountEntry, AliasEntry, EmailAddress, NewAccount};
 use router::{Inbox, Router};
-use shard::{Carrier, Hop, LocalFuture, Overloaded, Settings, Shard, Unopened, World};
+use shard::{LocalFuture, Overloaded, Shard, World};
 use sim::{Executor, Group};
-use smtp::Mode;
 use storage_engine::{Disk, Engine, Error, Options, Simulated, StoreInfo, prepare};
 
+use crate::alone::{settings, without_network};
 use crate::connection::{Door, Line, accept};
+use crate::password::credential;
 use crate::wire::Wire;
 
-/// Everybody's password, and its Argon2id with parameters that cost nothing.
-pub(crate) const PASSWORD: &str = "secret";
-const ARGON2ID: &str =
-    "$argon2id$v=19$m=8,t=1,p=1$BwcHBwcHBwcHBwcHBwcHBw$4R1PEQPItpvkTH5juMUak3oEb8rtWEdaRzGIjigkYIU";
 /// As `runtime` does after a checkpoint that failed.
 const CHECKPOINT_PAUSE_MS: u64 = 10_000;
 
@@ -46,25 +43,7 @@ struct Here {
 }
 
 impl World for Here {
-    fn spawn(&self, _: LocalFuture<()>) {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn spawn_aside(&self, _: LocalFuture<()>) {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn is_stopping(&self) -> bool {
-        false
-    }
-
-    fn sleep_until(&self, _: Timestamp) -> LocalFuture<()> {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn open(&self, _: Hop) -> LocalFuture<Result<Box<dyn Carrier>, Unopened>> {
-        unreachable!("nothing is relayed here");
-    }
+    without_network!();
 
     fn now(&self) -> Timestamp {
         self.executor.clock().now()
@@ -167,7 +146,7 @@ impl Server {
             let group = self.executor.group();
             groups.push(group);
             let world = Rc::new(Here { executor: self.executor.clone(), group });
-            let settings = Arc::new(settings());
+            let settings = Arc::new(settings(64 << 20, true));
             let shard =
                 Shard::new(ShardId(id), engine.clone(), router.clone(), settings, world, [id as u8; 32]);
             let pump = Pump {
@@ -406,34 +385,4 @@ pub(crate) fn address(name: &str) -> String {
 
 fn email(name: &str) -> EmailAddress {
     EmailAddress::parse(&address(name)).expect("a good address")
-}
-
-fn credential() -> Credential {
-    let keys = |bytes| ScramKeys {
-        salt: vec![7; 16],
-        iterations: 4096,
-        stored_key: vec![1; bytes],
-        server_key: vec![2; bytes],
-    };
-    Credential { argon2id: ARGON2ID.to_owned(), scram_sha256: keys(32), scram_sha1: keys(20) }
-}
-
-fn settings() -> Settings {
-    let auth = auth::Policy { allow_plaintext_without_tls: true };
-    let smtp = |mode| Arc::new(smtp::Config { auth, ..smtp::Config::new("mail.example.org", mode) });
-    Settings {
-        hostname: "mail.example.org".to_owned(),
-        default_domain: Some("example.org".to_owned()),
-        content_bytes_max: 64 << 20,
-        inbound: Arc::default(),
-        reporting: Arc::default(),
-        outbound: Arc::new(shard::Outbound { is_enabled: false, ..shard::Outbound::new("mail.example.org") }),
-        slow: shard::SlowSettings::default(),
-        policies: Arc::new(shard::OwnPolicies::new("mail.example.org")),
-        mx: smtp(Mode::Mx),
-        submission: smtp(Mode::Submission),
-        lmtp: smtp(Mode::Lmtp),
-        imap: Arc::new(imap::Config { auth, ..imap::Config::new("mail.example.org") }),
-        pop3: Arc::new(pop3::Config { auth, ..pop3::Config::new("mail.example.org") }),
-    }
 }

@@ -1,9 +1,15 @@
 //! A whole shard over a simulated disk that is driven by hand, and clients without sockets.
 
+#[path = "../common/alone.rs"]
+mod alone;
 pub(crate) mod deed;
+#[path = "../common/password.rs"]
+mod password;
 pub(crate) mod rush;
+#[path = "../common/still.rs"]
+mod still;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::mem;
@@ -13,22 +19,17 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use account::{Account, Flags, MailboxName, NewMessage};
-use base::{Closed, Drain, Handled, Next, Out, Secret, Service, Session, ShardId, Timestamp};
-use directory::{AccountEntry, Credential, Directory, EmailAddress, NewAccount, ScramKeys};
+use base::{Closed, Drain, Handled, Next, Out, Secret, Service, Session, ShardId};
+use directory::{AccountEntry, Directory, EmailAddress, NewAccount};
 use router::{Inbox, Router};
-use shard::{
-    Carrier, Hop, ImapService, LocalFuture, Overloaded, Pop3Service, Settings, Shard, SmtpService, Unopened,
-    World,
-};
+use shard::{ImapService, Pop3Service, Shard, SmtpService};
 use smtp::Mode;
 use storage_engine::{Disk, Engine, Event, Options, Simulated, StoreInfo, prepare};
 
-/// The clock stands still: 2026-01-01T00:00:00Z.
-const NOW: Timestamp = Timestamp::from_s(1_767_225_600);
-/// Everybody's password, and its Argon2id with parameters that cost nothing.
-const PASSWORD: &str = "secret";
-const ARGON2ID: &str =
-    "$argon2id$v=19$m=8,t=1,p=1$BwcHBwcHBwcHBwcHBwcHBw$4R1PEQPItpvkTH5juMUak3oEb8rtWEdaRzGIjigkYIU";
+use alone::settings;
+use password::{PASSWORD, credential};
+use still::{NOW, Still};
+
 /// More accounts than partitions, so that some share one.
 pub(crate) const NAMES: [&str; 6] = ["ann", "bob", "cleo", "dora", "emil", "finn"];
 /// Turns after which a command counts as stuck.
@@ -36,45 +37,6 @@ pub(crate) const TURNS_MAX: usize = 10_000;
 
 fn options() -> Options {
     Options { partitions: 4, segment_bytes: 128 << 10, batch_bytes_max: 16 << 10, ..Options::default() }
-}
-
-/// Time and chance of a test; what would run off the shard runs at once.
-struct Still(Cell<u8>);
-
-impl World for Still {
-    fn spawn(&self, _: LocalFuture<()>) {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn spawn_aside(&self, _: LocalFuture<()>) {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn is_stopping(&self) -> bool {
-        false
-    }
-
-    fn sleep_until(&self, _: Timestamp) -> LocalFuture<()> {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn open(&self, _: Hop) -> LocalFuture<Result<Box<dyn Carrier>, Unopened>> {
-        unreachable!("nothing is relayed here");
-    }
-
-    fn now(&self) -> Timestamp {
-        NOW
-    }
-
-    fn random(&self, bytes: &mut [u8]) {
-        self.0.set(self.0.get().wrapping_add(1));
-        bytes.fill(self.0.get());
-    }
-
-    fn off_shard(&self, work: Box<dyn FnOnce() + Send>) -> LocalFuture<Result<(), Overloaded>> {
-        work();
-        Box::pin(std::future::ready(Ok(())))
-    }
 }
 
 /// One shard of one, as the server puts it together, on a disk whose every step is the test's.
@@ -106,8 +68,15 @@ impl Rig {
         let lock = prepare(&place, &options(), 1).expect("the store is made or in order");
         let engine = Engine::open(&place, &options(), 0, 1).expect("the store was prepared");
         let (router, inboxes) = Router::new(1);
-        let world = Rc::new(Still(Cell::new(0)));
-        let shard = Shard::new(ShardId(0), engine.clone(), router, Arc::new(settings()), world, [3; 32]);
+        let world = Rc::new(Still::default());
+        let shard = Shard::new(
+            ShardId(0),
+            engine.clone(),
+            router,
+            Arc::new(settings(64 << 20, true)),
+            world,
+            [3; 32],
+        );
         Self { disk, engine, shard, lock, inboxes }
     }
 
@@ -409,34 +378,4 @@ pub(crate) fn mailbox_name(name: &str) -> MailboxName {
 
 pub(crate) fn login(name: &str) -> String {
     format!("a0 LOGIN {name} {PASSWORD}")
-}
-
-fn credential() -> Credential {
-    let keys = |bytes| ScramKeys {
-        salt: vec![7; 16],
-        iterations: 4096,
-        stored_key: vec![1; bytes],
-        server_key: vec![2; bytes],
-    };
-    Credential { argon2id: ARGON2ID.to_owned(), scram_sha256: keys(32), scram_sha1: keys(20) }
-}
-
-fn settings() -> Settings {
-    let auth = auth::Policy { allow_plaintext_without_tls: true };
-    let smtp = |mode| Arc::new(smtp::Config { auth, ..smtp::Config::new("mail.example.org", mode) });
-    Settings {
-        hostname: "mail.example.org".to_owned(),
-        default_domain: Some("example.org".to_owned()),
-        content_bytes_max: 64 << 20,
-        inbound: Arc::default(),
-        reporting: Arc::default(),
-        outbound: Arc::new(shard::Outbound { is_enabled: false, ..shard::Outbound::new("mail.example.org") }),
-        slow: shard::SlowSettings::default(),
-        policies: Arc::new(shard::OwnPolicies::new("mail.example.org")),
-        mx: smtp(Mode::Mx),
-        submission: smtp(Mode::Submission),
-        lmtp: smtp(Mode::Lmtp),
-        imap: Arc::new(imap::Config { auth, ..imap::Config::new("mail.example.org") }),
-        pop3: Arc::new(pop3::Config { auth, ..pop3::Config::new("mail.example.org") }),
-    }
 }
