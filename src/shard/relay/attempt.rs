@@ -12,7 +12,7 @@ use queue::{
 
 use super::lateness::{expired, is_late, is_overdue};
 use super::notice::{self, Notice};
-use super::parcel::{Parcel, Report, STOPPING, Told};
+use super::parcel::{Parcel, Report, STOPPING, Told, Urgency};
 use super::route::{Asked, Route, To};
 use super::{Counts, chance, courier, local, whole_second};
 use crate::Shard;
@@ -191,7 +191,8 @@ async fn tried(shard: &Rc<Shard>, mut case: Case, turn: &Turn<'_>) -> Option<Ent
         }
     };
     Counts::add(&shard.relay.counts.attempts, 1);
-    let parcel = Parcel { route, envelope: Arc::clone(&case.envelope), recipients: pending, content };
+    let (urgency, envelope) = (Urgency::from(&case.entry), Arc::clone(&case.envelope));
+    let parcel = Parcel { route, envelope, recipients: pending, content, urgency };
     let report = match &parcel.route.to {
         To::Local => local::deliver_here(shard, &parcel).await,
         To::Nowhere => {

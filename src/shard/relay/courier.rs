@@ -74,7 +74,7 @@ pub(super) async fn carry(shard: Rc<Shard>, parcel: Parcel) -> Report {
     let (egress, converted) = (parcel.route.pool(outbound).cloned(), Converted::default());
     let of_sources = egress.as_ref().and_then(|egress| egress.connections_max());
     let connections_max = bounds.connections_max.min(of_sources.unwrap_or(usize::MAX));
-    let permit = pool.permit(connections_max).await;
+    let permit = pool.permit(connections_max, parcel.urgency).await;
     // Those that wait for mail of other terms than this one's count as well.
     pool.keep_at_most(connections_max);
     let way = Way { name, pool, egress, bounds, converted, outbound: Arc::clone(outbound) };

@@ -123,6 +123,7 @@ mod tests {
             }),
             recipients: Vec::new(),
             content: Arc::new(content.as_bytes().to_vec()),
+            urgency: crate::relay::parcel::Urgency::new(0, base::Timestamp::from_s(0)),
         }
     }
 

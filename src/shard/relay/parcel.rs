@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use queue::{Action, Envelope};
+use base::Timestamp;
+use queue::{Action, Entry, Envelope};
 
 use super::route::Route;
 
@@ -17,6 +18,28 @@ pub(crate) struct Parcel {
     /// By their place in the envelope.
     pub(crate) recipients: Vec<u32>,
     pub(crate) content: Arc<Vec<u8>>,
+    pub(crate) urgency: Urgency,
+}
+
+/// Who goes first where connections are short, whichever shard the messages lie on: the least. By priority, then by when they
+/// were due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Urgency {
+    rank: i8,
+    due: Timestamp,
+}
+
+impl Urgency {
+    /// Priorities are -9 to 9, the higher first (RFC 6710 §4).
+    pub(crate) const fn new(priority: i8, due: Timestamp) -> Self {
+        Self { rank: priority.saturating_neg(), due }
+    }
+}
+
+impl From<&Entry> for Urgency {
+    fn from(entry: &Entry) -> Self {
+        Self::new(entry.priority, entry.due)
+    }
 }
 
 /// What became of it.

@@ -1,7 +1,7 @@
 //! Connections to one destination: how many there may be, and those that wait for the next message.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use base::Timestamp;
 
 use super::egress::Source;
 use super::outbound::Outbound;
+use super::parcel::Urgency;
 use crate::world::Carrier;
 
 /// All pools of a shard, by the names of the ways. Numbers may be shared by two names, and a connection of one must never
@@ -32,7 +33,9 @@ impl std::fmt::Debug for Pool {
 #[derive(Default)]
 struct State {
     in_use: usize,
-    waiting: Vec<Waker>,
+    /// Those that want one, the most urgent first; of the same urgency, in the order in which they came.
+    waiting: BTreeMap<(Urgency, u64), Waker>,
+    came: u64,
     idle: Vec<Idle>,
     is_swept: bool,
     /// For the sources of an egress pool, by their places in it.
@@ -89,6 +92,19 @@ impl Idle {
     }
 }
 
+/// A place among those that wait. Whoever gives it up may have been called, and calls the next.
+struct Place<'a> {
+    pool: &'a Pool,
+    key: (Urgency, u64),
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.pool.0.borrow_mut().waiting.remove(&self.key);
+        self.pool.call_first();
+    }
+}
+
 /// The right to use a connection; given back by being dropped.
 pub(super) struct Permit(Rc<Pool>);
 
@@ -112,19 +128,35 @@ impl Pools {
 }
 
 impl Pool {
-    /// Waits until fewer than `max` are in use.
-    pub(super) async fn permit(self: &Rc<Self>, max: usize) -> Permit {
+    /// Waits until fewer than `max` are in use and nobody more urgent waits.
+    pub(super) async fn permit(self: &Rc<Self>, max: usize, urgency: Urgency) -> Permit {
+        let place = self.queue_up(urgency);
         poll_fn(|cx| {
             let mut state = self.0.borrow_mut();
-            if state.in_use < max.max(1) {
-                state.in_use += 1;
-                return Poll::Ready(());
+            let is_first = state.waiting.first_key_value().is_none_or(|(first, _)| *first >= place.key);
+            if !is_first || state.in_use >= max.max(1) {
+                state.waiting.insert(place.key, cx.waker().clone());
+                return Poll::Pending;
             }
-            state.waiting.push(cx.waker().clone());
-            Poll::Pending
+            state.in_use += 1;
+            Poll::Ready(())
         })
         .await;
         Permit(Rc::clone(self))
+    }
+
+    fn queue_up(&self, urgency: Urgency) -> Place<'_> {
+        let mut state = self.0.borrow_mut();
+        state.came += 1;
+        Place { pool: self, key: (urgency, state.came) }
+    }
+
+    /// Lets the most urgent of those that wait look again.
+    fn call_first(&self) {
+        let waker = self.0.borrow().waiting.first_key_value().map(|(_, waker)| waker.clone());
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Ends connections that wait and were made by other settings: they may have another source, login or protection.
@@ -242,12 +274,79 @@ impl Pool {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let waiting = {
-            let mut state = self.0.0.borrow_mut();
-            state.in_use -= 1;
-            std::mem::take(&mut state.waiting)
-        };
-        // All of them, for one that does not want it any more would keep it from the others; they are few.
-        waiting.into_iter().for_each(Waker::wake);
+        self.0.0.borrow_mut().in_use -= 1;
+        self.0.call_first();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Called(AtomicUsize);
+
+    impl Wake for Called {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Somebody who waits, and how often they were called.
+    fn look(permit: Pin<&mut impl Future<Output = Permit>>, called: &Arc<Called>) -> Option<Permit> {
+        match permit.poll(&mut Context::from_waker(&Arc::clone(called).into())) {
+            Poll::Ready(permit) => Some(permit),
+            Poll::Pending => None,
+        }
+    }
+
+    fn urgency(priority: i8, due_s: i64) -> Urgency {
+        Urgency::new(priority, Timestamp::from_s(due_s))
+    }
+
+    #[test]
+    fn what_was_due_first_goes_first_wherever_it_comes_from() {
+        let pool = Rc::new(Pool::default());
+        let called: Vec<Arc<Called>> = (0..4).map(|_| Arc::default()).collect();
+        let count = |at: usize| called[at].0.load(Ordering::Relaxed);
+        let first = look(pin!(pool.permit(1, urgency(0, 100))), &called[0]).expect("nobody else is there");
+        let mut late = pin!(pool.permit(1, urgency(0, 9)));
+        assert!(look(late.as_mut(), &called[1]).is_none());
+        let mut early = pin!(pool.permit(1, urgency(0, 8)));
+        assert!(look(early.as_mut(), &called[2]).is_none());
+        let mut urgent = Box::pin(pool.permit(1, urgency(1, 10)));
+        assert!(look(urgent.as_mut(), &called[3]).is_none());
+        drop(first);
+        assert_eq!([count(1), count(2), count(3)], [0, 0, 1], "the most urgent is called alone");
+        assert!(look(early.as_mut(), &called[2]).is_none(), "it is not the first");
+        // One that was called and gives up lets the next know.
+        drop(urgent);
+        assert_eq!([count(1), count(2)], [0, 1]);
+        let second = look(early.as_mut(), &called[2]).expect("its turn");
+        assert!(look(late.as_mut(), &called[1]).is_none(), "all are in use");
+        drop(second);
+        drop(look(late.as_mut(), &called[1]).expect("its turn"));
+        assert!(pool.is_empty());
+    }
+
+    #[test]
+    fn two_that_come_free_at_once_are_two_turns() {
+        let pool = Rc::new(Pool::default());
+        let called: Arc<Called> = Arc::default();
+        let taken: Vec<_> =
+            (0..2).filter_map(|_| look(pin!(pool.permit(2, urgency(0, 1))), &called)).collect();
+        let (one, other): (Arc<Called>, Arc<Called>) = Default::default();
+        let mut first = pin!(pool.permit(2, urgency(0, 2)));
+        let mut second = pin!(pool.permit(2, urgency(0, 3)));
+        assert!(look(first.as_mut(), &one).is_none() && look(second.as_mut(), &other).is_none());
+        drop(taken);
+        let before = other.0.load(Ordering::Relaxed);
+        let _first = look(first.as_mut(), &one).expect("its turn");
+        assert!(other.0.load(Ordering::Relaxed) > before, "there is room for the next");
+        assert!(look(second.as_mut(), &other).is_some());
     }
 }
