@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use base::ShardId;
 use clap::{Args, Subcommand};
-use queue::{Destination, Envelope, Progress, Trace, TraceFilter};
+use queue::{Destination, Envelope, Progress, SUSPENDED_MAX, Trace, TraceFilter};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shard::Shard;
@@ -68,7 +68,7 @@ pub(crate) enum QueueCommand {
         #[arg(long, conflicts_with = "route")]
         no_route: bool,
     },
-    /// Stop sending to a destination until it is resumed, or the server starts again.
+    /// Stop sending to a destination until it is resumed.
     Suspend {
         /// A domain, or a smarthost as HOST:PORT.
         destination: String,
@@ -270,12 +270,13 @@ pub(crate) async fn execute(shard: &Rc<Shard>, request: QueueRequest) -> Result<
             act(shard, &select(which)?, &deed_of(deed)).await
         }
         QueueRequest::Suspend { destination, is_suspended } => {
-            for id in 0..shard.router.shards() {
-                let name = destination.clone();
-                let work =
-                    move |there: Rc<Shard>| async move { control::suspend(&there, &name, is_suspended) };
-                shard.router.on(ShardId(id), work).await.map_err(|_| gone())?;
+            let done = control::suspend(shard, &destination, is_suspended).await;
+            if done == Err(queue::Error::TooLarge) {
+                let message =
+                    format!("no destination has so long a name, or {SUSPENDED_MAX} are suspended already");
+                return Err(Failure::new(Exit::Unavailable, message));
             }
+            answered(Ok::<_, ()>(done))?;
             Ok(json!({ "destination": destination, "suspended": is_suspended }))
         }
         QueueRequest::Tls => reporting::tls(shard).await,
@@ -417,6 +418,7 @@ fn lane_json(shard: u16, lane: &Lane) -> Value {
         "failures": view.failures,
         "next_try_s": (view.failures > 0).then(|| view.blocked_until.as_s()),
         "suspended": view.is_suspended,
+        "suspended_s": lane.suspended_since.map(base::Timestamp::as_s),
     })
 }
 

@@ -18,6 +18,12 @@ pub const ATTEMPTS_KEPT_MAX: usize = 16;
 /// What is kept of a server's reply, in bytes.
 pub const REPLY_BYTES_MAX: usize = 512;
 
+/// Destinations that an operator may have stopped at a time.
+pub const SUSPENDED_MAX: usize = 1000;
+
+/// The longest name of one, in bytes: a domain's, and a route's.
+pub(crate) const SUSPENDED_NAME_BYTES_MAX: usize = 1024;
+
 /// Rows asked for at once when the schedule is rebuilt.
 pub(crate) const ROWS_PER_LOOK: usize = 4096;
 

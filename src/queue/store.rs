@@ -292,6 +292,10 @@ impl Store {
         found.extend(meant.map(|row| Found { ended_s: Mark::of_row(row).ended_s, body: row.body }));
     }
 
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
     fn row(&self, ticket: Ticket) -> Option<Row> {
         self.0.engine.row(ticket.partition.0, QUEUE_ACCOUNT, WAITING, ticket.item)
     }

@@ -739,6 +739,33 @@ class Restarts(unittest.TestCase):
             self.assertEqual(subjects, list(range(sent)))
             wait_for(lambda: not angarium("queue", "list"), "an empty queue")
 
+    def test_what_is_suspended_stays_so_through_crashes_and_with_other_numbers_of_shards(self):
+        with Server(smarthost=self.receiver.place, shards=2) as server:
+            angarium = Rig.angarium.__get__(self)
+            self.server = server
+            angarium("queue", "suspend", self.receiver.place)
+            angarium("queue", "suspend", "Nobody.example via partner")
+            names = {f"[127.0.0.1]:{self.receiver.port}", "nobody.example via partner"}
+            since = {}
+            for shards, kills in [(3, True), (1, True), (2, False)]:
+                # No moment between the answer and the end.
+                self.restarted(server, shards, kills)
+                lanes = [lane for lane in angarium("queue", "destinations") if lane["suspended"]]
+                self.assertEqual({(lane["destination"], lane["shard"]) for lane in lanes},
+                                 {(name, shard) for name in names for shard in range(shards)})
+                since = since or {lane["destination"]: lane["suspended_s"] for lane in lanes}
+                self.assertEqual({lane["destination"]: lane["suspended_s"] for lane in lanes}, since)
+                self.assertTrue(all(abs(since_s - time.time()) < 60 for since_s in since.values()), since)
+                with Talk(server.port("smtp")) as talk:
+                    talk.send("s@elsewhere.example", ["a@far.example"], b"Subject: x\r\n\r\n")
+            self.assertIn("relay.destination_suspended", server.log_text())
+            time.sleep(0.5)
+            self.assertEqual((self.receiver.connections, len(angarium("queue", "list"))), (0, 3))
+            angarium("queue", "resume", self.receiver.place)
+            self.restarted(server, 2, True)
+            self.receiver.wait(3)
+            self.assertEqual({lane["destination"] for lane in angarium("queue", "destinations") if lane["suspended"]}, {"nobody.example via partner"})
+
 
 class Configured(unittest.TestCase):
     """`angarium serve` with an `[outbound]` of its own."""

@@ -5,10 +5,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use base::Timestamp;
+use base::{PartitionId, Timestamp};
 use queue::{
     Action, Attempt, Body, DeliverBy, Destination, Entry, Envelope, Error, Incoming, Moderation, Notify,
-    Origin, Progress, Recipient, Return, Schedule, Store, Terms, Trace, TraceFilter, Window,
+    Origin, Progress, Recipient, Return, Schedule, Store, Suspended, Terms, Trace, TraceFilter, Window,
 };
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
 
@@ -211,6 +211,47 @@ fn what_has_gone_does_not_come_back_in_the_place_of_another() {
     assert_eq!(store.entry(new.ticket), Some(new));
     ready(store.finish(&story(&new), new.ticket)).unwrap();
     assert_eq!(store.len(), 15);
+}
+
+#[test]
+fn what_is_suspended_is_so_after_a_crash_until_it_is_resumed() {
+    const HOME: PartitionId = PartitionId(0);
+    let simulated = Simulated::instant();
+    let (store, _) = loaded(&Disk::simulated(&simulated));
+    let known = |name: &str, s| Suspended { name: name.to_owned(), since: Timestamp::from_s(NOW.as_s() + s) };
+    ready(store.suspend(HOME, known("x.example via bulk", 0))).unwrap();
+    ready(store.suspend(HOME, known("y.example", 1))).unwrap();
+    // It keeps its time, whoever says it again and however it is written.
+    let again = ready(store.suspend(HOME, known("Y.example", 9))).unwrap();
+    assert_eq!(again, known("y.example", 1));
+    assert_eq!(ready(store.suspend(HOME, known(&"x".repeat(1025), 1))), Err(Error::TooLarge));
+    drop(store);
+    let crashed = simulated.crash();
+    let (store, entries) = loaded(&Disk::simulated(&crashed));
+    assert!(entries.is_empty(), "it is no entry");
+    let mut found = store.suspended(HOME);
+    found.sort_by_key(|known| known.since);
+    assert_eq!(found, [known("x.example via bulk", 0), known("y.example", 1)]);
+    ready(store.resume(HOME, &known("Y.EXAMPLE", 0))).unwrap();
+    ready(store.resume(HOME, &known("z.example", 0))).unwrap();
+    drop(store);
+    let (store, _) = loaded(&Disk::simulated(&crashed.crash()));
+    assert_eq!(store.suspended(HOME), [known("x.example via bulk", 0)]);
+}
+
+#[test]
+fn so_many_are_suspended_and_no_more() {
+    let (store, _) = loaded(&Disk::simulated(&Simulated::instant()));
+    let home = PartitionId(3);
+    let known = |at: usize| Suspended { name: format!("d{at}.example"), since: NOW };
+    for at in 0..queue::SUSPENDED_MAX {
+        ready(store.suspend(home, known(at))).unwrap();
+    }
+    assert_eq!(ready(store.suspend(home, known(queue::SUSPENDED_MAX))), Err(Error::TooLarge));
+    ready(store.suspend(home, known(7))).unwrap();
+    ready(store.resume(home, &known(7))).unwrap();
+    ready(store.suspend(home, known(queue::SUSPENDED_MAX))).unwrap();
+    assert_eq!(store.suspended(home).len(), queue::SUSPENDED_MAX);
 }
 
 #[test]

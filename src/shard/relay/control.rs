@@ -7,10 +7,10 @@ use std::rc::Rc;
 use base::{Timestamp, give_way};
 use queue::{Action, Attempt, Destination, Entry, Envelope, Error, LaneView, Progress, Trace, TraceFilter};
 
-use super::local;
 use super::route::{Asked, Route, To};
+use super::{local, suspension};
 use crate::Shard;
-use crate::limits::{ENTRIES_PER_TURN, ORDER_SHARE};
+use crate::limits::{DIRECTORY_PARTITION, ENTRIES_PER_TURN, ORDER_SHARE};
 
 /// Which entries are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +55,10 @@ pub struct Listed {
 /// A destination that something waits for, or that is stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lane {
-    /// Its name, if anything went there since the start.
+    /// Its name, if anything went there since the start or it is stopped.
     pub name: Option<String>,
+    /// Since when it is stopped.
+    pub suspended_since: Option<Timestamp>,
     /// Its state.
     pub view: LaneView,
 }
@@ -66,7 +68,7 @@ impl Select {
         match self {
             Self::All => true,
             Self::Id(id) => entry.id == *id,
-            Self::Destination(name) => entry.destination == named(name),
+            Self::Destination(name) => entry.destination == Destination::of(&full_name(name)),
         }
     }
 }
@@ -218,14 +220,17 @@ async fn way_of(shard: &Rc<Shard>, entry: &Entry, named: &str) -> Result<Option<
 }
 
 /// A destination by the name that a person gives it: as the configuration has it, or as lists show it.
-fn named(name: &str) -> Destination {
+fn full_name(name: &str) -> String {
     let (host, via) = name.split_once(" via ").map_or((name, None), |(host, via)| (host, Some(via)));
     let host = match (host.parse::<SocketAddr>(), transport::Destination::parse(host)) {
         (Ok(address), _) => format!("[{}]:{}", address.ip(), address.port()),
         (_, Some(host)) => Route { to: To::Direct(host), via: None }.name(),
         _ => host.to_owned(),
     };
-    Destination::of(&via.map_or(host.clone(), |via| format!("{host} via {via}")))
+    match via {
+        Some(via) => format!("{host} via {via}"),
+        None => host,
+    }
 }
 
 fn word(at: Timestamp, reply: String, action: Action) -> Attempt {
@@ -237,14 +242,19 @@ pub fn lanes(shard: &Shard) -> Vec<Lane> {
     let ways = shard.relay.ways.borrow();
     let schedule = shard.relay.schedule.borrow();
     let busy = schedule.lanes().filter(|view| view.waiting > 0 || view.out > 0 || view.is_suspended);
-    busy.map(|view| Lane { name: ways.get(&view.destination).map(|known| known.name.clone()), view })
-        .collect()
+    let lane = |view: LaneView| {
+        let (named, suspended_since) = suspension::of(shard, view.destination).unzip();
+        let name = ways.get(&view.destination).map(|known| known.name.clone()).or(named);
+        Lane { name, suspended_since, view }
+    };
+    busy.map(lane).collect()
 }
 
-/// Stops a destination, or lets it go on at once.
-pub fn suspend(shard: &Shard, name: &str, is_suspended: bool) {
-    shard.relay.schedule.borrow_mut().suspend(named(name), is_suspended);
-    shard.relay.bell.ring();
+/// Stops a destination on all shards, or lets it go on at once. Durable when it returns.
+pub async fn suspend(shard: &Rc<Shard>, name: &str, is_suspended: bool) -> Result<(), Error> {
+    let (name, owner) = (full_name(name), shard.router.partition_shard(DIRECTORY_PARTITION));
+    let work = move |there: Rc<Shard>| async move { suspension::change(&there, name, is_suspended).await };
+    shard.router.on(owner, work).await.map_err(|_| Error::Unavailable)?
 }
 
 /// The stories of this shard's entries that a filter means: those that wait, then those that have gone, latest first.

@@ -10,7 +10,7 @@
 //! - `outbound`, `named`, `egress`: what an operator sets; `route`: which way a recipient's mail goes;
 //! - `accept`, `pump`, `attempt`, `lateness`, `notice`, `postmaster`: on the shard where the message lies;
 //! - `moderation`: messages that wait until somebody has approved them;
-//! - `control`: what an operator sees and does;
+//! - `control`: what an operator sees and does; `suspension`: destinations that are stopped;
 //! - `courier`, `form`, `verp`, `ways`, `pool`: on the shard that the destination hashes to; for a smarthost on each shard.
 
 mod accept;
@@ -30,6 +30,7 @@ mod pool;
 mod postmaster;
 mod pump;
 mod route;
+mod suspension;
 mod verp;
 mod ways;
 
@@ -40,7 +41,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use base::Timestamp;
-use queue::{Action, Destination, Entry, Envelope, RetryPolicy, Schedule, Store, Ticket};
+use queue::{Action, Destination, Entry, Envelope, RetryPolicy, Schedule, Store, Suspended, Ticket};
 use storage_engine::Engine;
 use transport::report::Collected;
 use transport::sts::Policies;
@@ -70,6 +71,12 @@ pub struct Relay {
     busy: RefCell<HashSet<Ticket>>,
     /// Destinations that are down, by when all that waits for them was last looked at.
     looked_over: RefCell<HashMap<Destination, Timestamp>>,
+    /// Destinations that an operator has stopped, on every shard the same.
+    suspended: RefCell<HashMap<Destination, Suspended>>,
+    /// Changes of them that this shard has heard of.
+    suspensions: Cell<u64>,
+    /// One is being made.
+    is_suspending: Cell<bool>,
     /// Ways by their numbers, up to a bound.
     ways: RefCell<HashMap<Destination, Known>>,
     /// MTA-STS policies of the destinations that this shard has the connections to.
@@ -191,6 +198,9 @@ impl Relay {
             pools: Pools::default(),
             busy: RefCell::default(),
             looked_over: RefCell::default(),
+            suspended: RefCell::default(),
+            suspensions: Cell::default(),
+            is_suspending: Cell::default(),
             ways: RefCell::default(),
             policies: RefCell::default(),
             tls_reports: RefCell::default(),

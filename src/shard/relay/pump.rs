@@ -14,6 +14,7 @@ use crate::limits::ATTEMPTS_PER_TURN;
 /// Relays for as long as the shard runs. To be started once, when the shard is up.
 pub async fn run(shard: Rc<Shard>) {
     let relay = &shard.relay;
+    super::suspension::begin(&shard).await;
     let mut moderated = Vec::new();
     let each = |entry: queue::Entry| {
         relay.schedule.borrow_mut().add(&entry);
