@@ -64,6 +64,11 @@ impl Entry {
         Self { due, ..self }
     }
 
+    /// Whether it is given up when it is due, and not tried.
+    pub fn ends_when_due(&self) -> bool {
+        self.due >= self.expires
+    }
+
     /// What a row's 40 bytes hold, little-endian: id u64, destination u64, due u32, queued u32, expires u32 (seconds
     /// since 1970), attempts u16, priority i8, flags u8, group u64. `docs/formats/queue.md`.
     pub(crate) fn row_data(&self) -> [u8; ROW_DATA_BYTES] {

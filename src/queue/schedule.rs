@@ -5,6 +5,8 @@
 //! grows with success and falls to one when the destination fails: then one entry at a time tries it, after longer
 //! and longer pauses, however many wait. Other lanes never notice. A lane may have a pace as well: then its entries
 //! are given out evenly over each minute.
+//!
+//! Entries that are given up when they are due need no destination: they have a lane of their own, which nothing stops.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap};
@@ -17,6 +19,9 @@ use crate::limits::LANES_KEPT_MAX;
 use crate::{Destination, Entry, Ticket};
 
 const SECOND_US: u64 = 1_000_000;
+
+/// The lane of what is given up when it is due. If a name has this number by chance, its mail goes through here too.
+const GIVEN_UP: Destination = Destination(0);
 
 /// How many entries of a lane may be out at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,12 +121,12 @@ impl Schedule {
         let Ticket { partition, item } = entry.ticket;
         let place = Place { item, partition: partition.0, priority: entry.priority };
         let later = Later { due_s: seconds(entry.due), order: self.order, place };
-        let first = self.window.first;
-        let lane =
-            self.lanes.entry(entry.destination).or_insert_with(|| Lane { window: first, ..Lane::default() });
+        let (destination, window) =
+            if entry.ends_when_due() { (GIVEN_UP, u32::MAX) } else { (entry.destination, self.window.first) };
+        let lane = self.lanes.entry(destination).or_insert_with(|| Lane { window, ..Lane::default() });
         lane.later.push(Reverse(later));
         self.waiting += 1;
-        self.place(entry.destination);
+        self.place(destination);
     }
 
     /// The next entry that is due, taken out; [`Schedule::done`] is to be called for it. Between lanes, the one that
@@ -170,7 +175,7 @@ impl Schedule {
     pub fn succeeded(&mut self, destination: Destination) {
         let max = self.window.max;
         if let Some(lane) = self.lanes.get_mut(&destination) {
-            lane.window = (lane.window + 1).min(max);
+            lane.window = lane.window.saturating_add(1).min(max);
             lane.failures = 0;
             lane.blocked_until_s = 0;
         }
@@ -236,7 +241,8 @@ impl Schedule {
 
     /// The lanes, in no order.
     pub fn lanes(&self) -> impl Iterator<Item = LaneView> {
-        self.lanes.iter().map(|(destination, lane)| LaneView {
+        let known = self.lanes.iter().filter(|(destination, _)| **destination != GIVEN_UP);
+        known.map(|(destination, lane)| LaneView {
             destination: *destination,
             waiting: lane.later.len() + lane.ready.len(),
             out: lane.out,

@@ -631,6 +631,16 @@ class Operator(Rig):
             self.receiver.wait()
             self.receiver.behave()
 
+    def test_what_is_bounced_goes_back_though_its_destination_is_suspended(self):
+        self.angarium("queue", "suspend", self.receiver.place)
+        self.send("a@far.example", sender=ANN)
+        self.assertEqual(self.angarium("queue", "bounce", "--destination", self.receiver.place, "--reason", "they have moved"), {"entries": 1})
+        text, blocks, _ = self.report()
+        self.assertEqual(blocks[0]["Action"], "failed")
+        self.assertIn("they have moved", text)
+        wait_for(self.is_empty, "an empty queue")
+        self.assertEqual(self.receiver.messages, [])
+
     def test_trace(self):
         token = f"{time.time_ns()}"
         content = f"Message-ID: <{token}@x.example>\r\nSubject: traced\r\n\r\n".encode()

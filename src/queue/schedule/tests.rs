@@ -117,6 +117,22 @@ fn an_operator_stops_a_destination_and_lets_it_go_on() {
 }
 
 #[test]
+fn what_is_given_up_when_it_is_due_waits_for_no_destination() {
+    let mut schedule = schedule(1, 1);
+    let lane = Destination::of("a");
+    schedule.suspend(lane, true);
+    schedule.failed(Destination::of("b"), |_| at(50_000));
+    for (item, name) in [(0, "a"), (1, "a"), (2, "b"), (3, "c")] {
+        schedule.add(&Entry { expires: at(20), ..entry(item, name, 20, 0) });
+        schedule.add(&entry(item + 10, name, 0, 0));
+    }
+    assert_eq!(drain(&mut schedule, at(19)), [13], "nothing is given up early");
+    assert_eq!(drain(&mut schedule, at(20)), [0, 1, 2, 3]);
+    assert_eq!((schedule.waiting(lane), schedule.counts()), (2, (3, 5)));
+    assert_eq!(schedule.lanes().count(), 3, "it is no destination that anybody has");
+}
+
+#[test]
 fn all_of_a_lane_can_be_looked_at_though_it_is_blocked() {
     let mut schedule = schedule(5, 5);
     (0..3).for_each(|item| schedule.add(&entry(item, "a", i64::from(item), 0)));

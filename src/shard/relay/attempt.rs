@@ -5,20 +5,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Timestamp, give_way};
+use base::Timestamp;
 use queue::{
     ATTEMPTS_KEPT_MAX, Action, Attempt, Destination, Entry, Envelope, Error, Progress, Ticket, Trace,
 };
 
-use super::lateness::{expired, is_late, is_overdue};
+use super::lateness::{expired, is_late, look_over};
 use super::notice::{self, Notice};
 use super::parcel::{Parcel, Report, STOPPING, Told, Urgency};
 use super::route::{Asked, Route, To};
 use super::{Counts, chance, courier, local, whole_second};
 use crate::Shard;
-use crate::limits::{
-    DESTINATION_PAUSE_MAX, ENTRIES_PER_TURN, LOOK_OVER_PAUSE, NOTICE_TRIES_MAX, STORE_PAUSE,
-};
+use crate::limits::{DESTINATION_PAUSE_MAX, NOTICE_TRIES_MAX, STORE_PAUSE};
 
 /// Rows have whole seconds: what is due at a moment is due at the second after it.
 const SECOND: Duration = Duration::from_secs(1);
@@ -65,10 +63,10 @@ impl Turn<'_> {
 }
 
 /// An entry with all that is known of it.
-struct Case {
-    entry: Entry,
+pub(super) struct Case {
+    pub(super) entry: Entry,
     envelope: Arc<Envelope>,
-    progress: Progress,
+    pub(super) progress: Progress,
     content: Option<Arc<Vec<u8>>>,
 }
 
@@ -92,7 +90,7 @@ async fn work(shard: &Rc<Shard>, ticket: Ticket, turn: &Turn<'_>) -> Option<Entr
     }
 }
 
-async fn case(shard: &Rc<Shard>, entry: Entry) -> Result<Case, Error> {
+pub(super) async fn case(shard: &Rc<Shard>, entry: Entry) -> Result<Case, Error> {
     let relay = &shard.relay;
     // Its place may have been another message's.
     let fresh = relay.fresh.borrow_mut().take(entry.ticket).filter(|(envelope, _)| envelope.id == entry.id);
@@ -107,7 +105,7 @@ async fn case(shard: &Rc<Shard>, entry: Entry) -> Result<Case, Error> {
 impl Case {
     /// Its recipients that need something, by their place in the envelope. First those that were tried longest ago: of
     /// a host that takes a few at once, the same ones must not take the others' turn for ever.
-    fn pending(&self) -> Vec<u32> {
+    pub(super) fn pending(&self) -> Vec<u32> {
         let all = (0..).zip(&self.envelope.recipients);
         let own = all.filter(|(_, recipient)| recipient.group == self.entry.group).map(|(at, _)| at);
         let mut pending: Vec<u32> = own.filter(|at| !self.progress.is_done(*at)).collect();
@@ -213,61 +211,6 @@ async fn tried(shard: &Rc<Shard>, mut case: Case, turn: &Turn<'_>) -> Option<Ent
     settle(shard, case, report).await
 }
 
-/// Entries of a destination that is down are not tried one by one; but they expire, and their senders are told that
-/// they are late. So from time to time each is looked at, beside everything else.
-fn look_over(shard: &Rc<Shard>, lane: Destination, report: &Report) {
-    let now = shard.world.now();
-    let Some(told) = report.results.first() else { return };
-    {
-        let mut looked = shard.relay.looked_over.borrow_mut();
-        looked.retain(|_, at| now.since(*at) < LOOK_OVER_PAUSE);
-        if looked.contains_key(&lane) {
-            return;
-        }
-        looked.insert(lane, now);
-    }
-    let (shard, told) = (Rc::clone(shard), told.clone());
-    let task = Rc::clone(&shard);
-    shard.world.spawn_aside(Box::pin(async move {
-        let tickets = task.relay.schedule.borrow_mut().take_all(lane);
-        for (at, ticket) in tickets.into_iter().enumerate() {
-            let Some(entry) = task.relay.store.entry(ticket) else { continue };
-            let is_due = now >= entry.expires || (!entry.is_late && is_overdue(&task, &entry, now).await);
-            let again =
-                if is_due && !entry.is_held { untried(&task, entry, &told, now).await } else { Some(entry) };
-            if let Some(entry) = again {
-                task.relay.schedule.borrow_mut().add(&entry);
-            }
-            if at % ENTRIES_PER_TURN == 0 {
-                give_way().await;
-            }
-        }
-        task.relay.bell.ring();
-    }));
-}
-
-/// An entry that was not tried, since its destination is down: given up, or told of.
-async fn untried(shard: &Rc<Shard>, entry: Entry, told: &Told, now: Timestamp) -> Option<Entry> {
-    let is_free = shard.relay.busy.borrow_mut().insert(entry.ticket);
-    if !is_free {
-        return Some(entry);
-    }
-    let again = match case(shard, entry).await {
-        Err(_) => Some(entry.due_at(now + STORE_PAUSE)),
-        Ok(case) => {
-            let (action, reply) = if now >= entry.expires {
-                (Action::Failed, format!("554 5.4.7 given up; the last answer was: {}", told.reply))
-            } else {
-                (Action::Delayed, told.reply.clone())
-            };
-            let told = Told { recipients: case.pending(), action, reply, ..told.clone() };
-            settle(shard, case, Report { results: vec![told], is_down: false, is_in_doubt: false }).await
-        }
-    };
-    shard.relay.busy.borrow_mut().remove(&entry.ticket);
-    again
-}
-
 /// To the shard that has the connections.
 async fn send(shard: &Rc<Shard>, parcel: Parcel) -> Report {
     let settings = shard.settings();
@@ -337,7 +280,7 @@ async fn rerouted(shard: &Rc<Shard>, case: Case, routes: &[(Route, Vec<u32>)]) -
 }
 
 /// Notes what came of it, tells the sender, and ends the entry or sends it round again.
-async fn settle(shard: &Rc<Shard>, mut case: Case, report: Report) -> Option<Entry> {
+pub(super) async fn settle(shard: &Rc<Shard>, mut case: Case, report: Report) -> Option<Entry> {
     let now = shard.world.now();
     for told in report.results.iter().filter(|told| !told.is_for_another_round) {
         let count = match told.action {

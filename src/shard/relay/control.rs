@@ -136,7 +136,9 @@ async fn put_in_order(shard: &Rc<Shard>, lane: Destination, changes: usize) {
     };
     for (at, ticket) in (1..).zip(tickets) {
         let entry = relay.store.entry(ticket);
-        if let Some(entry) = entry.filter(|entry| !entry.is_held && entry.destination == lane) {
+        // What is given up is in the schedule elsewhere.
+        let waits = |entry: &Entry| !entry.is_held && entry.destination == lane && !entry.ends_when_due();
+        if let Some(entry) = entry.filter(waits) {
             relay.schedule(&entry);
         }
         if at % ENTRIES_PER_TURN == 0 {

@@ -31,6 +31,8 @@ mod postmaster;
 mod pump;
 mod route;
 mod suspension;
+#[cfg(test)]
+mod tests;
 mod verp;
 mod ways;
 

@@ -23,6 +23,7 @@ pub async fn run(shard: Rc<Shard>) {
     relay.store.load(each).await;
     relay.is_loaded.set(true);
     super::moderation::begin(&shard, moderated);
+    shard.world.spawn_aside(Box::pin(super::lateness::watch_suspended(Rc::clone(&shard))));
     crate::reporting::start(&shard);
     let (waiting, _) = relay.schedule.borrow().counts();
     if waiting > 0 {

@@ -1,0 +1,92 @@
+//! Relaying on shards that are tasks of an executor: over a simulated disk, to hosts that do as a test says, in a time of
+//! its own.
+
+mod rig;
+
+use std::time::Duration;
+
+use queue::{DeliverBy, RetryPolicy, Terms};
+
+use super::control::{self, Deed, Select};
+use rig::{Rig, outbound};
+
+/// Where mail goes, and where its sender is told.
+const THERE: &str = "192.0.2.7";
+const SENDERS: &str = "192.0.2.8";
+const MINUTE: Duration = Duration::from_mins(1);
+/// The most by which what waits for a stopped destination is looked at late.
+const PAUSE: Duration = Duration::from_mins(11);
+
+fn suspend(rig: &Rig, is_suspended: bool) {
+    let shard = rig.shard();
+    let done = async move { control::suspend(&shard, "[192.0.2.7]", is_suspended).await };
+    rig.wait(done).expect("the store takes it");
+}
+
+fn count(rig: &Rig) -> usize {
+    let shard = rig.shard();
+    rig.wait(async move { control::list(&shard, &Select::All, 1000).await }).expect("readable").1
+}
+
+fn act(rig: &Rig, deed: Deed) -> usize {
+    let shard = rig.shard();
+    rig.wait(async move { control::act(&shard, &Select::All, &deed).await }).expect("the store takes it")
+}
+
+#[test]
+fn what_waits_for_a_suspended_destination_is_late_and_expires_like_all_else() {
+    let rig = Rig::new(outbound());
+    suspend(&rig, true);
+    rig.queue(THERE, Terms::default());
+    let RetryPolicy { late_after, expires_after, .. } = RetryPolicy::default();
+    let late_after = late_after.expect("by default there is one");
+    rig.pass(late_after.saturating_sub(MINUTE));
+    assert_eq!(rig.told(), Vec::<String>::new());
+    rig.pass(MINUTE + PAUSE);
+    let told = rig.told();
+    assert!(told.len() == 1 && told[0].contains("Action: delayed"), "{told:?}");
+    assert!(told[0].contains("suspended"), "{told:?}");
+    rig.pass(expires_after.saturating_sub(late_after));
+    let told = rig.told();
+    assert!(told.len() == 2 && told[1].contains("Action: failed"), "{told:?}");
+    assert_eq!((count(&rig), rig.sent(THERE)), (0, 0));
+}
+
+#[test]
+fn what_expired_while_nobody_looked_is_given_back_at_the_start() {
+    let rig = Rig::new(outbound());
+    suspend(&rig, true);
+    let at = rig.now() + MINUTE;
+    let by = DeliverBy { at, is_returned: true, is_traced: false };
+    rig.queue(THERE, Terms { deliver_by: Some(by), ..Terms::default() });
+    rig.queue(THERE, Terms::default());
+    let rig = rig.restarted();
+    rig.pass(MINUTE);
+    let rig = rig.restarted();
+    rig.pass(MINUTE);
+    assert_eq!((rig.told().len(), count(&rig), rig.sent(THERE)), (1, 1, 0), "and it is suspended still");
+    suspend(&rig, false);
+    rig.pass(MINUTE);
+    assert_eq!((rig.told().len(), count(&rig), rig.sent(THERE)), (1, 0, 1));
+}
+
+#[test]
+fn what_an_operator_gives_up_needs_no_destination() {
+    for is_suspended in [true, false] {
+        let rig = Rig::new(outbound());
+        rig.hosts.set_down(THERE, true);
+        if is_suspended {
+            suspend(&rig, true);
+        }
+        for _ in 0..40 {
+            rig.queue(THERE, Terms::default());
+        }
+        rig.pass(MINUTE);
+        assert_eq!((rig.told().len(), count(&rig)), (0, 40));
+        assert_eq!(act(&rig, Deed::Bounce("we have moved".to_owned())), 40);
+        rig.pass(MINUTE);
+        let told = rig.told();
+        assert_eq!((told.len(), count(&rig)), (40, 0), "suspended: {is_suspended}");
+        assert!(told.iter().all(|told| told.contains("we have moved")), "{told:?}");
+    }
+}
