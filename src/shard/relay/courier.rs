@@ -242,11 +242,23 @@ pub(super) fn refused(parcel: &Parcel, host: String, why: &Unopened) -> Report {
     Report::down(parcel, host, reply)
 }
 
+/// The source that a seat is of, with its place in the pool.
+fn source_of<'a>(way: &'a Way, seat: Option<&Seat>) -> Option<(usize, &'a Source)> {
+    let place = seat?.source;
+    way.egress.as_ref()?.sources.get(place).map(|own| (place, own))
+}
+
+/// A message that goes by another connection is counted there.
+fn stale(way: &Way, seat: Option<&Seat>) -> Attempted {
+    if let Some((place, source)) = source_of(way, seat) {
+        way.pool.give_back(place, source);
+    }
+    Attempted::Stale
+}
+
 /// Waits for the turn of a connection's source; false when the server is stopped before.
 async fn turn(shard: &Rc<Shard>, way: &Way, open: &Open) -> bool {
-    let place = open.seat.as_ref().map(|seat| seat.source);
-    let source = place.and_then(|place| way.egress.as_ref()?.sources.get(place).map(|own| (place, own)));
-    let Some((place, source)) = source else { return true };
+    let Some((place, source)) = source_of(way, open.seat.as_ref()) else { return true };
     let slot = way.pool.slot(place, source, shard.world.now());
     while shard.world.now() < slot {
         if shard.world.is_stopping() {
@@ -276,7 +288,7 @@ async fn send(shard: &Rc<Shard>, way: &Way, open: Open, parcel: &Parcel) -> Atte
         Err(_) if carried > 0 => {
             // For good, so not on what the host said some time ago, perhaps before its connection ended.
             carrier.quit();
-            return Attempted::Stale;
+            return stale(way, seat.as_ref());
         }
         Err(reply) => {
             // One that has been used: if it ends while it waits, that is not the next message's fault.
@@ -307,7 +319,7 @@ async fn send(shard: &Rc<Shard>, way: &Way, open: Open, parcel: &Parcel) -> Atte
         // Only where it closed without a word: who does not answer, or not in SMTP, may have taken it.
         Carried::Lost { is_in_doubt: false, why: why @ Unopened::Network(_) } if carried > 0 => {
             tracing::debug!(event = "relay.connection_stale", %host, ?why);
-            Attempted::Stale
+            stale(way, seat.as_ref())
         }
         Carried::Lost { why, is_in_doubt } => {
             let mut report = refused(parcel, host, &why);

@@ -266,6 +266,14 @@ impl Pool {
         slot
     }
 
+    /// Takes back a count of [`Pool::slot`]: the message did not go.
+    pub(super) fn give_back(&self, place: usize, source: &Source) {
+        let Some(per_minute) = source.messages_per_minute_max else { return };
+        if let Some(own) = self.0.borrow_mut().sources.get_mut(&place) {
+            own.next = own.next - Duration::from_mins(1) / per_minute.get();
+        }
+    }
+
     fn is_empty(&self) -> bool {
         let state = self.0.borrow();
         state.in_use == 0 && state.idle.is_empty() && state.waiting.is_empty()

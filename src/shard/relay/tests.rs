@@ -3,11 +3,14 @@
 
 mod rig;
 
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use queue::{DeliverBy, RetryPolicy, Terms};
 
 use super::control::{self, Deed, Select};
+use super::{EgressPool, Outbound, Source};
 use rig::{Rig, outbound};
 
 /// Where mail goes, and where its sender is told.
@@ -89,4 +92,31 @@ fn what_an_operator_gives_up_needs_no_destination() {
         assert_eq!((told.len(), count(&rig)), (40, 0), "suspended: {is_suspended}");
         assert!(told.iter().all(|told| told.contains("we have moved")), "{told:?}");
     }
+}
+
+#[test]
+fn a_connection_that_had_ended_costs_its_source_nothing() {
+    let source = Source {
+        ipv4: Some("192.0.2.1".parse().expect("an address")),
+        ipv6: None,
+        ehlo: None,
+        weight: 1,
+        connections_max: None,
+        messages_per_minute_max: NonZeroU32::new(6),
+    };
+    let pool = Some(Arc::new(EgressPool { name: "own".to_owned(), sources: vec![source] }));
+    let rig = Rig::new(Outbound { pool, idle: MINUTE, ..outbound() });
+    rig.queue(THERE, Terms::default());
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.sent(THERE), 1);
+    rig.hosts.close_all();
+    rig.queue(THERE, Terms::default());
+    // Ten seconds are its turn.
+    rig.pass(Duration::from_secs(15));
+    assert_eq!((rig.sent(THERE), rig.hosts.connections.get()), (2, 2));
+    rig.queue(THERE, Terms::default());
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.sent(THERE), 2, "its rate counts as before");
+    rig.pass(Duration::from_secs(10));
+    assert_eq!(rig.sent(THERE), 3);
 }
