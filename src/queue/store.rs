@@ -20,7 +20,7 @@ pub enum Error {
     TooLarge,
     /// The device is full.
     NoSpace,
-    /// The entry has gone.
+    /// The entry has gone, or somebody has decided about it who was to.
     Gone,
     /// What is stored of it is not what was written.
     Corrupt,
@@ -178,7 +178,7 @@ impl Store {
 
     /// Changes an entry that goes on waiting, with what is now known of it; the route that an operator has named stays,
     /// whatever `progress` says of it. [`Error::Gone`] when its place is another
-    /// entry's by now.
+    /// entry's by now, or when it was to be decided about and has been: whoever comes second changes nothing.
     pub async fn update(
         &self,
         known: &Entry,
@@ -187,7 +187,7 @@ impl Store {
     ) -> Result<Entry, Error> {
         let ticket = known.ticket;
         let mut transaction = self.0.engine.transaction(ticket.partition.0);
-        let row = own_row(&transaction, ticket, known.id, known.group)?;
+        let row = own_row(&transaction, known)?;
         let mut entry = Entry::of_row(ticket.partition, &row);
         change(&mut entry);
         transaction.put_row(QUEUE_ACCOUNT, WAITING, ticket.item, RowBody::Stored(row.body), entry.row_data());
@@ -208,7 +208,7 @@ impl Store {
     ) -> Result<Entry, Error> {
         let ticket = known.ticket;
         let mut transaction = self.0.engine.transaction(ticket.partition.0);
-        let row = own_row(&transaction, ticket, known.id, known.group)?;
+        let row = own_row(&transaction, known)?;
         let mut entry = Entry::of_row(ticket.partition, &row);
         let mut progress = pending(&transaction, ticket.item);
         change(&mut entry, &mut progress);
@@ -227,7 +227,7 @@ impl Store {
     ) -> Result<Vec<Entry>, Error> {
         let ticket = known.ticket;
         let mut transaction = self.0.engine.transaction(ticket.partition.0);
-        let row = own_row(&transaction, ticket, known.id, known.group)?;
+        let row = own_row(&transaction, known)?;
         let route = pending(&transaction, ticket.item).route;
         let mut tickets = Vec::new();
         for (at, (destination, progress)) in parts.into_iter().enumerate() {
@@ -248,10 +248,11 @@ impl Store {
         Ok(tickets.into_iter().filter_map(|ticket| self.entry(ticket)).collect())
     }
 
-    /// Takes an entry out; its story stays. Its place may be used again: [`Error::Gone`] when it has been.
-    pub async fn finish(&self, trace: &Trace, ticket: Ticket) -> Result<(), Error> {
+    /// Takes an entry out; its story stays. [`Error::Gone`] as of [`Store::update`].
+    pub async fn finish(&self, trace: &Trace, known: &Entry) -> Result<(), Error> {
+        let ticket = known.ticket;
         let mut transaction = self.0.engine.transaction(ticket.partition.0);
-        own_row(&transaction, ticket, trace.envelope.id, trace.group)?;
+        own_row(&transaction, known)?;
         transaction.delete_row(QUEUE_ACCOUNT, WAITING, ticket.item);
         transaction.delete_value(QUEUE_ACCOUNT, &progress_key(ticket.item));
         let mark = Mark::of(&trace.envelope, trace.ended.unwrap_or_default());
@@ -312,11 +313,14 @@ fn pending(transaction: &Transaction, item: u32) -> Progress {
 }
 
 /// The row at a place, if it still is the one that is meant: an operator may have taken the entry out while it was being
-/// tried, and then its place may be another message's.
-fn own_row(transaction: &Transaction, ticket: Ticket, id: u64, group: Destination) -> Result<Row, Error> {
-    let row = transaction.row(QUEUE_ACCOUNT, WAITING, ticket.item).ok_or(Error::Gone)?;
-    let entry = Entry::of_row(ticket.partition, &row);
-    if (entry.id, entry.group) == (id, group) { Ok(row) } else { Err(Error::Gone) }
+/// tried, and then its place may be another message's. Nor is it any more once it has been decided about, since it was
+/// looked at: the row is the one with all that is on its way.
+fn own_row(transaction: &Transaction, known: &Entry) -> Result<Row, Error> {
+    let row = transaction.row(QUEUE_ACCOUNT, WAITING, known.ticket.item).ok_or(Error::Gone)?;
+    let entry = Entry::of_row(known.ticket.partition, &row);
+    let is_it = (entry.id, entry.group) == (known.id, known.group);
+    let is_decided = known.is_moderated && !entry.is_moderated;
+    if is_it && !is_decided { Ok(row) } else { Err(Error::Gone) }
 }
 
 impl From<storage_engine::Error> for Error {

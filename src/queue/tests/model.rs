@@ -199,7 +199,7 @@ impl World {
     fn finish(&mut self) {
         let Some((key, entry, _)) = self.any() else { return };
         let (store, story) = (self.store.clone(), story(&entry));
-        let future = async move { store.finish(&story, entry.ticket).await };
+        let future = async move { store.finish(&story, &entry).await };
         self.flights.push(Flight { future: Box::pin(future), after: vec![(key, None)] });
     }
 
@@ -209,7 +209,7 @@ impl World {
         let mut old = entry;
         old.id = u64::MAX - old.id;
         let (store, engine) = (self.store.clone(), self.engine.clone());
-        assert_eq!(wait(&engine, store.finish(&story(&old), old.ticket)), Err(Error::Gone));
+        assert_eq!(wait(&engine, store.finish(&story(&old), &old)), Err(Error::Gone));
         assert_eq!(wait(&engine, store.update(&old, None, |entry| entry.attempts = 99)), Err(Error::Gone));
     }
 

@@ -25,6 +25,18 @@ fn ready<F: Future>(future: F) -> F::Output {
     panic!("the disk is instant, and yet this waits")
 }
 
+/// Turns an engine until the future is ready.
+fn turning<F: Future>(engine: &Engine, future: F) -> F::Output {
+    let mut future = pin!(future);
+    for _ in 0..10_000 {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return value;
+        }
+        engine.turn();
+    }
+    panic!("it waits for ever")
+}
+
 fn open(disk: &Disk) -> Store {
     let options = Options { partitions: 16, segment_bytes: 1 << 20, ..Options::default() };
     prepare(disk, &options, 1).expect("a simulated store");
@@ -165,8 +177,8 @@ fn what_has_gone_leaves_its_place_and_its_story() {
         let envelope = ready(store.envelope(&entry)).unwrap();
         let ended = Some(Timestamp::from_s(NOW.as_s() + id.cast_signed()));
         let trace = Trace { ended, size: entry.size, group: entry.group, envelope, progress };
-        ready(store.finish(&trace, entry.ticket)).unwrap();
-        assert_eq!(ready(store.finish(&trace, entry.ticket)), Err(Error::Gone));
+        ready(store.finish(&trace, &entry)).unwrap();
+        assert_eq!(ready(store.finish(&trace, &entry)), Err(Error::Gone));
         assert_eq!(store.entry(entry.ticket), None);
     }
     assert_eq!(places.len(), 16, "one place in each partition, again and again");
@@ -199,18 +211,74 @@ fn what_has_gone_does_not_come_back_in_the_place_of_another() {
     // An operator takes it out while it is being tried, and its place goes to the next message.
     let old = ready(store.add(incoming(1, &["a@x.example"]), NOW)).unwrap()[0];
     let old_story = story(&old);
-    ready(store.finish(&old_story, old.ticket)).unwrap();
+    ready(store.finish(&old_story, &old)).unwrap();
     let mut new = (2..18).map(|id| ready(store.add(incoming(id, &["a@x.example"]), NOW)).unwrap()[0]);
     let new = new.rfind(|new| new.ticket == old.ticket).expect("the partitions go by turns");
     assert_eq!(store.len(), 16);
     // Whatever the attempt finds, it is not the new message's.
-    assert_eq!(ready(store.finish(&old_story, old.ticket)), Err(Error::Gone));
+    assert_eq!(ready(store.finish(&old_story, &old)), Err(Error::Gone));
     assert_eq!(ready(store.update(&old, None, |entry| entry.attempts += 1)), Err(Error::Gone));
     let parts = vec![(Destination::of("y.example"), Progress::default())];
     assert_eq!(ready(store.split(&old, parts)), Err(Error::Gone));
     assert_eq!(store.entry(new.ticket), Some(new));
-    ready(store.finish(&story(&new), new.ticket)).unwrap();
+    ready(store.finish(&story(&new), &new)).unwrap();
     assert_eq!(store.len(), 15);
+}
+
+#[test]
+fn of_two_who_decide_at_the_same_time_one_wins() {
+    let now = Timestamp::from_s(NOW.as_s() + 1);
+    let release = |entry: &mut Entry, _: &mut Progress| {
+        (entry.is_held, entry.is_moderated, entry.due) = (false, false, now);
+    };
+    let give_up = |entry: &mut Entry| {
+        (entry.is_held, entry.is_moderated, entry.expires) = (false, false, now);
+    };
+    for first in ["release", "give up", "take out", "look"] {
+        // Its writes wait for the engine to be turned.
+        let disk = Disk::simulated(&Simulated::new(1));
+        let options = Options { partitions: 1, segment_bytes: 1 << 20, ..Options::default() };
+        let _lock = prepare(&disk, &options, 1).expect("a simulated store");
+        let engine = Engine::open(&disk, &options, 0, 1).expect("it was just prepared");
+        let store = Store::new(engine.clone());
+        let mut message = incoming(1, &["a@x.example"]);
+        message.is_held = true;
+        let known = turning(&engine, store.add(message, NOW)).unwrap()[0];
+        let envelope = turning(&engine, store.envelope(&known)).unwrap();
+        let trace = Trace {
+            ended: Some(NOW),
+            size: known.size,
+            group: known.group,
+            envelope,
+            progress: Progress::default(),
+        };
+        let mut done = pin!(async {
+            match first {
+                "release" => store.amend(&known, release).await.map(drop),
+                "give up" => store.update(&known, None, give_up).await.map(drop),
+                "take out" => store.finish(&trace, &known).await,
+                // Noting that moderators were asked decides nothing.
+                _ => store.update(&known, None, |entry| entry.is_asked = true).await.map(drop),
+            }
+        });
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(done.as_mut().poll(cx).is_pending(), "it is on its way and not durable yet");
+        let second = [
+            turning(&engine, store.update(&known, None, give_up)).map(drop),
+            turning(&engine, store.amend(&known, release)).map(drop),
+            turning(&engine, store.finish(&trace, &known)),
+        ];
+        turning(&engine, done).unwrap();
+        let expected = if first == "look" { Ok(()) } else { Err(Error::Gone) };
+        assert_eq!(second, [expected, Err(Error::Gone), Err(Error::Gone)], "{first}");
+        let left = store.entry(known.ticket).map(|entry| (entry.due == now, entry.expires == now));
+        let as_first = match first {
+            "release" => Some((true, false)),
+            "take out" => None,
+            _ => Some((false, true)),
+        };
+        assert_eq!(left, as_first, "{first}");
+    }
 }
 
 #[test]

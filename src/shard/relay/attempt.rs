@@ -356,7 +356,7 @@ async fn finish(shard: &Rc<Shard>, case: Case, now: Timestamp) {
         envelope: Envelope::clone(&case.envelope),
         progress: case.progress,
     };
-    while let Err(error) = shard.relay.store.finish(&trace, case.entry.ticket).await {
+    while let Err(error) = shard.relay.store.finish(&trace, &case.entry).await {
         if error == Error::Gone {
             return;
         }

@@ -202,7 +202,7 @@ async fn act_on(shard: &Rc<Shard>, entry: Entry, deed: &Deed) -> Result<bool, Er
             let mut progress = relay.store.progress(entry.ticket);
             progress.push(word(now, "554 5.3.0 removed by an operator".to_owned(), Action::Failed));
             let trace = Trace { ended: Some(now), size: entry.size, group: entry.group, envelope, progress };
-            relay.store.finish(&trace, entry.ticket).await?;
+            relay.store.finish(&trace, &entry).await?;
         }
     }
     Ok(true)

@@ -254,7 +254,7 @@ async fn drop_it(shard: &Rc<Shard>, entry: &Entry, reply: &str) -> Result<(), Er
     let mut progress = store.progress(entry.ticket);
     progress.push(Attempt { action: Action::Failed, ..word(now, reply.to_owned()) });
     let trace = Trace { ended: Some(now), size: entry.size, group: entry.group, envelope, progress };
-    store.finish(&trace, entry.ticket).await?;
+    store.finish(&trace, entry).await?;
     shard.relay.moderated.borrow_mut().remove(&entry.ticket);
     Ok(())
 }
@@ -280,6 +280,8 @@ async fn end_late(shard: &Rc<Shard>) {
         };
         match give_up(shard, &entry, LATE).await {
             Ok(()) => tracing::info!(event = "relay.moderation_late", id = format!("{id:016x}")),
+            // A moderator or an operator was quicker.
+            Err(Error::Gone) => drop(shard.relay.moderated.borrow_mut().remove(&ticket)),
             // It is looked at again with the next one.
             Err(error) => {
                 tracing::warn!(event = "relay.store_failed", ?error, id = format!("{id:016x}"));
