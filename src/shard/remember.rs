@@ -1,6 +1,6 @@
 //! What outlives a restart without being anybody's mail: what rules remember of sources, and the MTA-STS policies of other
 //! domains. It is written down beside the work, in batches every few seconds and at the stop, and read at the start; a
-//! crash loses what was learned since the last batch.
+//! crash loses what was learned since the last batch. A batch that cannot be written is written with the next one.
 //!
 //! Each entry is a value in a partition of the shard that remembers it; `docs/formats/remembered.md`.
 
@@ -125,7 +125,8 @@ async fn run(shard: &Rc<Shard>) {
     }
 }
 
-/// Writes down all that has changed. Where nothing was read yet, nothing is written.
+/// Writes down all that has changed. Where nothing was read yet, nothing is written; what cannot be written is left for
+/// the next time.
 pub async fn write_down(shard: &Rc<Shard>) {
     if !shard.memory.is_kept.get() {
         return;
@@ -146,14 +147,30 @@ pub async fn write_down(shard: &Rc<Shard>) {
         if batches.is_empty() {
             return;
         }
+        let mut unwritten = Vec::new();
         for (partition, batch) in batches {
-            // What is not written now is lost with the next crash and nothing worse.
+            let keys: Vec<Vec<u8>> = batch.iter().map(|(key, _)| key.clone()).collect();
             let owner = shard.router.partition_shard(partition);
             let write = move |there: Rc<Shard>| async move { commit(&there, partition, batch).await.is_ok() };
-            let done = shard.router.on(owner, write).await;
-            if !done.unwrap_or(false) {
-                return;
+            // Where one fails, the others would hardly fare better.
+            let is_written = unwritten.is_empty() && shard.router.on(owner, write).await == Ok(true);
+            if !is_written {
+                unwritten.extend(keys);
             }
+        }
+        if !unwritten.is_empty() {
+            return put_back(shard, &unwritten);
+        }
+    }
+}
+
+fn put_back(shard: &Shard, keys: &[Vec<u8>]) {
+    for key in keys {
+        match key.split_first() {
+            Some((&POLICY, domain)) => {
+                shard.relay.policies.borrow_mut().put_back(&String::from_utf8_lossy(domain));
+            }
+            _ => shard.memory.remembered.borrow_mut().put_back(key),
         }
     }
 }

@@ -299,6 +299,11 @@ impl Policies {
         changes
     }
 
+    /// What was to be written down of a domain could not be: it is among the next changes, as it is by then.
+    pub fn put_back(&mut self, domain: &str) {
+        self.changed.insert(domain.to_owned());
+    }
+
     /// Takes in what was written down (RFC 8461 §3.3: a policy counts for its time, also for a server that was started
     /// anew). False when it counts no more: then it is to be taken out.
     pub fn restore(&mut self, domain: &str, bytes: &[u8], now: Timestamp) -> bool {
@@ -508,6 +513,9 @@ mod tests {
         let policy = Policy::parse(TEXT.as_bytes()).unwrap();
         policies.fetched("example.com", "7", Ok(policy.clone()), at(0));
         policies.fetched("broken.example", "1", Err(Fault::StsPolicyFetchError), at(0));
+        let lost = policies.changes(9);
+        assert!(lost.len() == 1 && policies.changes(9).is_empty());
+        policies.put_back(&lost[0].0);
         let written = policies.changes(9);
         let [(domain, Some(bytes))] = written.as_slice() else { panic!("{written:?}") };
         assert_eq!((domain.as_str(), policies.changes(9).len()), ("example.com", 0));

@@ -49,6 +49,8 @@ pub(crate) struct Bounded<V> {
     changed: u32,
     /// They are written down and not here any more.
     gone: Vec<Key>,
+    /// They were to be written down, and could not be.
+    unwritten: Vec<Key>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,6 +73,7 @@ impl<V> Bounded<V> {
             entries_max,
             changed: NONE,
             gone: Vec::new(),
+            unwritten: Vec::new(),
         }
     }
 
@@ -150,21 +153,33 @@ impl<V> Bounded<V> {
 impl<V: Kept> Bounded<V> {
     /// What is to be written down of what has changed, at most `most`. What is not `worth` it is not written.
     pub(crate) fn changes(&mut self, most: usize, worth: impl Fn(&V) -> bool) -> Written {
-        let first_gone = self.gone.len().saturating_sub(most);
-        let mut out: Vec<_> = self.gone.drain(first_gone..).map(|key| (key, None)).collect();
+        // First what could not be written, as it is now. So there is never more of it than was asked for at once.
+        let first = self.unwritten.len().saturating_sub(most);
+        let unwritten = self.unwritten.split_off(first);
+        let mut out: Vec<_> = unwritten.into_iter().map(|key| (key, self.bytes_of(key, &worth))).collect();
+        // What has gone and come again since is among the changed ones, behind these.
+        let first_gone = self.gone.len().saturating_sub(most - out.len());
+        out.extend(self.gone.drain(first_gone..).map(|key| (key, None)));
         while out.len() < most {
             let Some(slot) = self.slots.get_mut(self.changed as usize) else { break };
             self.changed = slot.newer;
-            let was_written = std::mem::replace(&mut slot.is_written, worth(&slot.value));
-            if slot.is_written {
-                let mut bytes = Vec::new();
-                slot.value.write(&mut bytes);
-                out.push((slot.key, Some(bytes)));
-            } else if was_written {
-                out.push((slot.key, None));
+            let was_written = slot.is_written;
+            let bytes = slot.bytes(&worth);
+            if bytes.is_some() || was_written {
+                out.push((slot.key, bytes));
             }
         }
         out
+    }
+
+    fn bytes_of(&mut self, key: Key, worth: impl Fn(&V) -> bool) -> Option<Vec<u8>> {
+        let at = *self.index.get(&key.0)?;
+        self.slots.get_mut(at as usize)?.bytes(worth)
+    }
+
+    /// What was to be written down of a key could not be: it is among the next changes, as it is by then.
+    pub(crate) fn put_back(&mut self, key: Key) {
+        self.unwritten.push(key);
     }
 
     /// Takes in what was written down. What can no longer be read, or is no longer `worth` it, is taken out with the next
@@ -186,6 +201,18 @@ impl<V: Kept> Bounded<V> {
             });
             self.slots[at as usize].is_written = true;
         }
+    }
+}
+
+impl<V: Kept> Slot<V> {
+    /// What is written down of it, if it is worth it.
+    fn bytes(&mut self, worth: impl Fn(&V) -> bool) -> Option<Vec<u8>> {
+        self.is_written = worth(&self.value);
+        self.is_written.then(|| {
+            let mut bytes = Vec::new();
+            self.value.write(&mut bytes);
+            bytes
+        })
     }
 }
 
@@ -279,6 +306,33 @@ mod tests {
         let mut keys: Vec<u128> = disk.keys().copied().collect();
         keys.sort_unstable();
         assert_eq!(keys, [8, 9]);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_written_later_as_it_is_by_then() {
+        let mut random = Random::new(3);
+        let (mut map, mut disk) = (Bounded::new(8), HashMap::new());
+        for _ in 0..5000 {
+            let most = 1 + random.below(6) as usize;
+            match random.below(4) {
+                0 => {
+                    write(&mut map, &mut disk, most);
+                }
+                1 => {
+                    let lost = map.changes(most, |value| *value < 100);
+                    for (key, _) in lost {
+                        map.put_back(key);
+                    }
+                    assert!(map.unwritten.len() <= 6, "it does not pile up");
+                }
+                _ => *map.touch(Key(u128::from(random.below(20))), || 0) = random.below(120) as u32,
+            }
+        }
+        while write(&mut map, &mut disk, 3) > 0 {}
+        let known = map.iter().filter(|(_, value)| **value < 100);
+        let known: HashMap<u128, Vec<u8>> =
+            known.map(|(key, value)| (key.0, value.to_le_bytes().to_vec())).collect();
+        assert_eq!(disk, known, "what is there is on the disk, and nothing else");
     }
 
     #[test]

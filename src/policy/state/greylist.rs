@@ -146,6 +146,14 @@ impl Greylist {
         self.sources.changes(most, |_| true)
     }
 
+    pub(crate) fn put_back_triplet(&mut self, key: Key) {
+        self.triplets.put_back(key);
+    }
+
+    pub(crate) fn put_back_source(&mut self, key: Key) {
+        self.sources.put_back(key);
+    }
+
     /// Takes in what was written down of triplets and of sources, but for what counts no more.
     pub(crate) fn restore(
         &mut self,

@@ -72,6 +72,10 @@ impl Passes {
         self.sources.changes(most, |_| true)
     }
 
+    pub(crate) fn put_back(&mut self, key: Key) {
+        self.sources.put_back(key);
+    }
+
     /// Takes in what was written down, but for what counts no more.
     pub(crate) fn restore(&mut self, now: Timestamp, settings: &PreGreet, written: Vec<(Key, Vec<u8>)>) {
         self.sources.restore(written, |passed| passed.counts(now, settings));

@@ -96,6 +96,10 @@ impl Rates {
         self.buckets.changes(most, worth(now))
     }
 
+    pub(crate) fn put_back(&mut self, key: Key) {
+        self.buckets.put_back(key);
+    }
+
     /// Takes in what was written down, but for buckets that are full again.
     pub(crate) fn restore(&mut self, now: Timestamp, written: Vec<(Key, Vec<u8>)>) {
         self.buckets.restore(written, worth(now));

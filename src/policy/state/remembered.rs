@@ -69,6 +69,20 @@ impl Remembered {
         all
     }
 
+    /// What was to be written under a key could not be: it is among the next changes, as it is by then.
+    pub fn put_back(&mut self, key: &[u8]) {
+        let Some((kind, number)) = key.split_first() else { return };
+        let Ok(number) = number.try_into().map(u128::from_be_bytes) else { return };
+        match *kind {
+            TRIPLET => self.greylist.put_back_triplet(Key(number)),
+            SOURCE => self.greylist.put_back_source(Key(number)),
+            BUCKET => self.rates.put_back(Key(number)),
+            COUNTS => self.reputation.put_back(Key(number)),
+            PASSED => self.passes.put_back(Key(number)),
+            _ => {}
+        }
+    }
+
     /// Takes in what was written down: keys with their values, in any order. What counts no more is taken out with the
     /// next changes.
     pub fn restore(&mut self, now: Timestamp, settings: &Settings, values: Vec<(Vec<u8>, Vec<u8>)>) {
@@ -114,6 +128,13 @@ mod tests {
         assert_eq!(known.rates.take(now, &rate, key, 1), Taken::Within);
         known.reputation.note(now, &settings.reputation, source, Conduct::Bad);
         known.passes.note(now, source);
+        let lost = known.changes(now, 99);
+        assert!(lost.len() == 4 && known.changes(now, 99).is_empty());
+        for change in &lost {
+            known.put_back(&change.key);
+        }
+        known.put_back(b"");
+        known.put_back(b"g1");
         let mut disk = Vec::new();
         loop {
             let changes = known.changes(now, 3);

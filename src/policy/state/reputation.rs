@@ -106,6 +106,10 @@ impl Reputation {
         self.sources.changes(most, |_| true)
     }
 
+    pub(crate) fn put_back(&mut self, key: Key) {
+        self.sources.put_back(key);
+    }
+
     /// Takes in what was written down, but for sources of whom nothing is left.
     pub(crate) fn restore(
         &mut self,

@@ -7,7 +7,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use policy::{Rate, Taken};
 use queue::{DeliverBy, RetryPolicy, Terms};
+use transport::sts::{Mode, Policy};
 
 use super::control::{self, Deed, Select};
 use super::{EgressPool, Outbound, Source};
@@ -119,4 +121,31 @@ fn a_connection_that_had_ended_costs_its_source_nothing() {
     assert_eq!(rig.sent(THERE), 2, "its rate counts as before");
     rig.pass(Duration::from_secs(10));
     assert_eq!(rig.sent(THERE), 3);
+}
+
+#[test]
+fn what_cannot_be_written_down_is_written_when_there_is_room_again() {
+    let rig = Rig::new(outbound());
+    let rate = Rate { count: 1, every_ms: 3_600_000, burst: 1 };
+    let take = |rig: &Rig| {
+        let (shard, now) = (rig.shard(), rig.now());
+        let rates = &mut shard.memory.remembered.borrow_mut().rates;
+        let key = rates.key("x", "ann");
+        rates.take(now, &rate, key, 1)
+    };
+    let knows = |rig: &Rig| rig.shard().relay.policies.borrow().find("example.org").is_some();
+    rig.remember();
+    rig.fill();
+    assert_eq!(take(&rig), Taken::Within);
+    let policy = Policy { mode: Mode::Testing, hosts: vec!["mx.example.org".to_owned()], max_age_s: 86_400 };
+    rig.shard().relay.policies.borrow_mut().fetched("example.org", "1", Ok(policy), rig.now());
+    rig.pass(MINUTE);
+    assert_eq!(rig.remembered(), 0, "there is no room");
+    rig.disk.set_full(false);
+    rig.pass(MINUTE);
+    assert_eq!(rig.remembered(), 2);
+    let rig = rig.restarted();
+    assert!(!knows(&rig));
+    rig.remember();
+    assert!(knows(&rig) && matches!(take(&rig), Taken::Over(_)));
 }

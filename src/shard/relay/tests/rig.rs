@@ -17,6 +17,7 @@ use storage_engine::{Disk, Engine, Options, Simulated, StoreInfo, prepare};
 use transport::Fault;
 
 use super::SENDERS;
+use crate::limits::REMEMBERED_ACCOUNT;
 use crate::relay::{Outbound, accept};
 use crate::{Carried, Carrier, Hop, LocalFuture, Overloaded, OwnPolicies, Settings, Shard, Unopened, World};
 
@@ -219,6 +220,35 @@ impl Rig {
                 return answer;
             }
             self.step();
+        }
+    }
+
+    /// Begins to remember, as at a start.
+    pub(crate) fn remember(&self) {
+        let shard = self.shard();
+        self.wait(async move { crate::remember::begin(&shard).await }).expect("the directory can be read");
+    }
+
+    /// Values that are written down of what is remembered.
+    pub(crate) fn remembered(&self) -> usize {
+        let engine = &self.shard.engine;
+        let values = (0..engine.partitions())
+            .map(|partition| engine.values(partition, REMEMBERED_ACCOUNT, &[], None, usize::MAX).len());
+        values.sum()
+    }
+
+    /// Takes all the room that the disk has.
+    pub(crate) fn fill(&self) {
+        self.disk.set_full(true);
+        for bytes in [64 << 10, 1 << 10, 1] {
+            for number in 0_u32.. {
+                let mut transaction = self.shard.engine.transaction(1);
+                let key = [&number.to_le_bytes()[..], &[bytes as u8]].concat();
+                transaction.put_value(u64::MAX - 99, &key, &vec![7; bytes]);
+                if self.wait(transaction.commit()).is_err() {
+                    break;
+                }
+            }
         }
     }
 
