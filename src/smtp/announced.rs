@@ -17,6 +17,8 @@ pub struct Announced {
     pub address: Option<IpAddr>,
     /// HELO: its name for itself.
     pub helo: Option<String>,
+    /// HELO is not known: what was said of it before counts no more.
+    pub is_helo_unknown: bool,
 }
 
 impl Announced {
@@ -44,8 +46,11 @@ impl Announced {
             ["[UNAVAILABLE]", "[TEMPUNAVAIL]"].iter().any(|word| value.eq_ignore_ascii_case(word));
         match name {
             _ if is("ADDR") => self.address = Some(address(&value)?),
-            _ if is("HELO") && is_unknown => {}
-            _ if is("HELO") => self.helo = Some(value).filter(|name| is_helo_name(name)).map(Some)?,
+            _ if is("HELO") && is_unknown => (self.helo, self.is_helo_unknown) = (None, true),
+            _ if is("HELO") => {
+                self.helo = Some(value).filter(|name| is_helo_name(name)).map(Some)?;
+                self.is_helo_unknown = false;
+            }
             _ if is("NAME") => (is_unknown || is_helo_name(&value)).then_some(())?,
             _ if is("PORT") => (is_unknown || value.parse::<u16>().is_ok()).then_some(())?,
             _ if is("PROTO") => {
@@ -79,7 +84,7 @@ mod tests {
         assert_eq!(found.helo.as_deref(), Some("spike.example"));
         let found = Announced::parse("ADDR=IPV6:2001:db8::1 NAME=[UNAVAILABLE] HELO=[UNAVAILABLE]").unwrap();
         assert_eq!(found.address, "2001:db8::1".parse().ok());
-        assert_eq!(found.helo, None);
+        assert_eq!((found.helo, found.is_helo_unknown), (None, true));
     }
 
     #[test]

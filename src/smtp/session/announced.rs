@@ -11,7 +11,8 @@ use crate::reply::{Order, Refusal};
 
 impl Smtp {
     /// From whom it comes is the connection's to say, so further clients may follow on it. Their rights are those of
-    /// anybody: what the gateway may do is not theirs.
+    /// anybody: what the gateway may do is not theirs. What was announced holds until something else is: a gateway may say it
+    /// in several commands, the address first, since with another address it is another client.
     pub(super) fn announce(&mut self, announced: Announced) {
         if !self.rights.may_announce {
             return self.refuse(Refusal::NotImplemented);
@@ -23,6 +24,8 @@ impl Smtp {
             self.peer = Arc::new(Peer { address: address.to_string(), is_trusted: false });
             self.rights.may_prioritise = false;
             self.rights.may_verp = false;
+        }
+        if announced.address.is_some() || announced.is_helo_unknown {
             self.announced_helo = None;
         }
         if let Some(helo) = announced.helo {
