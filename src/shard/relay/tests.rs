@@ -3,16 +3,20 @@
 
 mod rig;
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dsn::Decision;
 use policy::{Rate, Taken};
 use queue::{DeliverBy, RetryPolicy, Terms};
 use transport::sts::{Mode, Policy};
 
 use super::control::{self, Deed, Select};
-use super::{EgressPool, Outbound, Source};
+use super::{EgressPool, Outbound, Source, moderation, suspension};
 use rig::{Rig, outbound};
 
 /// Where mail goes, and where its sender is told.
@@ -73,6 +77,56 @@ fn what_expired_while_nobody_looked_is_given_back_at_the_start() {
     suspend(&rig, false);
     rig.pass(MINUTE);
     assert_eq!((rig.told().len(), count(&rig), rig.sent(THERE)), (1, 0, 1));
+}
+
+#[test]
+fn a_shard_that_asks_while_an_operator_speaks_ends_up_with_their_word() {
+    for seed in 0..200 {
+        let rig = Rig::of_seed(seed, outbound());
+        suspend(&rig, true);
+        let shard = rig.shard();
+        rig.spawn(async move { suspension::begin(&shard).await });
+        suspend(&rig, false);
+        rig.pass(MINUTE);
+        assert_eq!(control::lanes(&rig.shard()), [], "seed {seed}: the older answer came later");
+    }
+}
+
+/// What became of a message that a moderator and an operator have decided about at the same time.
+fn crossed(seed: u64, decision: Decision, deed: &Deed) -> (usize, usize) {
+    let rig = Rig::of_seed(seed, outbound());
+    let id = rig.queue_moderated(THERE);
+    let (decided, slot) = (Rc::new(Cell::new(None)), rig.shard());
+    let answer = Rc::clone(&decided);
+    rig.spawn(async move { answer.set(moderation::decide(&slot, id, decision, "ann").await.ok()) });
+    let done = act(&rig, deed.clone());
+    rig.pass(MINUTE);
+    let decided = decided.get().expect("the store takes it");
+    // What has been approved can still be taken out; but nothing is approved that an operator has decided about.
+    let (goes, is_told) = match (done, deed) {
+        (1, Deed::Release) => (1, 0),
+        (1, Deed::Bounce(_)) => (0, 1),
+        (1, _) => (0, 0),
+        _ if decision == Decision::Approve => (1, 0),
+        _ => (0, 1),
+    };
+    let became = (rig.sent(THERE), rig.told().len(), count(&rig));
+    assert_eq!(became, (goes, is_told, 0), "seed {seed}: {decision:?} {decided}, {deed:?} {done}");
+    assert!(decided + done == 1 || *deed != Deed::Release, "seed {seed}: {decision:?}, {deed:?}");
+    (decided, done)
+}
+
+#[test]
+fn of_a_moderator_and_an_operator_one_decides() {
+    for decision in [Decision::Approve, Decision::Reject] {
+        for deed in [Deed::Release, Deed::Remove, Deed::Bounce("no".to_owned())] {
+            let all: BTreeSet<_> = (0..60).map(|seed| crossed(seed, decision, &deed)).collect();
+            assert!(
+                all.contains(&(0, 1)) && all.iter().any(|(decided, _)| *decided == 1),
+                "{all:?} {deed:?}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{ShardId, Timestamp};
-use queue::{Body, Destination, Envelope, Origin, Recipient, Terms};
+use queue::{Body, Destination, Envelope, Moderation, Origin, Recipient, Terms};
 use router::{Inbox, Router};
 use sim::{Executor, Group, Progress};
 use smtp::{Extensions, Mail, Mode, Outcome, Sent, ServerReply};
@@ -158,7 +158,12 @@ pub(crate) struct Rig {
 impl Rig {
     /// On an empty disk that never makes anybody wait.
     pub(crate) fn new(outbound: Outbound) -> Self {
-        Self::start(Executor::new(1), Simulated::instant(), Rc::default(), outbound)
+        Self::of_seed(1, outbound)
+    }
+
+    /// The same; the seed decides the order of things.
+    pub(crate) fn of_seed(seed: u64, outbound: Outbound) -> Self {
+        Self::start(Executor::new(seed), Simulated::instant(), Rc::default(), outbound)
     }
 
     /// After a crash, on what is on the disk; the world has gone on.
@@ -210,6 +215,11 @@ impl Rig {
         self.wait(async move { executor.until(end).await });
     }
 
+    /// Begins a task.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.executor.spawn(self.group, task);
+    }
+
     /// Goes on until the future is ready.
     pub(crate) fn wait<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> T {
         let answer = Rc::new(RefCell::new(None));
@@ -254,6 +264,16 @@ impl Rig {
 
     /// Queues a message for somebody at a host, from somebody at another.
     pub(crate) fn queue(&self, host: &str, terms: Terms) {
+        self.take(host, terms, None);
+    }
+
+    /// The same, and it waits until somebody has decided. Gives its id.
+    pub(crate) fn queue_moderated(&self, host: &str) -> u64 {
+        let by = Moderation { by: Vec::new(), tells_sender: true };
+        self.take(host, Terms::default(), Some(by))
+    }
+
+    fn take(&self, host: &str, terms: Terms, moderation: Option<Moderation>) -> u64 {
         let (now, address) = (self.now(), format!("x@[{host}]"));
         let envelope = Envelope {
             id: self.executor.steps(),
@@ -268,11 +288,13 @@ impl Rig {
             route: None,
             received: now,
             origin: Origin { helo: "client".to_owned(), ..Origin::default() },
-            moderation: None,
+            moderation,
         };
+        let (id, is_held) = (envelope.id, envelope.moderation.is_some());
         let (shard, content) = (self.shard(), Arc::new(b"Subject: x\r\n\r\nx\r\n".to_vec()));
-        let outcome = self.wait(async move { accept(&shard, envelope, content, false, now).await });
+        let outcome = self.wait(async move { accept(&shard, envelope, content, is_held, now).await });
         assert_eq!(outcome, Outcome::Stored);
+        id
     }
 
     /// How many messages a host has taken.
