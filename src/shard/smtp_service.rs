@@ -171,10 +171,26 @@ impl SmtpService {
 
     /// For our own accounts into their mailboxes, for others into the queue, when nothing speaks against it.
     async fn pass(&mut self, message: Message) -> Result<Vec<Outcome>, Box<Refused>> {
-        let (mode, now) = (message.envelope.mode, self.shard.world.now());
+        let now = self.shard.world.now();
         let named: Vec<String> =
             message.envelope.recipients.iter().map(|recipient| recipient.address.clone()).collect();
         let mut incoming = self.way.message(&self.shard, &self.source, message).await?;
+        let noted = incoming.noted.take();
+        let answered = self.go_on(incoming, &named, now).await;
+        if let Some(noted) = noted {
+            noted.settle(&self.shard, answered.as_deref().map_err(|refused| &**refused));
+        }
+        answered
+    }
+
+    /// A message that nothing speaks against, to whom it is for.
+    async fn go_on(
+        &mut self,
+        mut incoming: Incoming,
+        named: &[String],
+        now: Timestamp,
+    ) -> Result<Vec<Outcome>, Box<Refused>> {
+        let mode = incoming.message.envelope.mode;
         // What is for nobody but to decide about another message ends here.
         self.dropped.extend(decide(&self.shard, &incoming).await?);
         let reports = receive(&self.shard, &mut incoming).await?;

@@ -359,6 +359,29 @@ class Sending(Rig):
             self.angarium("queue", "retry", "--all")
             self.sent_to("rua@forged.example")
 
+    def test_what_is_put_off_counts_when_it_comes_again(self):
+        full = "full@example.org"
+        self.angarium("account", "add", full, "--password", PASSWORD, "--quota", "300")
+        message = "From: a@good.example\r\nSubject: long\r\n\r\n" + "x" * 60 + "\r\n" * 400
+
+        def arrive():
+            # Without a word about its size, so that it is the content that does not fit.
+            with smtplib.SMTP("127.0.0.1", self.ports["smtp"]) as client:
+                client.ehlo("gateway.example")
+                client.docmd("XCLIENT", f"ADDR={ELSEWHERE} HELO=mx.elsewhere.example")
+                client.ehlo("mx.elsewhere.example")
+                client.docmd("MAIL", "FROM:<a@good.example>")
+                self.assertEqual(client.docmd("RCPT", f"TO:<{full}>")[0], 250)
+                return client.data(message)[0]
+
+        self.assertEqual([arrive() for _ in range(3)], [452] * 3)
+        self.assertEqual(self.angarium("reports", "send")["dmarc"], 0)
+        self.angarium("account", "set", full, "--quota", "0")
+        self.assertEqual(arrive(), 250)
+        self.assertEqual(self.angarium("reports", "send")["dmarc"], 1)
+        [mail] = self.sent_to("rua@good.example")
+        self.assertEqual(self.report_in(mail.content)[2].findtext("record/row/count"), "1")
+
     def test_reports_are_no_mail_that_is_reported(self):
         self.arrive(attached("Report Domain: x Submitter: forged.example Report-ID: <1>", "application/gzip", b"x").replace(
             "r@big.example", "r@forged.example"), to=ANN, fails=550)

@@ -28,8 +28,8 @@ use std::rc::Rc;
 use smtp::{Message, Mode, RecipientCheck, Refused, Reply, Waited};
 
 pub(crate) use authenticate::Names;
-pub(crate) use filters::Lanes;
 pub use filters::{FilterKind, FilterPlace, FilterSettings, HookSettings, RspamdSettings};
+pub(crate) use filters::Lanes;
 pub(crate) use memory::{Memory, partition};
 pub(crate) use moderation::{decide, is_for_moderators};
 pub(crate) use seal::seal;
@@ -37,7 +37,7 @@ pub use settings::{Dmarc, FromCheck, Inbound};
 pub(crate) use sign::{SigningKeys, sign_own};
 
 use crate::Shard;
-use crate::reporting::note;
+use crate::reporting::{Noted, noted};
 use rules::Rules;
 
 /// One connection's way in: what is known of it, from message to message.
@@ -69,6 +69,8 @@ pub(crate) struct Incoming {
     pub(crate) moderation: Option<queue::Moderation>,
     /// Rules have changed whom it is for: the client's recipients share one outcome.
     pub(crate) is_rerouted: bool,
+    /// What reports would say of it, for whoever answers the client.
+    pub(crate) noted: Option<Box<Noted>>,
 }
 
 /// A recipient as the rules leave it.
@@ -123,10 +125,19 @@ impl Way {
             route: None,
             moderation: None,
             is_rerouted: false,
+            noted: None,
         };
         let done = self.steps(shard, source, &mut incoming).await;
-        note(shard, peer(source), &incoming, done.as_ref().err().map(|refused| &**refused));
-        done.map(|()| incoming)
+        let noted = noted(shard, peer(source), &incoming);
+        match (done, noted) {
+            (Ok(()), noted) => Ok(Incoming { noted, ..incoming }),
+            (Err(refused), noted) => {
+                if let Some(noted) = noted {
+                    noted.settle(shard, Err(&refused));
+                }
+                Err(refused)
+            }
+        }
     }
 
     async fn steps(

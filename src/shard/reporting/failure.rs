@@ -9,7 +9,6 @@ use mailauth::dkim::DkimResult;
 use mailauth::dmarc::{Record, report_targets};
 use mailauth::report::{Envelope, Failed, failure_report};
 use mailauth::spf::SpfResult;
-use smtp::Refused;
 
 use super::count;
 use super::send::{Author, send};
@@ -17,57 +16,64 @@ use crate::Shard;
 use crate::inbound::{Incoming, Names};
 use crate::limits::FAILURE_HEADER_BYTES_MAX;
 
-/// Sends reports about a message beside everything else, if its domain wants any and has not had enough of them.
-pub(super) fn note(shard: &Rc<Shard>, peer: IpAddr, incoming: &Incoming, refused: Option<&Refused>) {
-    let Some(verdicts) = &incoming.verdicts else { return };
-    let (Some(record), Some((domain, _))) = (&verdicts.dmarc.record, &verdicts.dmarc.policy_domain) else {
-        return;
-    };
+/// What is told of a message.
+#[derive(Debug)]
+pub(super) struct Known {
+    verdicts: Verdicts,
+    domain: String,
+    peer: IpAddr,
+    mail_from: String,
+    header: Vec<u8>,
+    is_junk: bool,
+}
+
+/// What would be told of a message, if its domain asks for that.
+pub(super) fn known(peer: IpAddr, incoming: &Incoming) -> Option<Known> {
+    let verdicts = incoming.verdicts.as_ref()?;
+    let (record, (domain, _)) = (verdicts.dmarc.record.as_ref()?, verdicts.dmarc.policy_domain.as_ref()?);
     let envelope = &incoming.message.envelope;
     // Not about mail that is itself an answer: reports would answer each other.
-    let Some(sender) = &envelope.sender else { return };
-    if !is_asked(record, verdicts) || !has_room(shard, domain) {
-        return;
+    let sender = envelope.sender.as_ref()?;
+    if !is_asked(record, verdicts) {
+        return None;
     }
     let message = incoming.message.data.get(envelope.received_field_bytes..).unwrap_or_default();
     let header = message.get(..mime::end_of_headers(message)).unwrap_or(message);
     let header = header.get(..FAILURE_HEADER_BYTES_MAX).unwrap_or(header).to_vec();
-    let delivery = match (refused.is_some(), incoming.is_junk) {
-        (true, _) => "reject",
-        (false, true) => "spam",
-        (false, false) => "delivered",
-    };
-    let known = Known {
+    Some(Known {
         verdicts: verdicts.clone(),
         domain: domain.clone(),
+        peer,
         mail_from: sender.as_str().to_owned(),
         header,
-        delivery,
-    };
+        is_junk: incoming.is_junk,
+    })
+}
+
+/// Sends reports about a message beside everything else, if its domain has not had enough of them.
+pub(super) fn send_aside(shard: &Rc<Shard>, known: Known, is_refused: bool) {
+    if !has_room(shard, &known.domain) {
+        return;
+    }
     let there = Rc::clone(shard);
-    shard.world.spawn(Box::pin(async move { tell(&there, peer, known).await }));
+    shard.world.spawn(Box::pin(async move { tell(&there, known, is_refused).await }));
 }
 
-/// What is told.
-struct Known {
-    verdicts: Verdicts,
-    domain: String,
-    mail_from: String,
-    header: Vec<u8>,
-    delivery: &'static str,
-}
-
-async fn tell(shard: &Rc<Shard>, ip: IpAddr, known: Known) {
+async fn tell(shard: &Rc<Shard>, known: Known, is_refused: bool) {
     let Some(record) = &known.verdicts.dmarc.record else { return };
     let targets = report_targets(&Names(Rc::clone(shard)), &known.domain, &record.failures_to).await;
     let (author, now) = (Author::of(shard), shard.world.now());
     let failed = Failed {
         verdicts: &known.verdicts,
-        ip,
+        ip: known.peer,
         mail_from: &known.mail_from,
         arrived_at: now,
         header: &known.header,
-        delivery: known.delivery,
+        delivery: match (is_refused, known.is_junk) {
+            (true, _) => "reject",
+            (false, true) => "spam",
+            (false, false) => "delivered",
+        },
     };
     for target in targets.into_iter().filter(|target| target.may_receive == Some(true)) {
         let to = &target.to;

@@ -34,7 +34,7 @@ use storage_engine::Engine;
 use crate::Shard;
 use crate::limits::{DIRECTORY_PARTITION, FAILURE_DOMAINS_MAX};
 pub use daily::Sent;
-pub(crate) use note::note;
+pub(crate) use note::{Noted, noted};
 pub(crate) use receive::receive;
 pub use settings::Reporting;
 pub use write::finish;

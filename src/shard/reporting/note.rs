@@ -4,40 +4,65 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use mailauth::Verdicts;
-use mailauth::dmarc::{DmarcResult, Policy};
+use mailauth::dmarc::{DmarcResult, Policy, ReportAddress};
 use mailauth::report::{Disposition, Published, Reason, Row};
-use smtp::Refused;
+use smtp::{Outcome, Refused};
 use transport::report::Day;
 
+use super::send::is_over;
 use super::{count, failure};
 use crate::inbound::Incoming;
 use crate::{Dmarc, Shard};
 
-/// Notes what was found out about a message and what became of it. One that comes again is counted then.
-pub(crate) fn note(shard: &Rc<Shard>, peer: Option<IpAddr>, incoming: &Incoming, refused: Option<&Refused>) {
-    let (Some(peer), Some(verdicts)) = (peer, &incoming.verdicts) else { return };
+/// What reports would say of a message.
+#[derive(Debug)]
+pub(crate) struct Noted {
+    counted: Option<(Published, Vec<ReportAddress>, Row)>,
+    failed: Option<failure::Known>,
+}
+
+/// What was found out about a message, if any report tells of it.
+pub(crate) fn noted(shard: &Rc<Shard>, peer: Option<IpAddr>, incoming: &Incoming) -> Option<Box<Noted>> {
+    let (peer, verdicts) = (peer?, incoming.verdicts.as_ref()?);
     let settings = shard.settings();
     let (reporting, dmarc) = (&settings.reporting, &verdicts.dmarc);
-    let Some(record) = dmarc.record.as_ref().filter(|_| settings.outbound.is_enabled) else { return };
-    if refused.is_some_and(|refused| refused.code < 500)
-        || !matches!(dmarc.result, DmarcResult::Pass | DmarcResult::Fail)
-        || is_report(shard, incoming)
-    {
-        return;
+    let record = dmarc.record.as_ref().filter(|_| settings.outbound.is_enabled)?;
+    if !matches!(dmarc.result, DmarcResult::Pass | DmarcResult::Fail) || is_report(shard, incoming) {
+        return None;
     }
-    if reporting.sends_dmarc
-        && !record.aggregate_to.is_empty()
-        && let Some(published) = Published::of(dmarc)
-    {
-        let row = row(verdicts, peer, settings.inbound.dmarc);
-        let day = Day::of(shard.world.now());
-        let has_room = shard.reports.counts.borrow_mut().note(day, published, &record.aggregate_to, row);
-        if !has_room {
-            count(&shard.reports.tally.left_out, 1);
+    let is_counted = reporting.sends_dmarc && !record.aggregate_to.is_empty();
+    let published = if is_counted { Published::of(dmarc) } else { None };
+    let counted = published.map(|published| {
+        (published, record.aggregate_to.clone(), row(verdicts, peer, settings.inbound.dmarc))
+    });
+    let is_told = reporting.failures_per_hour_max > 0 && !record.failures_to.is_empty();
+    let failed = if is_told { failure::known(peer, incoming) } else { None };
+    (counted.is_some() || failed.is_some()).then(|| Box::new(Noted { counted, failed }))
+}
+
+impl Noted {
+    /// Counts the message, when the answer to its client is the last one: it comes again otherwise, and counts then.
+    pub(crate) fn settle(self, shard: &Rc<Shard>, answered: Result<&[Outcome], &Refused>) {
+        let (is_final, is_refused) = match answered {
+            Ok(outcomes) => (
+                outcomes.iter().all(|outcome| is_over(*outcome)),
+                outcomes.iter().any(|outcome| *outcome != Outcome::Stored),
+            ),
+            Err(refused) => (refused.code >= 500, true),
+        };
+        if !is_final {
+            return;
         }
-    }
-    if reporting.failures_per_hour_max > 0 && !record.failures_to.is_empty() {
-        failure::note(shard, peer, incoming, refused);
+        if let Some((published, to, row)) = self.counted {
+            let day = Day::of(shard.world.now());
+            let has_room = shard.reports.counts.borrow_mut().note(day, published, &to, row);
+            if !has_room {
+                count(&shard.reports.tally.left_out, 1);
+            }
+        }
+        if let Some(known) = self.failed {
+            failure::send_aside(shard, known, is_refused);
+        }
     }
 }
 
