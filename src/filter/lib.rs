@@ -10,7 +10,7 @@
 //!
 //! `exchange` is the contract with whoever owns the socket, `outcome` what all filters' answers become, `apply`
 //! does to a message what they ask for. `milter` speaks Sendmail's protocol, `http` one request of HTTP/1.1 for
-//! `rspamd` and `hook`, `clamd` its own commands.
+//! `rspamd`, `hook` and `post` (which asks nothing, and brings a report somewhere), `clamd` its own commands.
 //!
 //! Layer L3: no I/O, no clock, no chance; `no_std` keeps it so.
 
@@ -28,6 +28,7 @@ mod limits;
 mod message;
 mod milter;
 mod outcome;
+mod post;
 mod reply;
 mod rspamd;
 
@@ -39,5 +40,6 @@ pub use hook::{Hook, HookConfig, HookShare, HookStage};
 pub use http::{HttpConfig, Url, UrlError};
 pub use milter::{ClientAddress, Event, Milter, MilterConfig, Reuse};
 pub use outcome::{Failure, FailurePolicy, Modification, Outcome, Verdict, Which};
+pub use post::Post;
 pub use reply::Reply;
 pub use rspamd::{Assessment, Rspamd, RspamdConfig, RspamdRequest, Symbol};

@@ -15,7 +15,7 @@ pub const COUNTS_ACCOUNT: u64 = u64::MAX - 2;
 const VERSION: u8 = 1;
 const DAY_S: i64 = 86_400;
 /// Change and place, behind the domain.
-const SUFFIX_BYTES: usize = 12;
+pub(crate) const SUFFIX_BYTES: usize = 12;
 /// The value that says up to when reports were sent before their day was over.
 const SENT: &[u8] = b"s";
 
@@ -56,12 +56,12 @@ pub struct Pieces {
 /// The counts in the partitions that a shard owns.
 #[derive(Clone, Debug)]
 pub struct CountStore {
-    engine: Engine,
-    partitions: Vec<PartitionId>,
+    pub(crate) engine: Engine,
+    pub(crate) partitions: Vec<PartitionId>,
 }
 
 impl CountKind {
-    const fn letter(self) -> u8 {
+    pub(crate) const fn letter(self) -> u8 {
         match self {
             Self::Dmarc => b'd',
             Self::Tls => b't',
@@ -70,16 +70,16 @@ impl CountKind {
 }
 
 /// The number of a day, which keys are ordered by.
-fn number(day: Day) -> u32 {
+pub(crate) fn number(day: Day) -> u32 {
     u32::try_from(day.start().as_s().div_euclid(DAY_S)).unwrap_or_default()
 }
 
-fn day_of(number: u32) -> Day {
+pub(crate) fn day_of(number: u32) -> Day {
     Day::of(Timestamp::from_s(i64::from(number) * DAY_S))
 }
 
 /// What the keys of a domain's pieces begin with. A name ends with a zero: none of another is among them.
-fn prefix(kind: CountKind, day: Day, domain: &str) -> Vec<u8> {
+pub(crate) fn prefix(kind: CountKind, day: Day, domain: &str) -> Vec<u8> {
     let mut key = vec![kind.letter()];
     key.extend(number(day).to_be_bytes());
     key.extend(domain.bytes());
@@ -88,7 +88,7 @@ fn prefix(kind: CountKind, day: Day, domain: &str) -> Vec<u8> {
 }
 
 /// The day and the domain of a piece.
-fn about(key: &[u8]) -> Option<(u32, String)> {
+pub(crate) fn about(key: &[u8]) -> Option<(u32, String)> {
     let day = u32::from_be_bytes(key.get(1..5)?.try_into().ok()?);
     let name = key.get(5..)?.split(|byte| *byte == 0).next()?;
     Some((day, String::from_utf8(name.to_vec()).ok()?))
@@ -104,6 +104,12 @@ impl Piece {
 }
 
 impl Pieces {
+    /// Keeps those at some places.
+    pub fn retain(&mut self, is_kept: impl Fn(&Part) -> bool) {
+        let all = std::mem::take(&mut self.values).into_iter().zip(std::mem::take(&mut self.parts));
+        (self.values, self.parts) = all.filter(|(_, part)| is_kept(part)).unzip();
+    }
+
     /// What they say about messages.
     pub fn seen(&self) -> Seen {
         let mut all = Seen::default();

@@ -6,11 +6,12 @@
 //! ```
 //!
 //! - `seen`: what was seen of the mail of From domains (RFC 9990), bounded; `counts`: pieces of that and of TLS counts
-//!   (RFC 8460) in the store, so that a restart loses none.
+//!   (RFC 8460) in the store, so that a restart loses none; `begun`: reports that not all have who are to have them.
 //! - `received`: reports of others, read; `kept`: their place in the store; `digest`: many of them added up.
 //!
 //! Layer L2: no sockets and no clock. The format is `docs/formats/reports.md`.
 
+mod begun;
 mod counts;
 mod digest;
 mod kept;
@@ -19,6 +20,7 @@ mod received;
 mod seen;
 mod summary;
 
+pub use begun::Begun;
 pub use counts::{COUNTS_ACCOUNT, CountKind, CountStore, Part, Piece, Pieces};
 pub use digest::{Digest, SourceDigest};
 pub use kept::{Filter, Kept, Listed, Put, RECEIVED_ACCOUNT};

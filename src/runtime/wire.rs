@@ -1,9 +1,9 @@
-//! Connections to filters, as `shard` sees them: bytes there and back, with TLS or not.
+//! Connections to filters and to who takes reports, as `shard` sees them: bytes there and back, with TLS or not.
 
 use std::task::{Context, Poll};
 
 use shard::{Dial, Endpoint, Wire};
-use transport::Demand;
+use transport::Fault;
 
 use crate::{Conn, Local, TlsConnector};
 
@@ -20,10 +20,8 @@ pub(crate) async fn dial(
         Endpoint::Unix(path) => Conn::connect_local(&path, timers, limit).await,
     };
     let mut conn = connected.map_err(|error| error.to_string())?;
-    if let (Some(connector), Some(name)) = (connector, tls) {
-        conn.secure(&connector, Demand::authority(&name), timers, limit)
-            .await
-            .map_err(|error| error.to_string())?;
+    if let (Some(connector), Some(demand)) = (connector, tls) {
+        conn.secure(&connector, demand, timers, limit).await.map_err(|error| error.to_string())?;
     }
     Ok(Box::new(ConnWire(conn)))
 }
@@ -47,5 +45,9 @@ impl Wire for ConnWire {
         take: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<usize, String>> {
         self.0.poll_read(cx, max, take).map_err(|error| error.to_string())
+    }
+
+    fn lacks(&self) -> Option<Fault> {
+        self.0.proof().and_then(Result::err)
     }
 }

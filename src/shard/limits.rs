@@ -103,6 +103,18 @@ pub(crate) const POLICY_ROUNDS_MAX: usize = 64;
 /// Reports about a day are sent within so many seconds after it.
 pub(crate) const REPORT_DELAY_MAX_S: u64 = 4 * 60 * 60;
 
+/// The pause before reports that could not be sent are tried again; each one after it is twice as long.
+pub(crate) const REPORT_RETRY: Duration = Duration::from_hours(1);
+
+/// The longest time for one address of who takes a report by HTTPS, until it can be talked to; TLS has as long once more.
+pub(crate) const REPORT_CONNECT: Duration = Duration::from_secs(10);
+
+/// The longest time for a report that is posted, all addresses of its host together.
+pub(crate) const REPORT_POST: Duration = Duration::from_mins(1);
+
+/// The largest answer to it, in bytes.
+pub(crate) const REPORT_ANSWER_BYTES_MAX: usize = 256 * 1024;
+
 /// The pause between two looks at everything that waits for a destination that is down.
 pub(crate) const LOOK_OVER_PAUSE: Duration = Duration::from_mins(10);
 

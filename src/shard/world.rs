@@ -120,13 +120,13 @@ pub enum Unopened {
     TimedOut,
 }
 
-/// Where a filter listens, and how to get there.
+/// Where a filter, or who takes a report, listens, and how to get there.
 #[derive(Clone, Debug)]
 pub struct Dial {
     /// Where.
     pub endpoint: Endpoint,
-    /// The name that its certificate has to have; `None` is without TLS.
-    pub tls: Option<String>,
+    /// What its certificate has to prove; `None` is without TLS.
+    pub tls: Option<Demand>,
     /// The longest time until the connection can be used; TLS has as long once more.
     pub limit: Duration,
 }
@@ -156,6 +156,11 @@ pub trait Wire {
         max: usize,
         take: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<usize, String>>;
+
+    /// What TLS lacks that was wanted but not demanded.
+    fn lacks(&self) -> Option<Fault> {
+        None
+    }
 }
 
 /// Time, chance, the network and helpers off the shard.

@@ -109,6 +109,23 @@ fn is_somewhere(address: IpAddr) -> bool {
     !(address.is_unspecified() || address.is_multicast() || is_broadcast)
 }
 
+/// Whether an address is one of the whole internet's, and not this machine's or a private network's (RFC 6890 §2.2).
+pub fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            let is_shared = first == 100 && (64..128).contains(&second);
+            let is_own = first == 0 || address.is_loopback() || address.is_link_local();
+            !(is_own || is_shared || address.is_private()) && is_somewhere(address.into())
+        }
+        IpAddr::V6(address) => {
+            let is_own =
+                address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local();
+            !is_own && is_somewhere(address.into())
+        }
+    }
+}
+
 fn shuffle(list: &mut [IpAddr], random: &mut Random) {
     for last in (1..list.len()).rev() {
         let other = random.below(last as u64 + 1) as usize;
@@ -163,6 +180,32 @@ mod tests {
     fn addresses_at_which_nobody_is_are_not_tried() {
         let list = ["0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "192.0.2.1", "192.0.2.1"];
         assert_eq!(order(AddressOrder::ByTurns, &list), ["192.0.2.1"]);
+    }
+
+    #[test]
+    fn private_networks_are_not_public() {
+        for text in [
+            "0.1.2.3",
+            "10.0.0.1",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "172.31.0.1",
+            "192.168.1.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:10.0.0.1",
+            "fd00::1",
+            "fe80::1",
+            "ff02::1",
+        ] {
+            assert!(!is_public(text.parse().unwrap()), "{text}");
+        }
+        for text in ["1.1.1.1", "100.128.0.1", "172.32.0.1", "192.0.2.1", "2001:db8::1", "2606:4700::1"] {
+            assert!(is_public(text.parse().unwrap()), "{text}");
+        }
     }
 
     #[test]

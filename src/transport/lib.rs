@@ -29,7 +29,7 @@ pub mod report;
 pub mod sts;
 mod text_record;
 
-pub use address::{AddressOrder, Ourselves, addresses};
+pub use address::{AddressOrder, Ourselves, addresses, is_public};
 pub use certificate::public_key;
 pub use demand::{Demand, Identity, Proof};
 pub use destination::Destination;

@@ -102,6 +102,8 @@ class Zone:
 
     def __init__(self, lines):
         self.lines = lines
+        # Names of which nothing can be said now.
+        self.unknown = set()
         zone = self
 
         class Handler(socketserver.BaseRequestHandler):
@@ -127,6 +129,8 @@ class Zone:
                 found.append(rest)
         if found:
             reply.answer.append(dns.rrset.from_text(question.name, 60, "IN", dns.rdatatype.to_text(question.rdtype), *found))
+        elif name in self.unknown:
+            reply.set_rcode(dns.rcode.SERVFAIL)
         else:
             reply.authority.append(dns.rrset.from_text(".", 1, "IN", "SOA", "ns. host. 1 60 60 60 1"))
             if not exists:
@@ -358,6 +362,38 @@ class Sending(Rig):
             self.receiver.behave()
             self.angarium("queue", "retry", "--all")
             self.sent_to("rua@forged.example")
+
+    def test_who_has_a_report_does_not_get_it_again_for_others(self):
+        consent = "both.example._report._dmarc.late.example."
+        self.zone.lines += ['_dmarc.both.example. IN TXT "v=DMARC1; p=none; rua=mailto:rua@both.example,mailto:all@late.example"',
+                            'both.example. IN TXT "v=spf1 -all"']
+        self.zone.unknown.add(consent)
+        told = lambda to: [self.report_in(mail.content)[2] for mail in self.receiver.messages if any(to in line for line in mail.rcpts)]  # noqa: E731
+        for _ in range(2):
+            self.forge("both.example")
+        self.assertEqual(self.angarium("reports", "send"), {"dmarc": 0, "tls": 0, "waiting": 1})
+        self.sent_to("rua@both.example")
+        # Who has it is known after a restart; what is counted since is for another report.
+        self.stop()
+        self.start()
+        self.forge("both.example")
+        self.assertEqual(self.angarium("reports", "send")["waiting"], 1)
+        self.zone.unknown.clear()
+        self.zone.lines.append(f'{consent} IN TXT "v=DMARC1"')
+        # A restart forgets that nobody knew.
+        self.stop()
+        self.start()
+        self.assertEqual(self.angarium("reports", "send"), {"dmarc": 1, "tls": 0, "waiting": 0})
+        self.receiver.wait(2, 10, lambda message: any("all@late.example" in line for line in message.rcpts))
+        self.receiver.wait(2, 10, lambda message: any("rua@both.example" in line for line in message.rcpts))
+        time.sleep(0.3)
+        said = {}
+        for to in ("rua@both.example", "all@late.example"):
+            said[to] = sorted((report.findtext("report_metadata/report_id"), report.findtext("report_metadata/date_range/begin"),
+                               report.findtext("report_metadata/date_range/end"), report.findtext("record/row/count")) for report in told(to))
+            [first, second] = said[to]
+            self.assertEqual((first[3], second[3], first[2]), ("2", "1", second[1]))
+        self.assertEqual(*said.values())
 
     def test_what_is_put_off_counts_when_it_comes_again(self):
         full = "full@example.org"

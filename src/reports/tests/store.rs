@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use base::{PartitionId, Timestamp};
 use mailauth::dmarc::ReportAddress;
 use mailauth::report::{Disposition, Published, Row};
-use reports::{CountKind, CountStore, Counts, Filter, Kept, Kind, Piece, Put, Seen, Summary};
+use reports::{Begun, CountKind, CountStore, Counts, Filter, Kept, Kind, Piece, Put, Seen, Summary};
 use storage_engine::{Disk, Engine, Options, Simulated, StoreInfo, prepare};
 use transport::report::Day;
 
@@ -152,6 +152,34 @@ fn another_number_of_shards_finds_what_others_have_counted() {
     assert_eq!(parts.iter().map(|(partition, _)| partition.0).collect::<Vec<_>>(), [0, 1]);
     rig.wait(rig.counts().remove(&parts)).unwrap();
     assert!(all(&rig.counts(), day(1), "a.example").0.is_empty());
+}
+
+#[test]
+fn what_was_begun_is_known_after_a_crash_and_takes_nothing_that_comes_later() {
+    let rig = Rig::open(Simulated::new(3));
+    let about = (day(1), "a.example");
+    rig.wait(rig.counts().put(counted(day(1), "a.example", "192.0.2.1"))).unwrap();
+    let (_, parts) = all(&rig.counts(), day(1), "a.example");
+    let mut begun = Begun::new(Timestamp::from_s(5), Timestamp::from_s(9), &parts);
+    begun.told.push("r@a.example".to_owned());
+    rig.wait(rig.counts().set_begun(CountKind::Dmarc, about, Some(&begun))).unwrap();
+    let rig = rig.crash();
+    rig.wait(rig.counts().put(counted(day(1), "a.example", "192.0.2.2"))).unwrap();
+    let store = rig.counts();
+    assert_eq!(store.begun(CountKind::Dmarc, about), Some(begun.clone()));
+    assert_eq!(store.begun(CountKind::Tls, about), None);
+    let named = vec![(day(1), "a.example".to_owned())];
+    assert_eq!(store.all_begun(CountKind::Dmarc, day(2)), named);
+    assert_eq!(
+        (store.all_begun(CountKind::Dmarc, day(1)), store.all_begun(CountKind::Tls, day(2))),
+        (vec![], vec![])
+    );
+    // It is no count itself.
+    assert_eq!(rig.wait(store.domains(CountKind::Dmarc, day(2))), named);
+    let (_, later) = all(&store, day(1), "a.example");
+    assert_eq!(later.iter().map(|part| begun.has(part)).collect::<Vec<_>>(), [true, false]);
+    rig.wait(store.set_begun(CountKind::Dmarc, about, None)).unwrap();
+    assert_eq!(rig.crash().counts().begun(CountKind::Dmarc, about), None);
 }
 
 fn summary(id: &str, received_s: i64, is_authenticated: bool) -> Summary {

@@ -23,6 +23,7 @@ use self::ask::{Asking, Question};
 pub(super) use self::early::Early;
 pub(crate) use self::lane::Lanes;
 use self::lane::Said;
+pub(crate) use self::line::{Line, addresses};
 use self::milter::Conversation;
 pub use self::settings::{FilterKind, FilterPlace, FilterSettings, HookSettings, RspamdSettings};
 use super::{Incoming, memory, peer, refused};

@@ -29,7 +29,7 @@ use smtp::{Message, Mode, RecipientCheck, Refused, Reply, Waited};
 
 pub(crate) use authenticate::Names;
 pub use filters::{FilterKind, FilterPlace, FilterSettings, HookSettings, RspamdSettings};
-pub(crate) use filters::Lanes;
+pub(crate) use filters::{Lanes, Line, addresses};
 pub(crate) use memory::{Memory, partition};
 pub(crate) use moderation::{decide, is_for_moderators};
 pub(crate) use seal::seal;

@@ -117,7 +117,7 @@ families! {
     DESTINATION_WAITING gauge "angarium_relay_destination_waiting" ["destination"] "Queued entries that wait for a destination; of the busiest ones";
     DESTINATION_FAILURES gauge "angarium_relay_destination_failures" ["destination"] "Times in a row that nobody could be reached there; of the busiest ones";
 
-    REPORTS_SENT counter "angarium_reports_sent_total" ["kind"] "Reports that were sent: dmarc, tls, failure";
+    REPORTS_SENT counter "angarium_reports_sent_total" ["kind"] "Reports that were sent: dmarc, tls, tls-https, failure";
     REPORTS_LEFT_OUT counter "angarium_reports_left_out_total" [] "Messages that no report tells of for lack of memory";
     REPORTS_RECEIVED counter "angarium_reports_received_total" ["kind"] "Mail to report addresses: dmarc, tls, feedback, unreadable";
     COMPLAINTS counter "angarium_complaints_total" ["kind", "domain", "account"] "Complaints and failure reports about our mail; the account is known for mail that went out here";

@@ -163,6 +163,7 @@ impl Shard {
         all.extend([
             labelled(&f::REPORTS_SENT, &["dmarc"], tally.dmarc_sent.get()),
             labelled(&f::REPORTS_SENT, &["tls"], tally.tls_sent.get()),
+            labelled(&f::REPORTS_SENT, &["tls-https"], tally.tls_posted.get()),
             labelled(&f::REPORTS_SENT, &["failure"], tally.failures_sent.get()),
             whole(&f::REPORTS_LEFT_OUT, tally.left_out.get()),
             labelled(&f::REPORTS_RECEIVED, &["unreadable"], tally.unreadable.get()),

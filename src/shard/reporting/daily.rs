@@ -1,19 +1,20 @@
 //! When reports go: once a day, when the day is over, by shard 0 with what all shards have counted. Counts are taken away
-//! when their reports are in the queue, so a crash in between sends one again, with the same name, and loses none.
+//! when all have their reports, so a crash in between sends one again, with the same name, and loses none. Who has one
+//! while others do not is noted, with what it is made of: it stays the same report, and nobody gets it twice.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
 use base::{ShardId, Timestamp};
-use mailauth::report::Period;
-use reports::{CountKind, Part, Pieces, Seen};
+use reports::{Begun, CountKind, Part, Pieces, Seen};
 use transport::report::{Collected, Day};
 
 use super::send::chance;
+use super::telling::Telling;
 use super::{dmarc, tls, write};
 use crate::Shard;
-use crate::limits::{COUNTS_KEPT_DAYS, REPORT_DELAY_MAX_S, REPORT_START_DELAY_MAX_S};
+use crate::limits::{COUNTS_KEPT_DAYS, REPORT_DELAY_MAX_S, REPORT_RETRY, REPORT_START_DELAY_MAX_S};
 
 /// What a round of sending came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,8 +35,15 @@ pub(super) async fn daily(shard: Rc<Shard>) {
     shard.world.sleep_until(now + delay).await;
     loop {
         let today = Day::of(shard.world.now());
-        send_before(&shard, today).await;
+        let mut sent = send_before(&shard, today).await;
         expire(&shard).await;
+        // RFC 8460 §5.5: what could not be sent is tried again for a day, at growing distances. Then it is tried once a day.
+        let mut pause = REPORT_RETRY;
+        while sent.is_some_and(|sent| sent.waiting > 0) && shard.world.now() + pause < today.end() {
+            shard.world.sleep_until(shard.world.now() + pause).await;
+            sent = send_before(&shard, today).await;
+            pause *= 2;
+        }
         // RFC 8460 §4.1: not all senders at the same moment.
         let delay = Duration::from_secs(chance(&shard) % REPORT_DELAY_MAX_S);
         shard.world.sleep_until(today.end() + Duration::from_secs(1) + delay).await;
@@ -53,6 +61,7 @@ async fn send_before(shard: &Rc<Shard>, before: Day) -> Option<Sent> {
         return None;
     }
     let _sending = Sending(Rc::clone(shard));
+    shard.reports.silent.borrow_mut().clear();
     let now = shard.world.now();
     for id in 0..shard.router.shards() {
         let work = async move |there: Rc<Shard>| write::write(&there).await;
@@ -87,9 +96,9 @@ impl Drop for Sending {
     }
 }
 
-/// Days and domains of which any shard has something.
+/// Days and domains of which any shard has something, or of which a report was begun.
 async fn domains(shard: &Rc<Shard>, kind: CountKind, before: Day) -> BTreeSet<(Day, String)> {
-    let mut all = BTreeSet::new();
+    let mut all = BTreeSet::from_iter(shard.reports.store.all_begun(kind, before));
     for id in 0..shard.router.shards() {
         let work = async move |there: Rc<Shard>| there.reports.store.domains(kind, before).await;
         all.extend(shard.router.on(ShardId(id), work).await.unwrap_or_default());
@@ -97,30 +106,50 @@ async fn domains(shard: &Rc<Shard>, kind: CountKind, before: Day) -> BTreeSet<(D
     all
 }
 
-/// Tells one domain, and takes its counts away when it has been told or will never be; whether that is so.
+/// Tells one domain of its day; whether everybody has been told, or never will be. What was begun goes first, as it was
+/// then: counts that have come since are for another report, about the time after it.
 async fn tell(shard: &Rc<Shard>, kind: CountKind, about: (Day, &str), now: Timestamp) -> bool {
-    let (day, domain) = about;
+    let store = &shard.reports.store;
+    let mut since = store.sent_until();
+    if let Some(begun) = store.begun(kind, about) {
+        since = begun.end;
+        let Some(found) = gather(shard, kind, about, Some(&begun)).await else { return false };
+        if !finish(shard, kind, Telling::new(shard, kind, about, begun), found).await {
+            return false;
+        }
+    }
+    let Some(found) = gather(shard, kind, about, None).await else { return false };
+    let (begin, end) = period(about.0, since, now);
+    let begun = Begun::new(begin, end, found.parts.iter().flat_map(|(_, parts)| parts));
+    if !found.is_empty() && !finish(shard, kind, Telling::new(shard, kind, about, begun), found).await {
+        return false;
+    }
+    if store.begun(kind, about).is_some()
+        && let Err(error) = store.set_begun(kind, about, None).await
+    {
+        tracing::warn!(event = "reports.not_written", %error);
+    }
+    true
+}
+
+/// Sends one report, and takes its counts away when everybody has it or never will; whether that is so.
+async fn finish(shard: &Rc<Shard>, kind: CountKind, mut telling: Telling<'_>, found: Gathered) -> bool {
     let settings = shard.settings();
     let is_wanted = settings.outbound.is_enabled
         && match kind {
             CountKind::Dmarc => settings.reporting.sends_dmarc,
             CountKind::Tls => settings.reporting.sends_tls,
         };
-    let (mut seen, mut collected, mut parts) = (Seen::default(), Collected::default(), Vec::new());
-    for id in 0..shard.router.shards() {
-        let Some(found) = gather(shard, ShardId(id), kind, about).await else { return false };
-        seen.merge(found.seen);
-        collected.add(found.collected);
-        parts.push((ShardId(id), found.parts));
-    }
-    let period = period(day, shard.reports.store.sent_until(), now);
+    let Gathered { seen, collected, parts } = found;
     let is_told = match kind {
         _ if !is_wanted => true,
-        CountKind::Dmarc => seen.is_empty() || dmarc::tell(shard, seen, period).await,
-        CountKind::Tls => tls::tell(shard, collected, (day, domain), period).await,
+        CountKind::Dmarc => seen.is_empty() || dmarc::tell(shard, seen, &mut telling).await,
+        CountKind::Tls => tls::tell(shard, collected, &mut telling).await,
     };
-    let is_old = day.start() + Duration::from_hours(24 * COUNTS_KEPT_DAYS) < now;
+    let (day, _) = telling.about();
+    let is_old = day.start() + Duration::from_hours(24 * COUNTS_KEPT_DAYS) < shard.world.now();
     if !is_told && !is_old {
+        telling.keep().await;
         return false;
     }
     for (id, parts) in parts {
@@ -133,43 +162,67 @@ async fn tell(shard: &Rc<Shard>, kind: CountKind, about: (Day, &str), now: Times
 }
 
 /// The time that a report is about: what was not told of the day before.
-fn period(day: Day, sent_until: Timestamp, now: Timestamp) -> Period {
+fn period(day: Day, since: Timestamp, now: Timestamp) -> (Timestamp, Timestamp) {
     let (begin, end) = (day.start(), day.end());
-    let begin = if sent_until > begin && sent_until <= end { sent_until } else { begin };
-    Period { begin_s: begin.as_s(), end_s: end.min(now).as_s() }
+    let begin = if since > begin && since <= end { since } else { begin };
+    (begin, end.min(now))
 }
 
-/// What one shard has of a domain.
+/// What there is of a domain.
+#[derive(Default)]
 struct Gathered {
     seen: Seen,
     collected: Collected,
-    parts: Vec<Part>,
+    parts: Vec<(ShardId, Vec<Part>)>,
 }
 
-/// Asks a shard for all its pieces of a domain, some at a time; `None` when it is gone.
+impl Gathered {
+    fn is_empty(&self) -> bool {
+        self.parts.iter().all(|(_, parts)| parts.is_empty())
+    }
+}
+
+/// Asks all shards for their pieces of a domain, or those of them that belong to a report; `None` when one is gone.
 async fn gather(
     shard: &Rc<Shard>,
-    id: ShardId,
     kind: CountKind,
-    (day, domain): (Day, &str),
+    about: (Day, &str),
+    begun: Option<&Begun>,
 ) -> Option<Gathered> {
-    let domain = domain.to_owned();
-    let work = async move |there: Rc<Shard>| {
-        let (mut seen, mut collected, mut parts) =
-            (Seen::default(), Collected::default(), Vec::<Part>::new());
-        loop {
-            let pieces = there.reports.store.pieces(kind, (day, &domain), parts.last());
-            if pieces.parts.is_empty() {
-                return Gathered { seen, collected, parts };
-            }
-            parts.extend(pieces.parts.iter().cloned());
-            match kind {
-                CountKind::Dmarc => seen.merge(read(&there, pieces).await),
-                CountKind::Tls => collected.add(pieces.collected(day)),
-            }
+    let mut all = Gathered::default();
+    for id in 0..shard.router.shards() {
+        let (day, domain, begun) = (about.0, about.1.to_owned(), begun.cloned());
+        let work = async move |there: Rc<Shard>| own(&there, kind, (day, &domain), begun).await;
+        let (seen, collected, parts) = shard.router.on(ShardId(id), work).await.ok()?;
+        all.seen.merge(seen);
+        all.collected.add(collected);
+        all.parts.push((ShardId(id), parts));
+    }
+    Some(all)
+}
+
+/// A shard's own pieces of a domain, some at a time.
+async fn own(
+    shard: &Rc<Shard>,
+    kind: CountKind,
+    about: (Day, &str),
+    begun: Option<Begun>,
+) -> (Seen, Collected, Vec<Part>) {
+    let (mut seen, mut collected, mut parts) = (Seen::default(), Collected::default(), Vec::<Part>::new());
+    let mut last = None;
+    loop {
+        let mut pieces = shard.reports.store.pieces(kind, about, last.as_ref());
+        let Some(part) = pieces.parts.last() else { return (seen, collected, parts) };
+        last = Some(part.clone());
+        if let Some(begun) = &begun {
+            pieces.retain(|part| begun.has(part));
         }
-    };
-    shard.router.on(id, work).await.ok()
+        parts.extend(pieces.parts.iter().cloned());
+        match kind {
+            CountKind::Dmarc => seen.merge(read(shard, pieces).await),
+            CountKind::Tls => collected.add(pieces.collected(about.0)),
+        }
+    }
 }
 
 /// Unpacking takes its time, so it is done off the shard where the pool has room.
@@ -200,8 +253,8 @@ mod tests {
     fn a_report_is_about_what_was_not_told_of_its_day() {
         let day = Day::of(Timestamp::from_s(86_400));
         let of = |sent, now| {
-            let period = period(day, Timestamp::from_s(sent), Timestamp::from_s(now));
-            (period.begin_s, period.end_s)
+            let (begin, end) = period(day, Timestamp::from_s(sent), Timestamp::from_s(now));
+            (begin.as_s(), end.as_s())
         };
         assert_eq!(of(0, 200_000), (86_400, 172_799));
         assert_eq!(of(0, 90_000), (86_400, 90_000));

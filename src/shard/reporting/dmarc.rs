@@ -5,23 +5,26 @@ use std::sync::Arc;
 
 use base::Timestamp;
 use mailauth::dmarc::{Target, report_targets};
-use mailauth::report::{Aggregate, Envelope, Period, aggregate_mail};
+use mailauth::report::{Aggregate, Envelope, aggregate_mail};
 use reports::Seen;
 
 use super::count;
 use super::send::{Author, is_over, send};
+use super::telling::Telling;
 use crate::Shard;
 use crate::inbound::Names;
 
 /// Sends a domain its report; false when it should be tried again.
-pub(super) async fn tell(shard: &Rc<Shard>, seen: Seen, period: Period) -> bool {
+pub(super) async fn tell(shard: &Rc<Shard>, seen: Seen, telling: &mut Telling<'_>) -> bool {
     let domain = seen.published.domain.clone();
-    let targets = report_targets(&Names(Rc::clone(shard)), &domain, &seen.to).await;
+    let mut targets = report_targets(&Names(Rc::clone(shard)), &domain, &seen.to).await;
+    targets.retain(|target| !telling.is_told(&target.to.address));
     let author = Author::of(shard);
     let now = shard.world.now();
-    let report = Arc::new(report(seen, &author, period));
-    let mut is_done = true;
+    let report = Arc::new(report(seen, &author, telling));
+    let (mut is_done, mut others) = (true, targets.len());
     for Target { to, may_receive } in targets {
+        others -= 1;
         match may_receive {
             Some(true) => {}
             Some(false) => {
@@ -51,12 +54,16 @@ pub(super) async fn tell(shard: &Rc<Shard>, seen: Seen, period: Period) -> bool 
         if outcome == smtp::Outcome::Stored {
             count(&shard.reports.tally.dmarc_sent, 1);
         }
-        is_done &= is_over(outcome);
+        if is_over(outcome) {
+            telling.told(&to.address, others).await;
+        } else {
+            is_done = false;
+        }
     }
     is_done
 }
 
-fn report(seen: Seen, author: &Author, period: Period) -> Aggregate {
+fn report(seen: Seen, author: &Author, telling: &Telling<'_>) -> Aggregate {
     let rows = seen.rows();
     let domain = &seen.published.domain;
     let left_out = (seen.left_out > 0).then(|| format!("{} messages are not in it", seen.left_out));
@@ -65,8 +72,8 @@ fn report(seen: Seen, author: &Author, period: Period) -> Aggregate {
         email: author.from.clone(),
         contact: None,
         // The same for the same time: whoever gets it twice sees that.
-        id: format!("{}.{}.{domain}", period.begin_s, period.end_s),
-        period,
+        id: format!("{}.{domain}", telling.name()),
+        period: telling.period(),
         errors: left_out.into_iter().collect(),
         generator: Some("Angarium".to_owned()),
         published: seen.published,

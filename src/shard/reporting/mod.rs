@@ -9,7 +9,7 @@
 //!
 //! - `settings`: what an operator sets; `note`: what is counted of a message; `write`: counts into the store;
 //! - `daily`: when reports go, and to whom; `dmarc`, `tls`: what they say; `failure`: reports about one message;
-//!   `send`: how they go;
+//!   `send`, `post`: how they go; `telling`: who has one already;
 //! - `receive`: reports of others; `control`: what an operator sees.
 
 pub mod control;
@@ -17,14 +17,16 @@ mod daily;
 mod dmarc;
 mod failure;
 mod note;
+mod post;
 mod receive;
 mod send;
 mod settings;
+mod telling;
 mod tls;
 mod write;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use directory::BoundedMap;
@@ -52,6 +54,8 @@ pub(crate) struct Reports {
     /// Counts that are on their way into the store.
     writers: Cell<usize>,
     is_sending: Cell<bool>,
+    /// Hosts that did not take a report by HTTPS in this round: not each domain waits for them.
+    silent: RefCell<BTreeSet<(String, u16)>>,
     pub(crate) tally: Tally,
 }
 
@@ -60,6 +64,7 @@ pub(crate) struct Reports {
 pub(crate) struct Tally {
     pub(crate) dmarc_sent: Cell<u64>,
     pub(crate) tls_sent: Cell<u64>,
+    pub(crate) tls_posted: Cell<u64>,
     pub(crate) failures_sent: Cell<u64>,
     /// Messages that no report will tell of.
     pub(crate) left_out: Cell<u64>,
@@ -81,6 +86,7 @@ impl Reports {
             failures: RefCell::new(BoundedMap::new(FAILURE_DOMAINS_MAX)),
             writers: Cell::new(0),
             is_sending: Cell::new(false),
+            silent: RefCell::default(),
             tally: Tally::default(),
         }
     }

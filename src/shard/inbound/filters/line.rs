@@ -8,13 +8,14 @@ use std::task::Poll;
 use base::Timestamp;
 use base::dns::{Query, Record, RecordKind};
 use filter::{Exchange, Failure, Next, READ_BYTES_MAX};
+use transport::Demand;
 
 use super::{FilterPlace, FilterSettings};
 use crate::limits::FILTER_ADDRESSES_MAX;
 use crate::{Dial, Endpoint, LocalFuture, Shard, Wire, World};
 
 /// A connection, driven by one question after the other.
-pub(super) struct Line {
+pub(crate) struct Line {
     wire: Box<dyn Wire>,
     /// Nothing more can be written. What the filter said before it closed is still read.
     is_broken: bool,
@@ -34,7 +35,7 @@ enum News {
 
 impl Line {
     /// Over a connection that is there.
-    pub(super) fn of(wire: Box<dyn Wire>) -> Self {
+    pub(crate) fn of(wire: Box<dyn Wire>) -> Self {
         Self { wire, is_broken: false, has_ended: false }
     }
 
@@ -45,7 +46,7 @@ impl Line {
             FilterPlace::Tcp { host, port, is_tls } => {
                 let addresses = addresses(shard, host).await;
                 let endpoint = |address| Endpoint::Tcp(SocketAddr::new(address, *port));
-                (addresses.into_iter().map(endpoint).collect(), is_tls.then(|| host.clone()))
+                (addresses.into_iter().map(endpoint).collect(), is_tls.then(|| Demand::authority(host)))
             }
         };
         let mut why = "its name has no address".to_owned();
@@ -60,7 +61,7 @@ impl Line {
     }
 
     /// Drives a question to its answer, until `end` at most.
-    pub(super) async fn drive<E: Exchange>(
+    pub(crate) async fn drive<E: Exchange>(
         &mut self,
         world: &dyn World,
         exchange: &mut E,
@@ -144,7 +145,7 @@ impl Line {
 }
 
 /// The addresses of a host, IPv6 first; `localhost` is known without asking (RFC 6761 §6.3).
-async fn addresses(shard: &Rc<Shard>, host: &str) -> Vec<IpAddr> {
+pub(crate) async fn addresses(shard: &Rc<Shard>, host: &str) -> Vec<IpAddr> {
     if let Ok(address) = host.parse() {
         return vec![address];
     }
