@@ -1,5 +1,6 @@
 //! Reports of others in the store: each as a row with its summary and its content. They lie in one partition, whichever
-//! shard the mail came to.
+//! shard they came to. Those that were posted have places of their own: however many strangers post, it is never one that
+//! came by mail that goes.
 
 use std::sync::Arc;
 
@@ -7,14 +8,21 @@ use base::{PartitionId, Timestamp, give_way};
 use queue::Destination;
 use storage_engine::{BodyRef, Engine, Error, ROW_DATA_BYTES, Row, RowBody};
 
-use crate::limits::{RECEIVED_KEPT_MAX, ROWS_PER_LOOK};
-use crate::{Kind, Report, Summary, unpack_report};
+use crate::limits::{POSTED_KEPT_MAX, RECEIVED_KEPT_MAX, ROWS_PER_LOOK};
+use crate::{Kind, Origin, Report, Summary, unpack_report};
 
 /// The account of the partition that has them. No person's account has this number.
 pub const RECEIVED_ACCOUNT: u64 = u64::MAX - 3;
 
-/// The collection of reports.
-const REPORTS: u32 = 1;
+/// The collection of reports that came by mail.
+const MAILED: u32 = 1;
+
+/// The collection of those that were posted.
+const POSTED: u32 = 2;
+
+/// The values that say how many came by mail so far, and how many were posted.
+const LAST_MAILED: &[u8] = b"m";
+const LAST_POSTED: &[u8] = b"p";
 
 /// The reports of one partition.
 #[derive(Clone, Debug)]
@@ -30,7 +38,7 @@ pub enum Put {
     New(u64),
     /// It was there already, or another with the same name: this one has taken its place.
     Replaced(u64),
-    /// One with the same name is there, in whose sender there is more faith.
+    /// One with the same name was posted already, by whomever: the first one stays.
     Kept(u64),
 }
 
@@ -59,7 +67,6 @@ pub struct Listed {
 struct Mark {
     id: u64,
     kind: Kind,
-    is_authenticated: bool,
     received_s: u32,
     end_s: u32,
     identity: u64,
@@ -71,7 +78,6 @@ impl Mark {
         let mut data = [0; ROW_DATA_BYTES];
         data[..8].copy_from_slice(&self.id.to_le_bytes());
         data[8] = self.kind as u8;
-        data[9] = u8::from(self.is_authenticated);
         data[12..16].copy_from_slice(&self.received_s.to_le_bytes());
         data[16..20].copy_from_slice(&self.end_s.to_le_bytes());
         data[24..32].copy_from_slice(&self.identity.to_le_bytes());
@@ -85,7 +91,6 @@ impl Mark {
         Some(Self {
             id: u64_at(0)?,
             kind: *Kind::ALL.get(usize::from(row.data[8]))?,
-            is_authenticated: row.data[9] != 0,
             received_s: u32_at(12)?,
             end_s: u32_at(16)?,
             identity: u64_at(24)?,
@@ -105,9 +110,13 @@ fn seconds(moment: Timestamp) -> u32 {
     u32::try_from(moment.as_s().max(0)).unwrap_or(u32::MAX)
 }
 
-/// Numbers go round over the places: the oldest is overwritten when there are too many.
-const fn place(id: u64) -> u32 {
-    (id % RECEIVED_KEPT_MAX) as u32
+/// The collection and the place in it. Even numbers came by mail, odd ones were posted; both go round over their places: the
+/// oldest is overwritten when there are too many.
+const fn place(id: u64) -> (u32, u32) {
+    match id % 2 {
+        0 => (MAILED, (id / 2 % RECEIVED_KEPT_MAX) as u32),
+        _ => (POSTED, (id / 2 % POSTED_KEPT_MAX) as u32),
+    }
 }
 
 impl Filter {
@@ -132,32 +141,35 @@ impl Kept {
     pub async fn put(&self, summary: &Summary, content: Vec<u8>) -> Result<Put, Error> {
         let partition = self.partition.0;
         let mut transaction = self.engine.transaction(partition);
-        let identity = Destination::of(&summary.identity()).0;
-        let known = transaction.value(RECEIVED_ACCOUNT, &identity_key(identity));
-        let known = known.and_then(|value| value.try_into().ok()).map(u64::from_le_bytes);
-        if let Some(id) = known
-            && let Some(row) = transaction.row(RECEIVED_ACCOUNT, REPORTS, place(id))
-            && Mark::of_row(&row).is_some_and(|mark| mark.id == id && mark.is_authenticated)
-            && !summary.is_authenticated
-        {
+        let is_posted = summary.origin == Origin::Posted;
+        let number =
+            |value: Option<Vec<u8>>| value.and_then(|value| value.try_into().ok()).map(u64::from_le_bytes);
+        let identity = summary.identity();
+        let known = number(transaction.value(RECEIVED_ACCOUNT, &identity_key(identity)));
+        if let Some(id) = known.filter(|_| is_posted) {
             return Ok(Put::Kept(id));
         }
-        let id = known.unwrap_or_else(|| transaction.change(RECEIVED_ACCOUNT));
-        let old = transaction.row(RECEIVED_ACCOUNT, REPORTS, place(id));
+        let id = known.unwrap_or_else(|| {
+            let last_key = if is_posted { LAST_POSTED } else { LAST_MAILED };
+            let last = number(transaction.value(RECEIVED_ACCOUNT, last_key)).unwrap_or_default() + 1;
+            transaction.put_value(RECEIVED_ACCOUNT, last_key, &last.to_le_bytes());
+            last * 2 + u64::from(is_posted)
+        });
+        let (collection, item) = place(id);
+        let old = transaction.row(RECEIVED_ACCOUNT, collection, item);
         if let Some(old) = old.as_ref().and_then(Mark::of_row).filter(|old| old.identity != identity) {
             transaction.delete_value(RECEIVED_ACCOUNT, &identity_key(old.identity));
         }
         let mark = Mark {
             id,
             kind: summary.kind,
-            is_authenticated: summary.is_authenticated,
             received_s: seconds(summary.received),
             end_s: seconds(summary.end),
             identity,
             domain: Destination::of(&summary.domain).0,
         };
         let body = transaction.add_body(summary.encode(), Arc::new(content));
-        transaction.put_row(RECEIVED_ACCOUNT, REPORTS, place(id), RowBody::New(body), mark.row_data());
+        transaction.put_row(RECEIVED_ACCOUNT, collection, item, RowBody::New(body), mark.row_data());
         transaction.put_value(RECEIVED_ACCOUNT, &identity_key(identity), &id.to_le_bytes());
         transaction.commit().await?;
         Ok(if known.is_some() { Put::Replaced(id) } else { Put::New(id) })
@@ -165,15 +177,18 @@ impl Kept {
 
     /// The places of those that a filter may mean, latest first.
     async fn places(&self, filter: &Filter) -> Vec<(Mark, BodyRef)> {
-        let (mut found, mut rows, mut from) = (Vec::new(), Vec::new(), Some(0));
-        while let Some(start) = from {
-            rows.clear();
-            let partition = self.partition.0;
-            self.engine.rows(partition, RECEIVED_ACCOUNT, REPORTS, start, ROWS_PER_LOOK, &mut rows);
-            let marks = rows.iter().filter_map(|row| Some((Mark::of_row(row)?, row.body)));
-            found.extend(marks.filter(|(mark, _)| filter.may_match(mark)));
-            from = rows.last().and_then(|row| row.item.checked_add(1));
-            give_way().await;
+        let (mut found, mut rows) = (Vec::new(), Vec::new());
+        for collection in [MAILED, POSTED] {
+            let mut from = Some(0);
+            while let Some(start) = from {
+                rows.clear();
+                let partition = self.partition.0;
+                self.engine.rows(partition, RECEIVED_ACCOUNT, collection, start, ROWS_PER_LOOK, &mut rows);
+                let marks = rows.iter().filter_map(|row| Some((Mark::of_row(row)?, row.body)));
+                found.extend(marks.filter(|(mark, _)| filter.may_match(mark)));
+                from = rows.last().and_then(|row| row.item.checked_add(1));
+                give_way().await;
+            }
         }
         found.sort_unstable_by_key(|(mark, _)| std::cmp::Reverse((mark.received_s, mark.id)));
         found
@@ -198,7 +213,8 @@ impl Kept {
 
     /// One report; `None` when it is not there.
     pub async fn report(&self, id: u64) -> Result<Option<(Summary, Vec<u8>)>, Error> {
-        let row = self.engine.row(self.partition.0, RECEIVED_ACCOUNT, REPORTS, place(id));
+        let (collection, item) = place(id);
+        let row = self.engine.row(self.partition.0, RECEIVED_ACCOUNT, collection, item);
         let is_meant = |row: &Row| Mark::of_row(row).is_some_and(|mark| mark.id == id);
         let Some(row) = row.filter(is_meant) else { return Ok(None) };
         let Some(summary) = self.summary(&row.body).await? else { return Ok(None) };
@@ -213,10 +229,11 @@ impl Kept {
         for some in old.chunks(ROWS_PER_LOOK) {
             let mut transaction = self.engine.transaction(self.partition.0);
             for mark in some {
-                let row = transaction.row(RECEIVED_ACCOUNT, REPORTS, place(mark.id));
+                let (collection, item) = place(mark.id);
+                let row = transaction.row(RECEIVED_ACCOUNT, collection, item);
                 // It may have been replaced meanwhile.
                 if row.as_ref().and_then(Mark::of_row) == Some(*mark) {
-                    transaction.delete_row(RECEIVED_ACCOUNT, REPORTS, place(mark.id));
+                    transaction.delete_row(RECEIVED_ACCOUNT, collection, item);
                     transaction.delete_value(RECEIVED_ACCOUNT, &identity_key(mark.identity));
                 }
             }

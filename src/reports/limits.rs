@@ -27,6 +27,9 @@ pub(crate) const ROW_BYTES: usize = 192;
 /// Reports of others that are kept; one more takes the place of the oldest.
 pub const RECEIVED_KEPT_MAX: u64 = 65_536;
 
+/// The same of those that were posted.
+pub const POSTED_KEPT_MAX: u64 = 16_384;
+
 /// A domain that is counted, in bytes: it stands in keys, which have 255. Longer names are nobody's.
 pub(crate) const DOMAIN_BYTES_MAX: usize = 200;
 

@@ -1,5 +1,6 @@
 //! What a list says of a report: kept in front of it, so that a list reads no reports.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base::{Timestamp, parse_rfc3339};
 use queue::{Reader, Writer};
 use transport::report::Report as TlsReport;
@@ -32,10 +33,22 @@ pub struct Summary {
     pub sender: String,
     /// When it came.
     pub received: Timestamp,
-    /// The mail that it came in passed DMARC.
-    pub is_authenticated: bool,
+    /// How it came, and who vouches for it.
+    pub origin: Origin,
     /// The message of ours that it is about, if that is known.
     pub about: Option<About>,
+}
+
+/// How a report came, and who vouches for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// By mail that nobody vouches for.
+    #[default]
+    Mail,
+    /// By mail that passed DMARC for a domain of this one, the organisation's.
+    Proven(String),
+    /// By HTTPS, where nobody vouches for anything.
+    Posted,
 }
 
 /// A message that went out here.
@@ -63,7 +76,7 @@ impl Summary {
             failed: 0,
             sender: String::new(),
             received,
-            is_authenticated: false,
+            origin: Origin::default(),
             about: None,
         };
         match report {
@@ -123,16 +136,34 @@ impl Summary {
         }
     }
 
-    /// What tells it from other reports: a second one with the same takes its place.
-    pub(crate) fn identity(&self) -> String {
-        format!("{}\n{}\n{}\n{}", self.kind.name(), self.reporter, self.domain, self.report_id)
+    /// Whether somebody vouches for its sender.
+    pub const fn is_authenticated(&self) -> bool {
+        matches!(self.origin, Origin::Proven(_))
+    }
+
+    /// What tells it from other reports: a second one with the same takes its place. What is proven about its sender
+    /// belongs to it, or anybody could take the place of anybody's; and it is a hash for which nobody finds another text.
+    pub(crate) fn identity(&self) -> u64 {
+        let by = match &self.origin {
+            Origin::Mail => "mail",
+            Origin::Proven(domain) => domain,
+            Origin::Posted => "https",
+        };
+        let text = [self.kind.name(), &self.reporter, &self.domain, &self.report_id, by].join("\n");
+        let hash = digest(&SHA256, text.to_ascii_lowercase().as_bytes());
+        hash.as_ref().first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new(VERSION);
         out.u8(self.kind as u8).text(&self.domain).text(&self.reporter).text(&self.report_id);
         out.time(self.begin).time(self.end).u64(self.total).u64(self.failed);
-        out.text(&self.sender).time(self.received).u8(u8::from(self.is_authenticated));
+        out.text(&self.sender).time(self.received);
+        match &self.origin {
+            Origin::Mail => out.u8(0),
+            Origin::Proven(domain) => out.u8(1).text(domain),
+            Origin::Posted => out.u8(2),
+        };
         match &self.about {
             None => out.u8(0),
             Some(about) => out.u8(1).u64(about.id).maybe(about.account.as_deref()).text(&about.sender),
@@ -145,7 +176,12 @@ impl Summary {
         let kind = *Kind::ALL.get(usize::from(from.u8()?))?;
         let (domain, reporter, report_id) = (from.text()?, from.text()?, from.text()?);
         let (begin, end, total, failed) = (from.time()?, from.time()?, from.u64()?, from.u64()?);
-        let (sender, received, is_authenticated) = (from.text()?, from.time()?, from.u8()? != 0);
+        let (sender, received) = (from.text()?, from.time()?);
+        let origin = match from.u8()? {
+            0 => Origin::Mail,
+            1 => Origin::Proven(from.text()?),
+            _ => Origin::Posted,
+        };
         let about = match from.u8()? {
             0 => None,
             _ => Some(About { id: from.u64()?, account: from.maybe()?, sender: from.text()? }),
@@ -161,7 +197,7 @@ impl Summary {
             failed,
             sender,
             received,
-            is_authenticated,
+            origin,
             about,
         })
     }
@@ -184,7 +220,7 @@ mod tests {
             failed: 3,
             sender: "a@r".to_owned(),
             received: Timestamp::from_s(4),
-            is_authenticated: true,
+            origin: Origin::Proven("r".to_owned()),
             about: Some(About { id: 7, account: Some("x@d.example".to_owned()), sender: String::new() }),
         };
         let bytes = summary.encode();
@@ -193,6 +229,9 @@ mod tests {
             assert_eq!(Summary::decode(&bytes[..end]), None);
         }
         summary.about = None;
-        assert_eq!(Summary::decode(&summary.encode()), Some(summary));
+        for origin in [Origin::Mail, Origin::Posted] {
+            summary.origin = origin;
+            assert_eq!(Summary::decode(&summary.encode()).as_ref(), Some(&summary));
+        }
     }
 }

@@ -2,13 +2,14 @@
 
 use dsn::FeedbackReport;
 use mailauth::report::{Aggregate, Row};
-use reports::{Digest, Listed, Report, Summary};
+use reports::{Digest, Listed, Origin, Report, Summary};
 use serde_json::{Value, json};
 use transport::report::Report as TlsReport;
 
 /// A report in a list.
 pub(super) fn listed_json(listed: &Listed) -> Value {
     let Listed { id, summary } = listed;
+    let proven = if let Origin::Proven(domain) = &summary.origin { Some(domain) } else { None };
     json!({
         "id": id,
         "kind": summary.kind.name(),
@@ -18,7 +19,9 @@ pub(super) fn listed_json(listed: &Listed) -> Value {
         "end_s": summary.end.as_s(),
         "total": summary.total,
         "failed": summary.failed,
-        "authenticated": summary.is_authenticated,
+        "authenticated": summary.is_authenticated(),
+        "proven": proven,
+        "by": if summary.origin == Origin::Posted { "https" } else { "mail" },
         "received_s": summary.received.as_s(),
         "report_id": summary.report_id,
     })

@@ -7,7 +7,10 @@ use std::task::{Context, Poll, Waker};
 use base::{PartitionId, Timestamp};
 use mailauth::dmarc::ReportAddress;
 use mailauth::report::{Disposition, Published, Row};
-use reports::{Begun, CountKind, CountStore, Counts, Filter, Kept, Kind, Piece, Put, Seen, Summary};
+use reports::{
+    Begun, CountKind, CountStore, Counts, Filter, Kept, Kind, Origin, POSTED_KEPT_MAX, Piece, Put, Seen,
+    Summary,
+};
 use storage_engine::{Disk, Engine, Options, Simulated, StoreInfo, prepare};
 use transport::report::Day;
 
@@ -182,7 +185,7 @@ fn what_was_begun_is_known_after_a_crash_and_takes_nothing_that_comes_later() {
     assert_eq!(rig.crash().counts().begun(CountKind::Dmarc, about), None);
 }
 
-fn summary(id: &str, received_s: i64, is_authenticated: bool) -> Summary {
+fn summary(id: &str, received_s: i64, origin: Origin) -> Summary {
     Summary {
         kind: Kind::Dmarc,
         domain: "a.example".to_owned(),
@@ -194,38 +197,74 @@ fn summary(id: &str, received_s: i64, is_authenticated: bool) -> Summary {
         failed: 0,
         sender: String::new(),
         received: Timestamp::from_s(received_s),
-        is_authenticated,
+        origin,
         about: None,
     }
 }
 
+fn proven(domain: &str) -> Origin {
+    Origin::Proven(domain.to_owned())
+}
+
+fn put(rig: &Rig, summary: &Summary, text: &str) -> Put {
+    rig.wait(rig.kept().put(summary, text.as_bytes().to_vec())).expect("there is room")
+}
+
 #[test]
-fn a_report_has_one_place_and_the_better_one_has_it() {
+fn a_report_has_one_place_among_those_of_its_sender() {
     let rig = Rig::open(Simulated::new(2));
-    let put = |rig: &Rig, summary: &Summary, text: &str| {
-        rig.wait(rig.kept().put(summary, text.as_bytes().to_vec())).unwrap()
-    };
-    assert_eq!(put(&rig, &summary("1", 10, false), "a"), Put::New(1));
-    assert_eq!(put(&rig, &summary("2", 20, true), "b"), Put::New(2));
-    assert_eq!(put(&rig, &summary("1", 30, true), "c"), Put::Replaced(1));
-    // Whoever cannot prove who they are does not take the place of somebody who can.
-    assert_eq!(put(&rig, &summary("2", 40, false), "d"), Put::Kept(2));
+    assert_eq!(put(&rig, &summary("1", 10, Origin::Mail), "a"), Put::New(2));
+    assert_eq!(put(&rig, &summary("2", 20, proven("r.example")), "b"), Put::New(4));
+    assert_eq!(put(&rig, &summary("1", 30, Origin::Mail), "c"), Put::Replaced(2));
+    // Who knows its name and is somebody else does not take its place, whatever they prove of themselves.
+    assert_eq!(put(&rig, &summary("2", 21, Origin::Mail), "d"), Put::New(6));
+    assert_eq!(put(&rig, &summary("2", 22, proven("evil.example")), "e"), Put::New(8));
+    assert_eq!(put(&rig, &summary("2", 23, proven("R.example")), "f"), Put::Replaced(4));
     let rig = rig.crash();
     let kept = rig.kept();
     let ids = |filter: &Filter, limit| {
         let found = rig.wait(kept.list(filter, limit)).unwrap();
         found.into_iter().map(|listed| listed.id).collect::<Vec<_>>()
     };
-    assert_eq!((ids(&Filter::default(), 10), ids(&Filter::default(), 1)), (vec![1, 2], vec![1]));
+    assert_eq!((ids(&Filter::default(), 10), ids(&Filter::default(), 1)), (vec![2, 4, 8, 6], vec![2]));
     let of = |domain: &str| Filter { domain: Some(domain.to_owned()), ..Filter::default() };
-    assert_eq!((ids(&of("a.example"), 10).len(), ids(&of("b.example"), 10).len()), (2, 0));
+    assert_eq!((ids(&of("a.example"), 10).len(), ids(&of("b.example"), 10).len()), (4, 0));
     assert_eq!(ids(&Filter { kind: Some(Kind::Tls), ..Filter::default() }, 10), [0; 0]);
-    assert_eq!(ids(&Filter { since: Some(Timestamp::from_s(25)), ..Filter::default() }, 10), [1]);
-    let (found, content) = rig.wait(kept.report(1)).unwrap().expect("it is there");
-    assert_eq!((found, content.as_slice()), (summary("1", 30, true), b"c".as_slice()));
+    assert_eq!(ids(&Filter { since: Some(Timestamp::from_s(25)), ..Filter::default() }, 10), [2]);
+    let (found, content) = rig.wait(kept.report(4)).unwrap().expect("it is there");
+    assert_eq!((found, content.as_slice()), (summary("2", 23, proven("R.example")), b"f".as_slice()));
     assert_eq!(rig.wait(kept.report(3)).unwrap(), None);
-    assert_eq!(rig.wait(kept.expire(Timestamp::from_s(25))).unwrap(), 1);
-    assert_eq!((ids(&Filter::default(), 10), rig.wait(kept.report(2)).unwrap()), (vec![1], None));
+    assert_eq!(rig.wait(kept.expire(Timestamp::from_s(25))).unwrap(), 3);
+    assert_eq!((ids(&Filter::default(), 10), rig.wait(kept.report(4)).unwrap()), (vec![2], None));
     // Its name is free again.
-    assert!(matches!(put(&rig, &summary("2", 50, false), "e"), Put::New(_)));
+    assert!(matches!(put(&rig, &summary("2", 50, proven("r.example")), "g"), Put::New(_)));
+}
+
+#[test]
+fn what_is_posted_takes_nothing_from_anybody() {
+    let rig = Rig::open(Simulated::new(4));
+    assert_eq!(put(&rig, &summary("1", 10, Origin::Mail), "mailed"), Put::New(2));
+    assert_eq!(put(&rig, &summary("1", 11, Origin::Posted), "first"), Put::New(3));
+    // Not even from an earlier one of the same name, whoever posted that.
+    assert_eq!(put(&rig, &summary("1", 12, Origin::Posted), "second"), Put::Kept(3));
+    assert_eq!(put(&rig, &summary("1", 13, Origin::Mail), "mailed again"), Put::Replaced(2));
+    for number in 1..POSTED_KEPT_MAX + 2 {
+        assert_eq!(
+            put(&rig, &summary(&format!("n{number}"), 20, Origin::Posted), "x"),
+            Put::New(number * 2 + 3)
+        );
+    }
+    assert_eq!(put(&rig, &summary("2", 30, Origin::Mail), "by mail"), Put::New(4));
+    let rig = rig.crash();
+    let kept = rig.kept();
+    let said =
+        |id| rig.wait(kept.report(id)).unwrap().map(|(_, content)| String::from_utf8(content).unwrap());
+    assert_eq!((said(2).as_deref(), said(4).as_deref()), (Some("mailed again"), Some("by mail")));
+    assert_eq!((said(3), said(5)), (None, None), "the oldest posted ones went");
+    assert_eq!(
+        rig.wait(kept.list(&Filter::default(), usize::MAX)).unwrap().len() as u64,
+        POSTED_KEPT_MAX + 2
+    );
+    // The name of one that went is free.
+    assert!(matches!(put(&rig, &summary("1", 40, Origin::Posted), "y"), Put::New(_)));
 }

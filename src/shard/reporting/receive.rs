@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base::{AccountId, ShardId};
 use mailauth::dmarc::DmarcResult;
 use queue::TraceFilter;
-use reports::{About, Found, Put, Report, Summary, read_mail};
+use reports::{About, Found, Origin, Put, Report, Summary, read_mail};
 use smtp::{Message, Mode, Refused};
 
 use super::count;
@@ -27,10 +27,11 @@ pub(crate) async fn receive(shard: &Rc<Shard>, incoming: &mut Incoming) -> Resul
     if to.is_empty() || is_waiting || envelope.mode == Mode::Submission {
         return Ok(Vec::new());
     }
-    let passes = |verdicts: &mailauth::Verdicts| verdicts.dmarc.result == DmarcResult::Pass;
-    let is_authenticated = incoming.verdicts.as_ref().is_some_and(passes);
+    let passed = incoming.verdicts.as_ref().filter(|verdicts| verdicts.dmarc.result == DmarcResult::Pass);
+    let proven = |verdicts: &mailauth::Verdicts| Origin::Proven(verdicts.dmarc.organisation.clone());
+    let origin = passed.map_or(Origin::Mail, proven);
     let data = Arc::new(std::mem::take(&mut incoming.message.data));
-    let kept = keep(shard, &incoming.message, &data, is_authenticated).await;
+    let kept = keep(shard, &incoming.message, &data, origin).await;
     incoming.message.data = Arc::unwrap_or_clone(data);
     match kept {
         Ok(true) if !reporting.keeps_mail => Ok(to),
@@ -42,7 +43,8 @@ pub(crate) async fn receive(shard: &Rc<Shard>, incoming: &mut Incoming) -> Resul
 /// As [`receive`], of a message that we wrote ourselves.
 pub(super) async fn own(shard: &Rc<Shard>, message: &Message) -> Result<(), NotKept> {
     let data = Arc::new(message.data.clone());
-    keep(shard, message, &data, true).await.map(|_| ())
+    let sender = message.envelope.sender.as_ref().map_or("", |path| path.domain());
+    keep(shard, message, &data, Origin::Proven(sender.to_owned())).await.map(|_| ())
 }
 
 /// The store, or the shard that has the reports, cannot be used now.
@@ -53,7 +55,7 @@ async fn keep(
     shard: &Rc<Shard>,
     message: &Message,
     data: &Arc<Vec<u8>>,
-    is_authenticated: bool,
+    origin: Origin,
 ) -> Result<bool, NotKept> {
     let envelope = &message.envelope;
     let (copy, own) = (Arc::clone(data), envelope.received_field_bytes);
@@ -71,7 +73,7 @@ async fn keep(
     // Complaints have no other name.
     let message_id = if message_id.is_empty() { envelope.id.to_string() } else { message_id };
     let mut summary = Summary::of(&report, &message_id, shard.world.now());
-    summary.is_authenticated = is_authenticated;
+    summary.origin = origin;
     summary.sender = envelope.sender.as_ref().map_or_else(String::new, |path| path.as_str().to_owned());
     let (about, account) = about(shard, &report).await.unzip();
     summary.about = about;
@@ -125,7 +127,7 @@ fn name_account(shard: &Shard, summary: &mut Summary, account: Option<u64>) {
 /// Counts a complaint for whoever sent the mail; beyond the bound, for nobody in particular.
 fn complain(shard: &Shard, word: &'static str, summary: &Summary) {
     // What nobody vouches for and is about no message of ours has no say in whose name is counted.
-    if !summary.is_authenticated && summary.about.is_none() {
+    if !summary.is_authenticated() && summary.about.is_none() {
         let mut complaints = shard.reports.tally.complaints.borrow_mut();
         let count = complaints.entry((word, "unproven".to_owned(), String::new())).or_default();
         *count = count.saturating_add(summary.total);
