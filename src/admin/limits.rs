@@ -81,6 +81,8 @@ pub(crate) const QUEUE_LIST_MAX: usize = 10_000;
 pub(crate) const REPORT_LIST_MAX: usize = 10_000;
 /// Failure reports an hour to one domain, from each shard, unless it is set.
 pub(crate) const REPORT_FAILURES_DEFAULT: u32 = 10;
+/// TLS reports that are posted in an hour from one network, unless it is set.
+pub(crate) const REPORT_POSTS_DEFAULT: u32 = 600;
 /// Days for which reports may be kept.
 pub(crate) const REPORT_DAYS_MAX: u64 = 3650;
 

@@ -128,6 +128,7 @@ pub(crate) async fn execute(
         has_smarthost: settings.outbound.smarthost.is_some(),
         receivers: &settings.reporting.receive,
         deaf: &deaf(directory, &settings.reporting.receive),
+        https: settings.reporting.https.as_ref().map(|taking| taking.url.as_str()),
         now: shard.world.now(),
     };
     let names = World(Rc::clone(shard));

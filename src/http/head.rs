@@ -3,6 +3,7 @@
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::Status;
 use crate::limits::FIELDS_MAX;
@@ -14,11 +15,13 @@ pub enum Method {
     Get,
     /// To say what GET would, without the content.
     Head,
+    /// To take the content.
+    Post,
     /// Anything else.
     Other,
 }
 
-/// A request without content.
+/// A request, with content where any is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// What to do.
@@ -27,14 +30,36 @@ pub struct Request {
     pub host: String,
     /// Path and query, as they came.
     pub target: String,
+    /// The media type of the content, lower case, without parameters.
+    pub kind: String,
+    /// The content, once it is there.
+    pub content: Vec<u8>,
+}
+
+/// What a head says about the content behind it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Content {
+    /// Its bytes; nothing without the field.
+    pub(crate) length: Option<usize>,
+    /// It is framed otherwise, by a transfer coding.
+    pub(crate) is_framed: bool,
+    /// It is packed, by a content coding.
+    pub(crate) is_coded: bool,
+    /// The client waits for a word before it sends it (RFC 9110 §10.1.1).
+    pub(crate) is_offered: bool,
+}
+
+impl Content {
+    pub(crate) fn is_there(&self) -> bool {
+        self.is_framed || self.length.is_some_and(|length| length > 0)
+    }
 }
 
 /// A request and what it means for its connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) request: Request,
-    /// Content follows.
-    pub(crate) has_content: bool,
+    pub(crate) content: Content,
     /// Another request may follow (RFC 9112 §9.3).
     pub(crate) may_stay: bool,
 }
@@ -61,11 +86,13 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Head, Status> {
     let method = match method {
         "GET" => Method::Get,
         "HEAD" => Method::Head,
+        "POST" => Method::Post,
         _ => Method::Other,
     };
     Ok(Head {
-        request: Request { method, host, target },
-        has_content: fields.has_content,
+        request: Request { method, host, target, kind: fields.kind, content: Vec::new() },
+        // RFC 9110 §10.1.1: HTTP/1.0 has no such word.
+        content: Content { is_offered: fields.content.is_offered && minor > 0, ..fields.content },
         may_stay: minor > 0 && !fields.closes,
     })
 }
@@ -74,7 +101,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Head, Status> {
 #[derive(Default)]
 struct Fields {
     host: Option<String>,
-    has_content: bool,
+    content: Content,
+    kind: String,
     closes: bool,
 }
 
@@ -94,9 +122,22 @@ impl Fields {
                 if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
                     return Err(Status::BadRequest);
                 }
-                all.has_content |= digits.bytes().any(|digit| digit != b'0');
+                // So many that nobody can count them are too many.
+                let length = digits.parse().unwrap_or(usize::MAX);
+                if all.content.length.replace(length).is_some_and(|known| known != length) {
+                    return Err(Status::BadRequest);
+                }
             } else if is("Transfer-Encoding") {
-                all.has_content = true;
+                all.content.is_framed = true;
+            } else if is("Content-Encoding") {
+                all.content.is_coded |=
+                    !value.is_some_and(|value| value.trim().eq_ignore_ascii_case("identity"));
+            } else if is("Content-Type") {
+                let kind = value.unwrap_or_default().split(';').next().unwrap_or_default();
+                all.kind = kind.trim().to_ascii_lowercase();
+            } else if is("Expect") {
+                all.content.is_offered |=
+                    value.is_some_and(|value| value.trim().eq_ignore_ascii_case("100-continue"));
             } else if is("Connection") {
                 let mut options = value.unwrap_or_default().split(',');
                 all.closes |= options.any(|option| option.trim().eq_ignore_ascii_case("close"));

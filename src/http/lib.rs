@@ -1,5 +1,5 @@
-//! The server's side of HTTP/1.1 (RFC 9110, RFC 9112): requests without content, answered one after the other on a
-//! connection. What is asked for and what is answered is others' business.
+//! The server's side of HTTP/1.1 (RFC 9110, RFC 9112): requests, answered one after the other on a connection, without
+//! content but where whoever serves says that some is taken. What is asked for and what is answered is others' business.
 //!
 //! ```text
 //! bytes -> head.rs -> session.rs -> Request -> whoever serves
@@ -24,4 +24,4 @@ mod tests;
 
 pub use head::{Method, Request};
 pub use reply::{Response, Status};
-pub use session::Http;
+pub use session::{Http, Posts};

@@ -17,3 +17,6 @@ pub(crate) const IDLE: Duration = Duration::from_secs(30);
 
 /// How long a head may take from its first byte to its last.
 pub(crate) const HEAD: Duration = Duration::from_secs(10);
+
+/// How long content may take, from the end of its head to its last byte.
+pub(crate) const CONTENT: Duration = Duration::from_mins(1);

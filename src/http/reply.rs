@@ -19,10 +19,16 @@ pub enum Status {
     MethodNotAllowed,
     /// It did not come in time.
     RequestTimeout,
-    /// It has content, and none is taken.
+    /// It does not say how long its content is.
+    LengthRequired,
+    /// It has content, and none is taken, or not as much.
     ContentTooLarge,
     /// Its target is too long.
     UriTooLong,
+    /// Its content is of a kind that is not taken.
+    UnsupportedMediaType,
+    /// There were too many.
+    TooManyRequests,
     /// Its fields are too long or too many.
     FieldsTooLarge,
     /// Not now.
@@ -40,8 +46,11 @@ impl Status {
             Self::NotFound => "404 Not Found",
             Self::MethodNotAllowed => "405 Method Not Allowed",
             Self::RequestTimeout => "408 Request Timeout",
+            Self::LengthRequired => "411 Length Required",
             Self::ContentTooLarge => "413 Content Too Large",
             Self::UriTooLong => "414 URI Too Long",
+            Self::UnsupportedMediaType => "415 Unsupported Media Type",
+            Self::TooManyRequests => "429 Too Many Requests",
             Self::FieldsTooLarge => "431 Request Header Fields Too Large",
             Self::Unavailable => "503 Service Unavailable",
             Self::VersionNotSupported => "505 HTTP Version Not Supported",
@@ -76,6 +85,13 @@ impl Response {
         response
     }
 
+    /// Not now, but after so many seconds (RFC 9110 §10.2.3).
+    pub fn later(status: Status, seconds: &'static str) -> Self {
+        let mut response = Self::of(status);
+        response.fields.push(("Retry-After", seconds));
+        response
+    }
+
     /// How the request ended.
     pub const fn status(&self) -> Status {
         self.status
@@ -106,6 +122,9 @@ impl Response {
         }
     }
 }
+
+/// The word for which a client waits that has content (RFC 9110 §10.1.1).
+pub(crate) const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// How a response is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,15 +1,30 @@
 //! Order: one request after the other, each with its time (RFC 9112 §9).
 
 use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
-use base::{Next, Session, Timestamp, TlsInfo};
+use base::{Budget, Charge, Next, Session, Timestamp, TlsInfo};
 
 use crate::head::{self, Head};
-use crate::limits::{HEAD, HEAD_BYTES_MAX, IDLE, REQUESTS_MAX};
-use crate::reply::Manner;
+use crate::limits::{CONTENT, HEAD, HEAD_BYTES_MAX, IDLE, REQUESTS_MAX};
+use crate::reply::{GO_ON, Manner};
 use crate::{Method, Request, Response, Status};
+
+/// Where content is taken, and which.
+#[derive(Clone, Debug)]
+pub struct Posts {
+    /// The one target that it is posted to.
+    pub target: String,
+    /// The media types, lower case.
+    pub kinds: &'static [&'static str],
+    /// The most of it, in bytes.
+    pub bytes_max: usize,
+    /// The memory for all who post at the same time.
+    pub budget: Arc<Budget>,
+}
 
 /// The server's side of one HTTP connection.
 #[derive(Debug)]
@@ -27,11 +42,16 @@ pub struct Http {
     is_begun: bool,
     now: Timestamp,
     is_draining: bool,
+    posts: Option<Arc<Posts>>,
+    /// The memory of the content that is coming in or is being looked at.
+    charge: Charge,
 }
 
 #[derive(Debug)]
 enum State {
     Reading,
+    /// So many bytes of content are still to come.
+    Receiving(Box<Request>, usize, Manner),
     /// To be asked at the next call.
     Asking(Box<Request>, Manner),
     /// An answer is waited for.
@@ -53,7 +73,17 @@ impl Http {
             is_begun: false,
             now: Timestamp::from_ms(0),
             is_draining: false,
+            posts: None,
+            charge: Charge::new(None),
         }
+    }
+
+    /// Takes content too.
+    #[must_use]
+    pub fn with_posts(mut self, posts: Arc<Posts>) -> Self {
+        self.charge = Charge::new(Some(Arc::clone(&posts.budget)));
+        self.posts = Some(posts);
+        self
     }
 
     /// The length of the next head, once it is there.
@@ -100,11 +130,53 @@ impl Http {
             is_head: head.request.method == Method::Head,
             closes: !head.may_stay || self.requests >= REQUESTS_MAX,
         };
-        if head.has_content {
-            // What it is could only be told by reading it.
-            return self.refuse(Status::ContentTooLarge, manner.is_head);
+        match self.content_bytes(&head) {
+            Ok(0) => self.state = State::Asking(Box::new(head.request), manner),
+            Ok(bytes) if !self.charge.cover(bytes) => self.refuse(Status::Unavailable, false),
+            Ok(bytes) => {
+                if head.content.is_offered {
+                    self.output.extend_from_slice(GO_ON);
+                }
+                (self.since, self.is_begun) = (Some(self.now), true);
+                self.state = State::Receiving(Box::new(head.request), bytes, manner);
+            }
+            // What the content is could only be told by reading it.
+            Err(status) => self.refuse(status, manner.is_head),
         }
-        self.state = State::Asking(Box::new(head.request), manner);
+    }
+
+    /// How much content is to be taken.
+    fn content_bytes(&self, head: &Head) -> Result<usize, Status> {
+        let (request, content) = (&head.request, &head.content);
+        let is_post = |posts: &&Arc<Posts>| request.method == Method::Post && request.target == posts.target;
+        let Some(posts) = self.posts.as_ref().filter(is_post) else {
+            return if content.is_there() { Err(Status::ContentTooLarge) } else { Ok(0) };
+        };
+        // RFC 9112 §6.3: a coding alone says nothing of how much there will be.
+        let length = content.length.filter(|_| !content.is_framed).ok_or(Status::LengthRequired)?;
+        if length > posts.bytes_max {
+            Err(Status::ContentTooLarge)
+        } else if content.is_coded || !posts.kinds.contains(&request.kind.as_str()) {
+            Err(Status::UnsupportedMediaType)
+        } else {
+            Ok(length)
+        }
+    }
+
+    /// Takes content that has come. False when there is more to come.
+    fn receive(&mut self, mut request: Box<Request>, left: usize, manner: Manner) -> bool {
+        let bytes = left.min(self.input.len());
+        request.content.extend(self.input.drain(..bytes));
+        if bytes == left {
+            self.wait_anew();
+            self.state = State::Asking(request, manner);
+        } else if self.since.is_some_and(|since| self.now >= since + CONTENT) {
+            self.refuse(Status::RequestTimeout, false);
+        } else {
+            self.state = State::Receiving(request, left - bytes, manner);
+            return false;
+        }
+        true
     }
 
     /// The last answer: where the next request begins is not known.
@@ -146,7 +218,11 @@ impl Session for Http {
     }
 
     fn room(&self) -> usize {
-        HEAD_BYTES_MAX.saturating_sub(self.input.len())
+        let bytes_max = match &self.state {
+            State::Receiving(_, left, _) => HEAD_BYTES_MAX.min(*left),
+            _ => HEAD_BYTES_MAX,
+        };
+        bytes_max.saturating_sub(self.input.len())
     }
 
     fn next(&mut self, now: Timestamp) -> Next<Request> {
@@ -157,6 +233,12 @@ impl Session for Http {
                 State::Asking(request, manner) => {
                     self.state = State::Asked(manner);
                     return Next::Run(*request);
+                }
+                State::Receiving(request, left, manner) => {
+                    if self.receive(request, left, manner) {
+                        continue;
+                    }
+                    return Next::Read;
                 }
                 State::Asked(_) => panic!("the last request has not been replied to"),
                 State::Reading => self.state = State::Reading,
@@ -181,6 +263,7 @@ impl Session for Http {
         let State::Asked(manner) = mem::replace(&mut self.state, State::Closing) else {
             panic!("a reply to a request that was not made");
         };
+        self.charge.release();
         let manner = Manner { closes: manner.closes || self.is_draining, ..manner };
         response.write(self.now, manner, &mut self.output);
         if !manner.closes {
@@ -190,7 +273,12 @@ impl Session for Http {
 
     fn deadline(&self) -> Timestamp {
         let Some(since) = self.since else { return Timestamp::NEVER };
-        since + if self.is_begun { HEAD } else { IDLE }
+        let limit = match (&self.state, self.is_begun) {
+            (State::Receiving(..), _) => CONTENT,
+            (_, true) => HEAD,
+            (_, false) => IDLE,
+        };
+        since + limit
     }
 
     fn output(&mut self) -> &mut Vec<u8> {

@@ -28,6 +28,6 @@ pub use limits::{
     COUNT_BYTES_MAX, DIGEST_SOURCES_MAX, MERGED_ROWS_MAX, POSTED_KEPT_MAX, RECEIVED_KEPT_MAX,
     STORED_BYTES_A_DAY_MAX,
 };
-pub use received::{Found, Kind, Report, read_mail, unpack_report};
+pub use received::{Found, Kind, Report, read_mail, read_posted, unpack_report};
 pub use seen::{Counts, Seen};
 pub use summary::{About, Origin, Summary};

@@ -1,8 +1,8 @@
-//! Reports that others send by mail: read, whatever form they come in, and packed in one form to be kept.
+//! Reports that others send by mail or post: read, whatever form they come in, and packed in one form to be kept.
 
 use dsn::{FeedbackReport, Incoming, read_report, reduced};
 use mailauth::limits::{REPORT_BYTES_MAX, REPORT_PARTS_MAX};
-use mailauth::report::{Aggregate, aggregate_of_mail, pack, read, unpack, write};
+use mailauth::report::{Aggregate, UnpackError, aggregate_of_mail, pack, read, unpack, write};
 use transport::report as tls;
 
 /// What a report is about.
@@ -83,6 +83,18 @@ pub fn read_mail(message: &[u8]) -> Option<Found> {
         return None;
     }
     Some(Found { report: Report::Dmarc(report), content: pack(text.as_bytes()) })
+}
+
+/// Reads a TLS report that was posted (RFC 8460 §5.4), packed or not, within the bounds of [`read_mail`].
+pub fn read_posted(content: &[u8], is_packed: bool) -> Result<Found, UnpackError> {
+    let is_gzip = content.starts_with(&[0x1f, 0x8b]);
+    if is_gzip != is_packed {
+        return Err(UnpackError::Damaged);
+    }
+    let report = tls::Report::parse(&unpack(content)?).filter(|report| !report.policies.is_empty());
+    let report = report.ok_or(UnpackError::Damaged)?;
+    let content = pack(report.json().as_bytes());
+    Ok(Found { report: Report::Tls(report), content })
 }
 
 /// Reads what was kept of a report.

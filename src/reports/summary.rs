@@ -29,7 +29,7 @@ pub struct Summary {
     pub total: u64,
     /// Those of them that failed; of feedback, all.
     pub failed: u64,
-    /// The sender of the mail that it came in.
+    /// The sender of the mail that it came in, or the address that posted it.
     pub sender: String,
     /// When it came.
     pub received: Timestamp,

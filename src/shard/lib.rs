@@ -50,7 +50,7 @@ pub use metrics::{
 pub use people::People;
 pub use pop3_service::Pop3Service;
 pub use relay::{Outbound, Relay, Smarthost, SmarthostTls, TellPostmaster};
-pub use reporting::Reporting;
+pub use reporting::{Reporting, Taking};
 pub use settings::Settings;
 pub use shard::Shard;
 pub use smtp_service::SmtpService;

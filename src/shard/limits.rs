@@ -169,5 +169,11 @@ pub(crate) const FAILURE_DOMAINS_MAX: usize = 4096;
 /// Bytes of a header that a failure report gives back.
 pub(crate) const FAILURE_HEADER_BYTES_MAX: usize = 32 * 1024;
 
+/// Bytes of a TLS report that is posted to us, as it comes.
+pub(crate) const POSTED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Networks whose posted reports are counted, so that none gets too many in.
+pub(crate) const POSTING_NETWORKS_MAX: usize = 16_384;
+
 /// Combinations of kind, domain and account whose complaints are counted apart.
 pub(crate) const COMPLAINT_LABELS_MAX: usize = 1000;

@@ -1,4 +1,5 @@
-//! What stands behind an HTTP connection: the MTA-STS policies of our domains (RFC 8461 §3.3), and nothing else yet.
+//! What stands behind an HTTP connection: the MTA-STS policies of our domains (RFC 8461 §3.3), and the place where TLS
+//! reports are posted (RFC 8460 §5.4).
 
 use std::collections::HashMap;
 use std::future::pending;
@@ -11,6 +12,7 @@ use transport::sts::{self, Mode, Policy};
 
 use crate::Shard;
 use crate::limits::POLICY_MAX_AGE_S;
+use crate::reporting::{Taken, session, take};
 
 /// The policies that we publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,22 +39,47 @@ impl OwnPolicies {
 
 /// The handlers of one connection.
 #[derive(Debug)]
-pub struct WebService(Rc<Shard>);
+pub struct WebService {
+    shard: Rc<Shard>,
+    source: String,
+}
 
 impl WebService {
-    /// Of this shard.
-    pub const fn new(shard: Rc<Shard>) -> Self {
-        Self(shard)
+    /// Of this shard; `source` is the text of the peer's address.
+    pub const fn new(shard: Rc<Shard>, source: String) -> Self {
+        Self { shard, source }
+    }
+
+    /// A session for it, which takes what is taken now.
+    pub fn session(shard: &Shard) -> Http {
+        session(shard)
     }
 }
 
 impl Service<Http> for WebService {
     async fn handle(&mut self, _: &mut Http, request: Request, _: &mut Out<'_>) -> Handled<Response> {
-        Handled::Reply(answer(&self.0, &request).await)
+        let settings = self.shard.settings();
+        let is_report = settings.reporting.https.as_ref().is_some_and(|taking| taking.path == request.target);
+        Handled::Reply(match request.method {
+            Method::Post if is_report => acknowledge(take(&self.shard, &self.source, request).await),
+            _ if is_report => Response::only("POST"),
+            _ => answer(&self.shard, &request).await,
+        })
     }
 
     async fn changed(&mut self) {
         pending::<()>().await;
+    }
+}
+
+/// RFC 8460 §5.4: 200 is what the sender waits for.
+fn acknowledge(taken: Taken) -> Response {
+    match taken {
+        Taken::Kept => Response::of(Status::Ok),
+        Taken::Unreadable => Response::of(Status::BadRequest),
+        Taken::TooLarge => Response::of(Status::ContentTooLarge),
+        Taken::TooMany => Response::later(Status::TooManyRequests, "3600"),
+        Taken::Unavailable => Response::later(Status::Unavailable, "300"),
     }
 }
 
@@ -65,7 +92,7 @@ async fn answer(shard: &Shard, request: &Request) -> Response {
         Ok(false) => return Response::of(Status::NotFound),
         Ok(true) => {}
     }
-    if request.method == Method::Other {
+    if !matches!(request.method, Method::Get | Method::Head) {
         return Response::only("GET, HEAD");
     }
     shard.metrics.count_policy_served();

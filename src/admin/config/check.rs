@@ -41,6 +41,7 @@ impl Config {
             .or_else(|| self.dns_fault(text))
             .or_else(|| self.outbound.fault().map(|(span, message)| (Some(span), message)))
             .or_else(|| self.reports.fault().map(|(span, message)| (Some(span), message)))
+            .or_else(|| self.reports_fault())
             .or_else(|| self.mta_sts.fault().map(|(span, message)| (Some(span), message)))
             .or_else(|| super::filters::fault(&self.filter).map(|(span, message)| (Some(span), message)))
     }
@@ -50,6 +51,14 @@ impl Config {
         let is_known = |name: &str| self.outbound.route.iter().any(|route| route.name.get_ref() == name);
         let name = self.policy.unknown_route(is_known)?;
         Some((None, format!("mailflow.rule: there is no [[outbound.route]] of the name {name:?}")))
+    }
+
+    /// What is published and not served would lose reports.
+    fn reports_fault(&self) -> Option<Fault> {
+        let https = &self.reports.https;
+        let is_deaf = !https.get_ref().is_empty() && self.listen.https.is_empty();
+        let message = "reports.https needs listen.https: nothing would take what is posted there";
+        is_deaf.then(|| (Some(https.span()), message.to_owned()))
     }
 
     fn addresses_fault(&self) -> Option<Fault> {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use directory::EmailAddress;
+use filter::Url;
 use serde::Deserialize;
-use shard::Reporting;
+use shard::{Reporting, Taking};
 use toml::Spanned;
+use transport::sts;
 
-use crate::limits::{REPORT_DAYS_MAX, REPORT_FAILURES_DEFAULT};
+use crate::limits::{REPORT_DAYS_MAX, REPORT_FAILURES_DEFAULT, REPORT_POSTS_DEFAULT};
 
 /// `[reports]`
 #[derive(Clone, Debug, Deserialize)]
@@ -29,6 +31,10 @@ pub struct Reports {
     pub organization: String,
     /// Addresses of ours at which reports of others come in.
     pub receive: Vec<Spanned<String>>,
+    /// The address at which TLS reports are posted to us, as others have it; empty takes none.
+    pub https: Spanned<String>,
+    /// So many of those an hour from one network.
+    pub https_per_hour_max: u32,
     /// Whether mail with a report is delivered too.
     pub keep: bool,
     /// How long reports of others are kept.
@@ -57,6 +63,8 @@ impl Default for Reports {
             from: Spanned::new(0..0, String::new()),
             organization: String::new(),
             receive: Vec::new(),
+            https: Spanned::new(0..0, String::new()),
+            https_per_hour_max: REPORT_POSTS_DEFAULT,
             keep: usual.keeps_mail,
             keep_days: Spanned::new(0..0, usual.keep.as_secs() / 86_400),
         }
@@ -77,6 +85,12 @@ impl Reports {
                 "reports.receive must be a list of e-mail addresses, such as [\"dmarc@example.org\"]";
             return Some((address.span(), message.to_owned()));
         }
+        let https = self.https.get_ref();
+        if !https.is_empty() && path(https).is_none() {
+            let message = "reports.https must be an address of https with nothing behind its path, such as \
+                           \"https://mail.example.org/tlsrpt\"";
+            return Some((self.https.span(), message.to_owned()));
+        }
         let days = *self.keep_days.get_ref();
         let remedy = format!("reports.keep_days must be from 1 to {REPORT_DAYS_MAX}");
         (!(1..=REPORT_DAYS_MAX).contains(&days)).then(|| (self.keep_days.span(), remedy))
@@ -94,11 +108,24 @@ impl Reports {
             },
             from: set(self.from.get_ref()),
             organization: set(&self.organization),
+            https: path(self.https.get_ref()).map(|path| Taking {
+                url: self.https.get_ref().clone(),
+                path,
+                per_hour_max: self.https_per_hour_max,
+            }),
             receive: self.receive.iter().map(|address| address.get_ref().clone()).collect(),
             keeps_mail: self.keep,
             keep: Duration::from_hours(24 * self.keep_days.get_ref()),
         })
     }
+}
+
+/// The path of an address for reports: one that can stand in a record (RFC 8460 §3), and where nothing else is.
+fn path(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok().filter(Url::is_tls)?;
+    let path = url.target();
+    let is_plain = !text.contains(['?', ',', ';', '!']) && path != sts::PATH;
+    is_plain.then(|| path.to_owned())
 }
 
 #[cfg(test)]
@@ -113,6 +140,14 @@ mod tests {
             ("receive = [\"nobody\"]", "2: reports.receive must be a list"),
             ("from = \"us\"", "2: reports.from must be an e-mail address"),
             ("keep_days = 0", "2: reports.keep_days must be from 1 to 3650"),
+            ("https = \"http://a.example/x\"", "2: reports.https must be an address of https"),
+            ("https = \"https://a.example/x?y\"", "2: reports.https must be an address of https"),
+            ("https = \"https://a.example/x,y\"", "2: reports.https must be an address of https"),
+            (
+                "https = \"https://a.example/.well-known/mta-sts.txt\"",
+                "2: reports.https must be an address of https",
+            ),
+            ("https = \"https://a.example/x\"", "2: reports.https needs listen.https"),
             ("failure = \"all\"", "2: unknown variant `all`"),
         ] {
             let said = Config::parse(Path::new("a.toml"), &format!("[reports]\n{line}\n"));
@@ -123,12 +158,16 @@ mod tests {
 
     #[test]
     fn settings_reach_the_services() {
-        let text = "[reports]\nfailure = \"header\"\nreceive = [\"Dmarc@example.org\"]\nkeep = false\n";
+        let text = "[listen]\nhttps = [\"[::]:443\"]\n[reports]\nfailure = \"header\"\nkeep = false\n\
+                    receive = [\"Dmarc@example.org\"]\nhttps = \"https://mail.example.org/tls/rpt\"\n";
         let settings = Config::parse(Path::new("a.toml"), text).expect("valid").settings();
         let reporting = &settings.reporting;
         assert!(reporting.sends_dmarc && !reporting.keeps_mail);
         assert_eq!(reporting.failures_per_hour_max, 10);
+        let taking = reporting.https.as_ref().expect("it is set");
+        assert_eq!((taking.path.as_str(), taking.per_hour_max), ("/tls/rpt", 600));
         let usual = Config::parse(Path::new("a.toml"), "").expect("valid").settings();
+        assert_eq!(usual.reporting.https, None);
         assert_eq!(usual.reporting.failures_per_hour_max, 0, "nothing of anybody's mail goes out unasked");
         assert!(reporting.receives("dmarc@EXAMPLE.org") && !reporting.receives("x@example.org"));
     }

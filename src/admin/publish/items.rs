@@ -30,6 +30,8 @@ pub(super) struct Facts<'a> {
     pub(super) receivers: &'a [String],
     /// Those of them that nobody has.
     pub(super) deaf: &'a [String],
+    /// The address at which TLS reports are taken by HTTPS.
+    pub(super) https: Option<&'a str>,
     pub(super) now: Timestamp,
 }
 
@@ -232,6 +234,7 @@ fn transport<'a>(facts: &Facts<'a>) -> Vec<Item<'a>> {
         );
     dane.records.push(Published { query: dane::question(host, 25), record: tlsa });
     let reports = report::question(domain).name;
+    let https = facts.https.map_or_else(String::new, |https| format!(",{https}"));
     let why = "others report how TLS to the host went";
     let caa = Item::new(
         "CAA",
@@ -244,7 +247,7 @@ fn transport<'a>(facts: &Facts<'a>) -> Vec<Item<'a>> {
     items.extend(policy(facts));
     items.push(
         Item::new("TLS-RPT", Recommended, why, Check::TlsReports)
-            .txt(&reports, format!("v=TLSRPTv1; rua=mailto:{}", facts.reports_to())),
+            .txt(&reports, format!("v=TLSRPTv1; rua=mailto:{}{https}", facts.reports_to())),
     );
     items.push(caa);
     items

@@ -4,12 +4,14 @@ use std::net::IpAddr;
 
 use base::dns::{Answer, Failure, Query, Record, RecordKind, normal};
 use directory::DkimState;
+use filter::Url;
 use mailauth::dmarc::{self, Policy as Asks};
 use mailauth::spf::{self, RecordState, Sender, SpfResult};
 use mailauth::{Lookup, reverse_name};
 use serde::Serialize;
 use transport::Fault;
 use transport::publish::{Found, Published};
+use transport::report;
 use transport::sts::Policy;
 
 use super::items::{Check, Facts, Item, Key, Need};
@@ -132,9 +134,8 @@ async fn present<N: Names>(
             let note = "it is no DMARC record: nobody sends reports there";
             if is_one { Finding::bare(State::Right) } else { Finding::with(State::Wrong, note) }
         }
-        Check::TlsReports => match transport::report::recipients(answer) {
-            Some(to) if to.https.is_empty() => unread(facts, &to.mail),
-            Some(_) => Finding::bare(State::Right),
+        Check::TlsReports => match report::recipients(answer) {
+            Some(to) => posted(facts, &to),
             None => Finding::with(State::Wrong, "no reports come: there is not one record that can be read"),
         },
         Check::Tlsa | Check::Service => match item.records.first().map(|record| compare(record, answer)) {
@@ -376,6 +377,24 @@ fn unread(facts: &Facts<'_>, to: &[String]) -> Finding {
         ),
         None => Finding::bare(State::Right),
     }
+}
+
+/// The same of TLS reports, which may be posted too.
+fn posted(facts: &Facts<'_>, to: &report::Recipients) -> Finding {
+    let is_mailed = !to.mail.is_empty();
+    let finding = if is_mailed { unread(facts, &to.mail) } else { Finding::bare(State::Right) };
+    let Some(own) = facts.https.filter(|_| finding.state == State::Right) else { return finding };
+    if to.https.iter().any(|https| https == own) {
+        return finding;
+    }
+    let host = |text: &str| Url::parse(text).ok().map(|url| (url.host().to_ascii_lowercase(), url.port()));
+    if let Some(wrong) = to.https.iter().find(|https| host(https) == host(own)) {
+        let note = format!("nothing is taken at {wrong}: reports are posted to {own}");
+        return Finding::with(State::Wrong, note);
+    }
+    let note = format!("reports can be posted to {own} too: add it to rua=");
+    let note = [finding.note, Some(note)].into_iter().flatten().collect::<Vec<_>>().join("; ");
+    Finding::with(State::Right, note)
 }
 
 /// What the record asks others to do.

@@ -102,6 +102,7 @@ fn facts<'a>(keys: &'a [Key], services: &'a [(String, u16)]) -> Facts<'a> {
         has_smarthost: false,
         receivers: &[],
         deaf: &[],
+        https: None,
         now: Timestamp::from_s(1_795_500_000),
     }
 }
@@ -344,4 +345,35 @@ fn reports_go_where_they_are_read() {
     assert_eq!(found(&zone, &deaf, "DMARC reports").state, State::Missing);
     zone.text("example.org._report._dmarc.elsewhere.example", "v=DMARC1");
     assert_eq!(found(&zone, &deaf, "DMARC reports").state, State::Right);
+}
+
+#[test]
+fn reports_are_posted_where_they_are_taken() {
+    let keys = [key("k", DkimState::Active)];
+    let receivers = ["reports@example.org".to_owned()];
+    let https = Some("https://mail.example.org/tlsrpt");
+    let facts = Facts { receivers: &receivers, https, ..facts(&keys, &[]) };
+    let text = "v=TLSRPTv1; rua=mailto:reports@example.org,https://mail.example.org/tlsrpt";
+    let lines: Vec<String> =
+        items(&facts).iter().flat_map(|item| item.records.iter().map(Published::text)).collect();
+    assert!(lines.contains(&format!("_smtp._tls.example.org. IN TXT \"{text}\"")), "{lines:?}");
+    let judged = |text: &str| {
+        let mut zone = Zone::default();
+        zone.text("_smtp._tls.example.org", text);
+        let finding = found(&zone, &facts, "TLS-RPT");
+        (finding.state, finding.note.unwrap_or_default())
+    };
+    assert_eq!(judged(text), (State::Right, String::new()));
+    let elsewhere = "v=TLSRPTv1; rua=mailto:reports@example.org,https://other.example/x";
+    assert_eq!(
+        judged(elsewhere),
+        (
+            State::Right,
+            "reports can be posted to https://mail.example.org/tlsrpt too: add it to rua=".to_owned()
+        )
+    );
+    let (state, note) = judged("v=TLSRPTv1; rua=https://MAIL.example.org:443/old");
+    assert_eq!(state, State::Wrong);
+    assert!(note.starts_with("nothing is taken at https://MAIL.example.org:443/old"), "{note}");
+    assert_eq!(judged("v=TLSRPTv1; rua=mailto:x@example.org").0, State::Right);
 }

@@ -77,7 +77,10 @@ fn welcome(shard: Rc<Shard>, conn: Conn, front: Front) -> Life {
             let entropy = pop3::Entropy { nonces: Secret::new(nonces()) };
             begin::<Pop3Service>(shard, conn, front, Pop3::new(Arc::clone(&settings.pop3), entropy))
         }
-        Listen::Https => begin::<WebService>(shard, conn, front, Http::new()),
+        Listen::Https => {
+            let session = WebService::session(&shard);
+            begin::<WebService>(shard, conn, front, session)
+        }
     }
 }
 
@@ -139,8 +142,8 @@ impl Stand<Pop3> for Pop3Service {
 }
 
 impl Stand<Http> for WebService {
-    fn stand(shard: &Rc<Shard>, _: String, _: Option<Arrival<'_, Http>>) -> Self {
-        Self::new(Rc::clone(shard))
+    fn stand(shard: &Rc<Shard>, source: String, _: Option<Arrival<'_, Http>>) -> Self {
+        Self::new(Rc::clone(shard), source)
     }
 }
 

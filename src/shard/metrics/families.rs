@@ -119,7 +119,7 @@ families! {
 
     REPORTS_SENT counter "angarium_reports_sent_total" ["kind"] "Reports that were sent: dmarc, tls, tls-https, failure";
     REPORTS_LEFT_OUT counter "angarium_reports_left_out_total" [] "Messages that no report tells of for lack of memory";
-    REPORTS_RECEIVED counter "angarium_reports_received_total" ["kind"] "Mail to report addresses: dmarc, tls, feedback, unreadable";
+    REPORTS_RECEIVED counter "angarium_reports_received_total" ["kind"] "Mail to report addresses: dmarc, tls, feedback, unreadable; and what was posted: tls-https, unreadable-https, throttled-https";
     COMPLAINTS counter "angarium_complaints_total" ["kind", "domain", "account"] "Complaints and failure reports about our mail; the account is known for mail that went out here";
 
     FILTERED counter "angarium_filter_answers_total" ["filter", "verdict"] "What filters made of messages: pass, junk, quarantine, greylist, defer, discard, reject, failed";

@@ -167,6 +167,9 @@ impl Shard {
             labelled(&f::REPORTS_SENT, &["failure"], tally.failures_sent.get()),
             whole(&f::REPORTS_LEFT_OUT, tally.left_out.get()),
             labelled(&f::REPORTS_RECEIVED, &["unreadable"], tally.unreadable.get()),
+            labelled(&f::REPORTS_RECEIVED, &["tls-https"], tally.posted.get()),
+            labelled(&f::REPORTS_RECEIVED, &["unreadable-https"], tally.unreadable_posts.get()),
+            labelled(&f::REPORTS_RECEIVED, &["throttled-https"], tally.throttled.get()),
         ]);
         for (kind, received) in reports::Kind::ALL.iter().zip(&tally.received) {
             all.push(labelled(&f::REPORTS_RECEIVED, &[kind.name()], received.get()));

@@ -10,7 +10,7 @@
 //! - `settings`: what an operator sets; `note`: what is counted of a message; `write`: counts into the store;
 //! - `daily`: when reports go, and to whom; `dmarc`, `tls`: what they say; `failure`: reports about one message;
 //!   `send`, `post`: how they go; `telling`: who has one already;
-//! - `receive`: reports of others; `control`: what an operator sees.
+//! - `receive`: reports of others by mail; `taken`: those that are posted; `control`: what an operator sees.
 
 pub mod control;
 mod daily;
@@ -21,12 +21,14 @@ mod post;
 mod receive;
 mod send;
 mod settings;
+mod taken;
 mod telling;
 mod tls;
 mod write;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use directory::BoundedMap;
@@ -34,11 +36,12 @@ use reports::{CountStore, Counts, Kept, Kind};
 use storage_engine::Engine;
 
 use crate::Shard;
-use crate::limits::{DIRECTORY_PARTITION, FAILURE_DOMAINS_MAX};
+use crate::limits::{DIRECTORY_PARTITION, FAILURE_DOMAINS_MAX, POSTING_NETWORKS_MAX};
 pub use daily::Sent;
 pub(crate) use note::{Noted, noted};
 pub(crate) use receive::receive;
-pub use settings::Reporting;
+pub use settings::{Reporting, Taking};
+pub(crate) use taken::{Taken, session, take};
 pub use write::finish;
 
 /// A shard's part of reports.
@@ -51,6 +54,8 @@ pub(crate) struct Reports {
     written: Cell<(i64, u64)>,
     /// Failure reports by domain: the hour, and how many.
     failures: RefCell<BoundedMap<String, (i64, u32)>>,
+    /// Reports that were posted, by the network they came from: the hour, and how many. On the shard that has them.
+    posts: RefCell<BoundedMap<IpAddr, (i64, u32)>>,
     /// Counts that are on their way into the store.
     writers: Cell<usize>,
     is_sending: Cell<bool>,
@@ -71,6 +76,10 @@ pub(crate) struct Tally {
     pub(crate) received: [Cell<u64>; Kind::ALL.len()],
     /// Mail to report addresses without a report that can be read.
     pub(crate) unreadable: Cell<u64>,
+    /// Reports that were posted to us: kept, not to be read, and too many.
+    pub(crate) posted: Cell<u64>,
+    pub(crate) unreadable_posts: Cell<u64>,
+    pub(crate) throttled: Cell<u64>,
     /// Complaints by kind, domain and account.
     pub(crate) complaints: RefCell<BTreeMap<(&'static str, String, String), u64>>,
 }
@@ -84,6 +93,7 @@ impl Reports {
             kept: is_keeper.then(|| Kept::new(engine.clone(), DIRECTORY_PARTITION)),
             written: Cell::default(),
             failures: RefCell::new(BoundedMap::new(FAILURE_DOMAINS_MAX)),
+            posts: RefCell::new(BoundedMap::new(POSTING_NETWORKS_MAX)),
             writers: Cell::new(0),
             is_sending: Cell::new(false),
             silent: RefCell::default(),

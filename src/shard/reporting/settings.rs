@@ -18,10 +18,23 @@ pub struct Reporting {
     pub organization: Option<String>,
     /// Addresses of ours at which reports of others come in.
     pub receive: Vec<String>,
+    /// TLS reports are taken by HTTPS too.
+    pub https: Option<Taking>,
     /// Mail with a report is delivered too.
     pub keeps_mail: bool,
     /// How long reports of others are kept.
     pub keep: Duration,
+}
+
+/// Where TLS reports are posted to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taking {
+    /// The address, as others have it.
+    pub url: String,
+    /// Its path.
+    pub path: String,
+    /// So many an hour from one network.
+    pub per_hour_max: u32,
 }
 
 impl Default for Reporting {
@@ -33,6 +46,7 @@ impl Default for Reporting {
             from: None,
             organization: None,
             receive: Vec::new(),
+            https: None,
             keeps_mail: true,
             keep: Duration::from_hours(90 * 24),
         }

@@ -189,7 +189,8 @@ impl Server {
 
     pub(crate) fn web(&self, at: ShardId) -> Line<'_, WebService> {
         let shard = Rc::clone(&self.shards[usize::from(at.0)]);
-        Line::new(self, http::Http::new(), WebService::new(shard), at, "")
+        let source = "192.0.2.7";
+        Line::new(self, WebService::session(&shard), WebService::new(shard, source.to_owned()), at, source)
     }
 
     pub(crate) fn smtp(&self, mode: Mode, at: ShardId, source: &str) -> Line<'_, SmtpService> {
