@@ -148,9 +148,13 @@ impl Http {
     /// How much content is to be taken.
     fn content_bytes(&self, head: &Head) -> Result<usize, Status> {
         let (request, content) = (&head.request, &head.content);
-        let is_post = |posts: &&Arc<Posts>| request.method == Method::Post && request.target == posts.target;
-        let Some(posts) = self.posts.as_ref().filter(is_post) else {
-            return if content.is_there() { Err(Status::ContentTooLarge) } else { Ok(0) };
+        let posts = self.posts.as_ref().filter(|posts| request.target == posts.target);
+        let Some(posts) = posts.filter(|_| request.method == Method::Post) else {
+            return match (content.is_there(), posts) {
+                (false, _) => Ok(0),
+                (true, Some(_)) => Err(Status::MethodNotAllowed),
+                (true, None) => Err(Status::ContentTooLarge),
+            };
         };
         // RFC 9112 §6.3: a coding alone says nothing of how much there will be.
         let length = content.length.filter(|_| !content.is_framed).ok_or(Status::LengthRequired)?;
@@ -182,7 +186,12 @@ impl Http {
     /// The last answer: where the next request begins is not known.
     fn refuse(&mut self, status: Status, is_head: bool) {
         let manner = Manner { is_head, closes: true };
-        Response::of(status).write(self.now, manner, &mut self.output);
+        let response = match status {
+            // Content is posted, and not brought otherwise.
+            Status::MethodNotAllowed => Response::only("POST"),
+            _ => Response::of(status),
+        };
+        response.write(self.now, manner, &mut self.output);
         self.state = State::Closing;
     }
 

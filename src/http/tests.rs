@@ -101,7 +101,7 @@ fn post(bytes: usize) -> Vec<u8> {
 fn content_has_a_bound_for_one_and_for_all() {
     let mut peer = open();
     peer.send(1, &post(BOX_BYTES_MAX));
-    peer.send(1, &[b'x'; BOX_BYTES_MAX - 1]);
+    peer.send(1, &vec![b'x'; BOX_BYTES_MAX - 1]);
     assert!(peer.session(1).expect("it is open").room() == 1, "no more than was said");
     peer.open(2);
     let said = String::from_utf8(peer.send(2, &post(1))).expect("it is text");
@@ -111,6 +111,6 @@ fn content_has_a_bound_for_one_and_for_all() {
     // It was given back with the answer.
     peer.open(3);
     peer.send(3, &post(BOX_BYTES_MAX));
-    let said = String::from_utf8(peer.send(3, &[b'x'; BOX_BYTES_MAX])).expect("it is text");
+    let said = String::from_utf8(peer.send(3, &vec![b'x'; BOX_BYTES_MAX])).expect("it is text");
     assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
 }

@@ -121,7 +121,16 @@ pub fn is_public(address: IpAddr) -> bool {
         IpAddr::V6(address) => {
             let is_own =
                 address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local();
-            !is_own && is_somewhere(address.into())
+            // 64:ff9b::/96 and 2002::/16 lead to an IPv4 address.
+            let inner = match address.segments() {
+                [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
+                    Some(u32::from(high) << 16 | u32::from(low))
+                }
+                _ => None,
+            };
+            !is_own
+                && is_somewhere(address.into())
+                && inner.is_none_or(|inner| is_public(IpAddr::V4(inner.into())))
         }
     }
 }
@@ -197,6 +206,8 @@ mod tests {
             "::",
             "::1",
             "::ffff:10.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "2002:a00:1::1",
             "fd00::1",
             "fe80::1",
             "ff02::1",

@@ -37,17 +37,24 @@ pub(super) async fn daily(shard: Rc<Shard>) {
         let today = Day::of(shard.world.now());
         let mut sent = send_before(&shard, today).await;
         expire(&shard).await;
-        // RFC 8460 §5.5: what could not be sent is tried again for a day, at growing distances. Then it is tried once a day.
-        let mut pause = REPORT_RETRY;
-        while sent.is_some_and(|sent| sent.waiting > 0) && shard.world.now() + pause < today.end() {
-            shard.world.sleep_until(shard.world.now() + pause).await;
+        let mut tries = 0;
+        while sent.is_some_and(|sent| sent.waiting > 0)
+            && let Some(moment) = next_try(shard.world.now(), tries, today)
+        {
+            shard.world.sleep_until(moment).await;
             sent = send_before(&shard, today).await;
-            pause *= 2;
+            tries += 1;
         }
         // RFC 8460 §4.1: not all senders at the same moment.
         let delay = Duration::from_secs(chance(&shard) % REPORT_DELAY_MAX_S);
         shard.world.sleep_until(today.end() + Duration::from_secs(1) + delay).await;
     }
+}
+
+/// RFC 8460 §5.5: what could not be sent is tried again for a day, at growing distances. Then it is tried once a day.
+fn next_try(now: Timestamp, tries: u32, today: Day) -> Option<Timestamp> {
+    let moment = now + REPORT_RETRY.saturating_mul(2_u32.saturating_pow(tries));
+    (moment < today.end()).then_some(moment)
 }
 
 /// Sends what was counted up to now, though the day is not over; on shard 0. `None` while it is being sent already.
@@ -248,6 +255,19 @@ async fn expire(shard: &Rc<Shard>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_is_tried_again_for_a_day_at_growing_distances() {
+        let (today, mut now, mut hours) =
+            (Day::of(Timestamp::from_s(86_400)), Timestamp::from_s(90_000), vec![]);
+        while let Some(moment) = next_try(now, hours.len() as u32, today) {
+            hours.push(moment.since(now).as_secs() / 3600);
+            now = moment;
+        }
+        assert_eq!(hours, [1, 2, 4, 8]);
+        assert_eq!(next_try(today.end(), 0, today), None);
+        assert_eq!(next_try(Timestamp::from_s(90_000), u32::MAX, today), None);
+    }
 
     #[test]
     fn a_report_is_about_what_was_not_told_of_its_day() {
