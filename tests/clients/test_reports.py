@@ -532,6 +532,21 @@ class Receiving(Rig):
         listed = self.angarium("reports", "list", "--domain", "forged.example")
         self.assertEqual([(report["reporter"], report["total"], report["failed"]) for report in listed], [("Example Org", 1, 1)])
 
+    def test_nobody_takes_the_place_of_a_report_that_is_proven(self):
+        now = int(time.time())
+        reported = lambda count: attached("Report domain: example.org", "application/gzip", gzip.compress(  # noqa: E731
+            GOOGLE.format(begin=now - 90_000, end=now - 3600, count=count).replace("example.org", "proven.example").encode()))
+        of = lambda content, domain: content.replace("r@big.example", f"r@{domain}")  # noqa: E731
+        self.arrive(of(reported(5), "good.example"), sender="r@good.example", to=REPORTS)
+        # Who knows its name, with nothing proven, and with something else proven.
+        self.zone.lines += ['evil.example. IN TXT "v=spf1 ip4:192.0.2.0/24 -all"', '_dmarc.evil.example. IN TXT "v=DMARC1; p=reject"']
+        self.arrive(reported(6), to=REPORTS)
+        self.arrive(of(reported(7), "evil.example"), sender="r@evil.example", to=REPORTS)
+        self.arrive(of(reported(8), "good.example"), sender="r@good.example", to=REPORTS)
+        listed = self.angarium("reports", "list", "--domain", "proven.example")
+        self.assertEqual(sorted((report["proven"] or "", report["authenticated"], report["total"]) for report in listed),
+                         [("", False, 6), ("evil.example", True, 7), ("good.example", True, 8)])
+
     def test_the_records_to_publish_name_the_address_that_reads_reports(self):
         records = [line for item in self.angarium("domain", "dns", "example.org") for line in item["records"]]
         self.assertIn(f'_dmarc.example.org. IN TXT "v=DMARC1; p=none; rua=mailto:{REPORTS}"', records)
