@@ -22,6 +22,10 @@ pub struct Original<'a> {
     pub arrived_at: Option<Timestamp>,
     /// The name of the host it came from, as it called itself.
     pub received_from: Option<&'a str>,
+    /// Until when its sender wanted it to be held (RFC 4865 §3).
+    pub release_at: Option<Timestamp>,
+    /// By when it was to be delivered (RFC 2852).
+    pub deliver_by: Option<Timestamp>,
     /// The message itself.
     pub content: Content<'a>,
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use base::Rfc3339;
 use mime::rfc5322_date;
 
 use crate::compose::{Original, Reporter};
@@ -66,6 +67,13 @@ pub(crate) fn delivery_status(
     }
     if let Some(at) = original.arrived_at {
         put_field(&mut out, "Arrival-Date", &rfc5322_date(at, reporter.utc_offset_minutes));
+    }
+    if let Some(at) = original.release_at {
+        // RFC 4865: what HOLDFOR asked for has an end as well.
+        put_field(&mut out, "Future-Release-Request", &format!("until; {}", Rfc3339(at)));
+    }
+    if let Some(at) = original.deliver_by {
+        put_field(&mut out, "Deliver-By-Date", &rfc5322_date(at, reporter.utc_offset_minutes));
     }
     for (action, recipient) in notice.recipients() {
         out.extend_from_slice(b"\r\n");

@@ -81,6 +81,8 @@ fn reports_are_clean_and_say_what_they_were_told() {
             envid: Some(&texts[3]).filter(|_| random.one_in(2)).map(|x| &**x),
             ret: [None, Some(Return::Full), Some(Return::Headers)][random.below(3) as usize],
             arrived_at: Some(Timestamp::from_s(1_795_521_000)),
+            release_at: Some(Timestamp::from_s(1_795_521_060)).filter(|_| random.one_in(2)),
+            deliver_by: Some(Timestamp::from_s(1_795_521_120)).filter(|_| random.one_in(2)),
             received_from: Some(&texts[4]).filter(|_| random.one_in(2)).map(|x| &**x),
             content: if random.one_in(2) { Content::Whole(&content) } else { Content::Header(&content) },
         };

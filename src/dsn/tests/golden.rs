@@ -25,6 +25,8 @@ struct Case<'a> {
     sender: &'a str,
     recipients: Vec<Recipient<'a>>,
     ret: Option<Return>,
+    release_at: Option<Timestamp>,
+    deliver_by: Option<Timestamp>,
     content: Content<'a>,
 }
 
@@ -34,6 +36,8 @@ impl<'a> Case<'a> {
             sender: "ann@example.org",
             recipients,
             ret: None,
+            release_at: None,
+            deliver_by: None,
             content: Content::Whole(ORIGINAL.as_bytes()),
         }
     }
@@ -49,6 +53,8 @@ impl<'a> Case<'a> {
             ret: self.ret,
             arrived_at: Some(EARLIER),
             received_from: Some("laptop"),
+            release_at: self.release_at,
+            deliver_by: self.deliver_by,
             content: self.content,
         };
         let reporter = Reporter {
@@ -169,6 +175,7 @@ fn a_delay_says_until_when() {
     let mut case = Case::new(vec![recipient]);
     // Only failures give all back (RFC 3461 §6.2).
     case.ret = Some(Return::Full);
+    (case.release_at, case.deliver_by) = (Some(EARLIER), Some(NOW));
     compare("delay", &case.report());
 }
 

@@ -73,6 +73,8 @@ impl Notice<'_> {
             ret: if envelope.requires_tls { Some(dsn::Return::Headers) } else { envelope.ret },
             arrived_at: Some(envelope.received),
             received_from: Some(envelope.origin.helo.as_str()).filter(|helo| !helo.is_empty()),
+            release_at: envelope.terms.release_at,
+            deliver_by: envelope.terms.deliver_by.map(|by| by.at),
             content: content.map_or(Content::Header(b""), Content::Whole),
         }
     }
@@ -163,6 +165,8 @@ async fn undelivered(
         ret: None,
         arrived_at: Some(now),
         received_from: None,
+        release_at: None,
+        deliver_by: None,
         content: Content::Whole(&report.message),
     };
     postmaster::undeliverable(shard, &[failed], &original, own.requires_tls, now).await
@@ -247,6 +251,8 @@ pub(crate) async fn delivered(
         ret: Some(dsn::Return::Headers),
         arrived_at: Some(envelope.received),
         received_from: Some(&envelope.helo),
+        release_at: envelope.terms.release_at,
+        deliver_by: envelope.terms.deliver_by.map(|by| by.at),
         content: Content::Header(header),
     };
     for (sender, of) in verp::told_of(sender, envelope.terms.verp, &recipients) {
