@@ -5,7 +5,7 @@ use base::{Notify, Return, Timestamp, VerpSigns};
 use crate::Destination;
 use crate::codec::{Reader, Writer};
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// From whom, to whom, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,15 @@ pub struct Envelope {
     pub origin: Origin,
     /// Who has to approve it before it goes, if anybody has.
     pub moderation: Option<Moderation>,
+    /// It is for these accounts' own mailboxes and goes nowhere else.
+    pub here: Option<Here>,
+}
+
+/// What could not be put into mailboxes of ours when all else of a message was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Here {
+    /// It goes into Junk.
+    pub is_junk: bool,
 }
 
 /// Who has to approve a message.
@@ -184,6 +193,7 @@ impl Envelope {
         for address in &moderation.by {
             out.text(address);
         }
+        out.u8(self.here.map_or(0, |here| 1 | u8::from(here.is_junk) << 1));
         out.finish()
     }
 
@@ -219,6 +229,8 @@ impl Envelope {
         let moderated = from.u8()?;
         let by = (0..from.count(TEXT_BYTES_MIN)?).map(|_| from.text()).collect::<Option<Vec<_>>>()?;
         let moderation = (moderated & 1 != 0).then_some(Moderation { by, tells_sender: moderated & 2 != 0 });
+        let here = from.u8()?;
+        let here = (here & 1 != 0).then_some(Here { is_junk: here & 2 != 0 });
         let (is_smtputf8, requires_tls) = (flags & 1 != 0, flags & 2 != 0);
         Some(Self {
             id,
@@ -234,6 +246,7 @@ impl Envelope {
             received,
             origin,
             moderation,
+            here,
         })
     }
 }

@@ -34,7 +34,7 @@ pub use base::{Notify, Return};
 pub use codec::{Reader, Writer};
 pub use destination::Destination;
 pub use entry::{Entry, Ticket};
-pub use envelope::{Body, DeliverBy, Envelope, Moderation, Origin, Recipient, Terms};
+pub use envelope::{Body, DeliverBy, Envelope, Here, Moderation, Origin, Recipient, Terms};
 pub use limits::{ATTEMPTS_KEPT_MAX, QUEUE_ACCOUNT, REPLY_BYTES_MAX, SUSPENDED_MAX, TRACES_PER_PARTITION};
 pub use progress::{Action, Attempt, Progress};
 pub use retry::RetryPolicy;

@@ -112,13 +112,41 @@ impl Store {
 
     /// Queues a message: its content once, and an entry for each group. One transaction.
     pub async fn add(&self, incoming: Incoming, now: Timestamp) -> Result<Vec<Entry>, Error> {
-        let Incoming { envelope, content, due, expires, priority, is_held } = incoming;
-        let size = u32::try_from(content.len()).map_err(|_| Error::TooLarge)?;
+        Ok(self.add_all(vec![incoming], now).await?.pop().unwrap_or_default())
+    }
+
+    /// Queues several messages, all of them or none; the entries of each, in their order. One transaction.
+    pub async fn add_all(&self, all: Vec<Incoming>, now: Timestamp) -> Result<Vec<Vec<Entry>>, Error> {
+        if all.iter().any(|incoming| u32::try_from(incoming.content.len()).is_err()) {
+            return Err(Error::TooLarge);
+        }
         let turn = self.0.turn.get();
         self.0.turn.set(turn.wrapping_add(1));
         let partition =
             *self.0.partitions.get(turn % self.0.partitions.len().max(1)).ok_or(Error::Unavailable)?;
         let mut transaction = self.0.engine.transaction(partition.0);
+        let put = |incoming| self.put(&mut transaction, partition, incoming, now);
+        let tickets: Vec<Vec<Ticket>> = all.into_iter().map(put).collect();
+        if let Err(error) = transaction.commit().await {
+            for ticket in tickets.into_iter().flatten() {
+                self.slot(partition, |slots| slots.give(ticket.item));
+            }
+            return Err(error.into());
+        }
+        let entries = |of: Vec<Ticket>| of.into_iter().filter_map(|ticket| self.entry(ticket)).collect();
+        Ok(tickets.into_iter().map(entries).collect())
+    }
+
+    /// Puts a message into a transaction, and takes the places of its entries.
+    fn put(
+        &self,
+        transaction: &mut Transaction,
+        partition: PartitionId,
+        incoming: Incoming,
+        now: Timestamp,
+    ) -> Vec<Ticket> {
+        let Incoming { envelope, content, due, expires, priority, is_held } = incoming;
+        let size = u32::try_from(content.len()).unwrap_or(u32::MAX);
         let body = transaction.add_body(envelope.encode(), content);
         let mut tickets = Vec::new();
         for (group, expires) in envelope.groups().into_iter().zip(expires) {
@@ -145,13 +173,7 @@ impl Store {
             transaction.put_row(QUEUE_ACCOUNT, WAITING, item, RowBody::New(body), entry.row_data());
             tickets.push(entry.ticket);
         }
-        if let Err(error) = transaction.commit().await {
-            for ticket in tickets {
-                self.slot(partition, |slots| slots.give(ticket.item));
-            }
-            return Err(error.into());
-        }
-        Ok(tickets.into_iter().filter_map(|ticket| self.entry(ticket)).collect())
+        tickets
     }
 
     /// The entry as it is now; `None` when it has gone.

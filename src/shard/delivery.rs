@@ -3,23 +3,27 @@
 //! of the bytes, all partitions at the same time, those of one shard by one call.
 //!
 //! Whoever is told to try again sends the whole message again. So all that can be known before is asked
-//! before anything is stored: nobody is to get a new copy at each try because of somebody else's full mailbox.
+//! before anything is stored: nobody is to get a new copy at each try because of somebody else's full mailbox. What goes into
+//! the queue is one transaction; what fails behind it is `rest`'s.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use account::{Content, MailboxName};
 use base::{AccountId, PartitionId, ShardId, Timestamp, give_way};
 use directory::{EmailAddress, Onward, Resolution, Target};
+use router::Gone;
 use smtp::{Envelope, Message, Mode, Outcome, return_path_header};
 
 use crate::forwarding::{Found, sent_on};
 use crate::join::join_all;
 use crate::limits::{MESSAGE_TARGETS_MAX, TARGETS_PER_TURN};
-use crate::relay::{accept, has_room};
+use crate::relay::{Outgoing, accept, leads_nowhere};
 use crate::room::{Room, Wanted, rooms};
 use crate::{Shard, Wait};
+
+mod rest;
 
 /// Where junk goes: the mailbox that every account is given. One that was removed leaves it in INBOX.
 const JUNK: &str = "Junk";
@@ -38,6 +42,8 @@ pub struct Manner {
     pub route: Option<String>,
     /// It goes nowhere until one of these approves it.
     pub moderation: Option<queue::Moderation>,
+    /// It goes into the mailboxes of these accounts, wherever their mail goes on to.
+    pub stays: bool,
     /// It is a notice of ours: it takes the place of what it is about, so a full queue has room for it.
     pub is_notice: bool,
     /// What was found out about who it is from, for the seal of what is sent on.
@@ -62,106 +68,99 @@ struct Plan {
     /// Where aliases and accounts send it on to, with the place in `outcomes` of who is sent on, and in the envelope.
     onward: Vec<(usize, usize, Onward)>,
     wanted: Vec<Wanted>,
+    /// For each of `wanted`, its own address.
+    mailboxes: Vec<EmailAddress>,
     /// For each of `wanted`, the addresses that led to it, as places in `outcomes`.
     led_by: Vec<Vec<usize>>,
+    /// What goes into the queue is durable.
+    is_queued: bool,
+    /// Places in `outcomes` of addresses of which something waits for a mailbox of ours.
+    waits: HashSet<usize>,
+}
+
+/// What became of a message, for each of its envelope's recipients, in order.
+#[derive(Default)]
+pub(crate) struct Taken {
+    pub(crate) outcomes: Vec<Outcome>,
+    /// Some of it waits in the queue for a mailbox of ours, and is told of from there.
+    pub(crate) waits: Vec<bool>,
 }
 
 /// Delivers `message`; one outcome for each of the envelope's recipients, in order. Outcomes that
 /// say `Stored` are durable. Where one reply stands for all recipients (SMTP, not LMTP), nothing is stored when it
 /// is known before that it would have to say "try again".
 pub async fn deliver(shard: &Rc<Shard>, message: Message, manner: Manner, now: Timestamp) -> Vec<Outcome> {
+    take(shard, message, manner, now).await.outcomes
+}
+
+/// The same, and whom it waits for.
+pub(crate) async fn take(shard: &Rc<Shard>, message: Message, manner: Manner, now: Timestamp) -> Taken {
     let Message { envelope, data } = message;
     let Some(mut plan) = resolve(shard, &envelope, &manner).await else {
-        return vec![Outcome::TooManyRecipients; envelope.recipients.len()];
+        let count = envelope.recipients.len();
+        return Taken { outcomes: vec![Outcome::TooManyRecipients; count], waits: vec![false; count] };
     };
     let rooms = rooms(shard, &plan.wanted, data.len() as u64).await;
     plan.refuse_full(&rooms);
-    // What is sent on and what is for others are two transactions: the one must not be done again and again for the other.
-    if !plan.onward.is_empty()
-        && !manner.is_notice
-        && !has_room(shard, plan.onward.len() + plan.elsewhere.len())
-    {
-        plan.refuse_what_is_queued(Outcome::NoSpace);
-    }
     if envelope.mode != Mode::Lmtp {
         plan.refuse_all_if_one_may_pass();
     }
-    if !send_on(shard, &mut plan, &envelope, &data, &manner, now).await && envelope.mode != Mode::Lmtp {
-        plan.refuse_all_if_one_may_pass();
-    }
-    let (queued, data) = queued(&plan, &envelope, data);
-    if let Some((mut for_others, content)) = queued {
-        let is_held = manner.is_held();
-        (for_others.route, for_others.moderation) = (manner.route, manner.moderation);
-        let queued = accept(shard, for_others, content, is_held, now).await;
-        plan.set(queued);
+    let data = Arc::new(data);
+    // All of them or none: the one must not go again and again for the other.
+    let queued = queued(shard, &mut plan, &envelope, &data, &manner, now).await;
+    if !queued.is_empty() {
+        let outcome = accept(shard, queued, manner.is_held(), now).await;
+        if !plan.onward.is_empty() {
+            tracing::info!(
+                event = "delivery.sent_on", id = %envelope.id, addresses = plan.onward.len(), ?outcome
+            );
+        }
+        plan.set_queued(outcome);
         // The client will send it to all of them again.
         if envelope.mode != Mode::Lmtp {
             plan.refuse_all_if_one_may_pass();
         }
     }
-    if let Some(data) = data {
-        let data = with_return_path(&envelope, data);
+    if !plan.wanted.is_empty() {
+        let data = with_return_path(&envelope, Arc::unwrap_or_clone(data));
         let content = Content { summary: imap::summarize(&data), data: Arc::new(data) };
-        plan.store(shard, &content, manner.is_junk, now).await;
+        let stored = plan.store(shard, &content, manner.is_junk, now).await;
+        plan.settle(shard, &stored, &envelope, &content, &manner, now).await;
     }
-    plan.addresses.iter().map(|address| plan.outcomes[*address]).collect()
+    Taken {
+        outcomes: plan.addresses.iter().map(|at| plan.outcomes[*at]).collect(),
+        waits: plan.addresses.iter().map(|at| plan.waits.contains(at)).collect(),
+    }
 }
 
-/// Queues what aliases and accounts send on, that of each domain of ours for itself, since it is sealed in its name; false
-/// when that is not durable.
-async fn send_on(
+/// What goes into the queue: what aliases and accounts send on, and what is for others.
+async fn queued(
     shard: &Rc<Shard>,
     plan: &mut Plan,
     envelope: &Envelope,
-    data: &[u8],
+    data: &Arc<Vec<u8>>,
     manner: &Manner,
     now: Timestamp,
-) -> bool {
-    let mut by_domain = BTreeMap::<String, (Vec<usize>, Vec<(smtp::Recipient, Onward)>)>::new();
-    let outcomes = &plan.outcomes;
-    for (place, at, onward) in plan.onward.iter().filter(|(place, ..)| outcomes[*place] == Outcome::Stored) {
-        let (places, all) = by_domain.entry(onward.by.domain().to_owned()).or_default();
-        places.push(*place);
-        all.push((envelope.recipients[*at].clone(), onward.clone()));
-    }
-    let mut is_durable = true;
-    for (places, onward) in by_domain.into_values() {
-        let queued = queue_envelope(envelope, Vec::new(), data);
-        let (mut queued, content) =
-            sent_on(shard, queued, &onward, data.to_vec(), manner.found.as_deref(), now).await;
-        queued.route.clone_from(&manner.route);
+) -> Vec<Outgoing> {
+    let mut queued = Vec::new();
+    let (bare, settings) = (|| queue_envelope(envelope, Vec::new(), data), shard.settings());
+    if !plan.onward.is_empty() {
+        let mut sent = queue::Envelope { route: manner.route.clone(), ..bare() };
         if manner.is_notice {
-            queued.origin = queue::Origin::default();
+            sent.origin = queue::Origin::default();
         }
-        let outcome = accept(shard, queued, Arc::new(content), false, now).await;
-        tracing::info!(event = "delivery.sent_on", id = %envelope.id, addresses = onward.len(), ?outcome);
-        if outcome == Outcome::Stored {
-            continue;
-        }
-        is_durable = false;
-        for place in places {
-            if plan.outcomes[place] == Outcome::Stored {
-                plan.outcomes[place] = outcome;
-            }
-        }
+        plan.leave_out(|to| leads_nowhere(&settings.outbound, &sent, to), envelope);
+        let onward = plan.onward.iter();
+        let onward = onward.map(|(_, at, onward)| (envelope.recipients[*at].clone(), onward.clone()));
+        queued = sent_on(shard, sent, onward.collect(), data, manner.found.as_deref(), now).await;
     }
-    is_durable
-}
-
-/// A message for the queue.
-type Queued = (queue::Envelope, Arc<Vec<u8>>);
-
-/// What goes into the queue, if anybody elsewhere is among the recipients, and what is left for those who are here. The
-/// bytes are copied only where both want them.
-fn queued(plan: &Plan, envelope: &Envelope, data: Vec<u8>) -> (Option<Queued>, Option<Vec<u8>>) {
-    let for_others = plan.queue_envelope(envelope, &data);
-    match (for_others, plan.wanted.is_empty()) {
-        (None, true) => (None, None),
-        (None, false) => (None, Some(data)),
-        (Some(for_others), true) => (Some((for_others, Arc::new(data))), None),
-        (Some(for_others), false) => (Some((for_others, Arc::new(data.clone()))), Some(data)),
+    let recipients = plan.for_others(envelope);
+    if !recipients.is_empty() {
+        let (route, moderation) = (manner.route.clone(), manner.moderation.clone());
+        let envelope = queue::Envelope { recipients, route, moderation, ..bare() };
+        queued.push(Outgoing { envelope, content: Arc::clone(data) });
     }
+    queued
 }
 
 /// None when the message would go to more than [`MESSAGE_TARGETS_MAX`] accounts.
@@ -184,6 +183,7 @@ async fn resolve(shard: &Rc<Shard>, envelope: &Envelope, manner: &Manner) -> Opt
         known.insert(key, place);
         plan.addresses.push(place);
         let resolution = match address {
+            Some(address) if manner.stays => own(shard, &address).await,
             Some(address) => shard.people.resolve(shard, &address).await,
             None => Ok(Resolution::UnknownUser),
         };
@@ -237,12 +237,19 @@ async fn resolve(shard: &Rc<Shard>, envelope: &Envelope, manner: &Manner) -> Opt
     Some(plan)
 }
 
+/// The account itself.
+async fn own(shard: &Rc<Shard>, address: &EmailAddress) -> Result<Resolution, Gone> {
+    let targets = shard.people.behind(shard, address).await?;
+    Ok(if targets.is_empty() { Resolution::Disabled } else { Resolution::Local(targets) })
+}
+
 impl Plan {
     /// The same account by two addresses gets one copy.
     fn add(&mut self, accounts: &mut HashMap<AccountId, usize>, place: usize, targets: Vec<Target>) {
         for target in targets {
             let at = *accounts.entry(target.account).or_insert_with(|| {
                 self.wanted.push(Wanted::of(&target));
+                self.mailboxes.push(target.address);
                 self.led_by.push(Vec::new());
                 self.led_by.len() - 1
             });
@@ -250,8 +257,8 @@ impl Plan {
         }
     }
 
-    /// The envelope for those elsewhere that are not refused; `None` when there is nobody.
-    fn queue_envelope(&self, envelope: &Envelope, data: &[u8]) -> Option<queue::Envelope> {
+    /// Those elsewhere that are not refused.
+    fn for_others(&self, envelope: &Envelope) -> Vec<queue::Recipient> {
         let is_queued =
             |place: &usize| self.elsewhere.contains(place) && self.outcomes[*place] == Outcome::Stored;
         let all = envelope.recipients.iter().zip(&self.addresses);
@@ -262,12 +269,36 @@ impl Plan {
                 recipients.push(queue_recipient(recipient));
             }
         }
-        (!recipients.is_empty()).then(|| queue_envelope(envelope, recipients, data))
+        recipients
     }
 
-    /// Notes what became of those elsewhere.
-    fn set(&mut self, queued: Outcome) {
-        for place in &self.elsewhere {
+    /// Keeps of those it is sent on to whom mail can get to. Who leads to nobody else is refused.
+    fn leave_out(&mut self, leads_nowhere: impl Fn(&str) -> bool, envelope: &Envelope) {
+        let mut left_out = Vec::new();
+        let outcomes = &self.outcomes;
+        self.onward.retain(|(place, _, onward)| {
+            let is_wanted = outcomes[*place] == Outcome::Stored;
+            let is_good = !(is_wanted && leads_nowhere(&onward.to.to_string()));
+            if !is_good {
+                tracing::warn!(
+                    event = "delivery.onward_left_out", id = %envelope.id, to = %onward.to, by = %onward.by
+                );
+                left_out.push(*place);
+            }
+            is_wanted && is_good
+        });
+        for place in left_out {
+            let goes_on = self.onward.iter().any(|(other, ..)| *other == place);
+            if !goes_on && !self.led_by.iter().any(|places| places.contains(&place)) {
+                self.outcomes[place] = Outcome::Rejected;
+            }
+        }
+    }
+
+    /// Notes what became of what goes into the queue.
+    fn set_queued(&mut self, queued: Outcome) {
+        self.is_queued = queued == Outcome::Stored;
+        for place in self.onward.iter().map(|(place, ..)| place).chain(&self.elsewhere) {
             if self.outcomes[*place] == Outcome::Stored {
                 self.outcomes[*place] = queued;
             }
@@ -288,15 +319,6 @@ impl Plan {
         }
     }
 
-    fn refuse_what_is_queued(&mut self, outcome: Outcome) {
-        let queued = self.onward.iter().map(|(place, ..)| place).chain(&self.elsewhere);
-        for place in queued {
-            if self.outcomes[*place] == Outcome::Stored {
-                self.outcomes[*place] = outcome;
-            }
-        }
-    }
-
     fn refuse_all_if_one_may_pass(&mut self) {
         let Some(refusal) = self.outcomes.iter().copied().find(|outcome| may_pass(*outcome)) else { return };
         for outcome in self.outcomes.iter_mut().filter(|outcome| **outcome == Outcome::Stored) {
@@ -304,8 +326,14 @@ impl Plan {
         }
     }
 
-    /// Stores the message for whom an address asks that is not refused.
-    async fn store(&mut self, shard: &Rc<Shard>, content: &Content, is_junk: bool, now: Timestamp) {
+    /// Stores the message for whom an address asks that is not refused; by places in `wanted`, what became of it.
+    async fn store(
+        &self,
+        shard: &Rc<Shard>,
+        content: &Content,
+        is_junk: bool,
+        now: Timestamp,
+    ) -> Vec<(usize, Outcome)> {
         let mut by_shard = BTreeMap::<ShardId, BTreeMap<PartitionId, Share>>::new();
         for (at, wanted) in self.wanted.iter().enumerate() {
             if self.led_by[at].iter().all(|place| self.outcomes[*place] != Outcome::Stored) {
@@ -325,12 +353,7 @@ impl Plan {
             askers.extend(shares.iter().flat_map(|share| &share.wanted));
             calls.push(store(shard, target, shares, content.clone(), now));
         }
-        for (at, answer) in askers.into_iter().zip(join_all(calls).await.into_iter().flatten()) {
-            // An alias with several accounts is stored when all of them have it.
-            for place in self.led_by[at].iter().filter(|_| answer != Outcome::Stored) {
-                self.outcomes[*place] = answer;
-            }
-        }
+        askers.into_iter().zip(join_all(calls).await.into_iter().flatten()).collect()
     }
 }
 
@@ -456,6 +479,7 @@ fn queue_envelope(envelope: &Envelope, recipients: Vec<queue::Recipient>, data: 
             message_id: message_id.map(|id| String::from_utf8_lossy(&id).trim().to_owned()),
         },
         moderation: None,
+        here: None,
     }
 }
 

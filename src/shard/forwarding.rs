@@ -1,6 +1,7 @@
 //! Mail that aliases and accounts send on to addresses elsewhere: under a return path of ours (SRS), so that its bounces come
 //! back and SPF passes, and with a seal (ARC, RFC 8617) that says what we found before, for those who trust us.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use mailauth::Verdicts;
 
 use crate::Shard;
 use crate::inbound::seal;
+use crate::relay::Outgoing;
 
 /// What was found of a message when it came, for its seal.
 #[derive(Clone, Debug)]
@@ -70,42 +72,51 @@ async fn return_path(shard: &Rc<Shard>, sender: &str, now: Timestamp) -> String 
     srs.forward(sender, now).unwrap_or_else(|_| sender.to_owned())
 }
 
-/// The message as it is sent on: `envelope` is as it came, with nobody it is for.
+/// A message as it is sent on, for the queue: `envelope` is as it came, with nobody it is for. What is sealed in the name of
+/// different domains is as many messages; all that has no seal is one, and has the bytes that came.
 pub(crate) async fn sent_on(
     shard: &Rc<Shard>,
     mut envelope: queue::Envelope,
-    onward: &[(smtp::Recipient, Onward)],
-    content: Vec<u8>,
+    onward: Vec<(smtp::Recipient, Onward)>,
+    data: &Arc<Vec<u8>>,
     found: Option<&Found>,
     now: Timestamp,
-) -> (queue::Envelope, Vec<u8>) {
+) -> Vec<Outgoing> {
     if let Some(sender) = &envelope.sender {
         envelope.sender = Some(return_path(shard, sender, now).await);
     }
     // Its notices go to the return path that it has now, and know nothing of addresses made for each recipient.
     envelope.terms.verp = None;
-    envelope.recipients = Vec::with_capacity(onward.len());
+    let mut seals = HashMap::<String, Vec<u8>>::new();
+    let mut by_seal = BTreeMap::<Vec<u8>, Vec<queue::Recipient>>::new();
+    let mut known = HashSet::new();
     for (recipient, on) in onward {
         let address = on.to.to_string();
-        if envelope.recipients.iter().any(|known| known.address == address) {
+        if !known.insert(address.clone()) {
             continue;
         }
-        // RFC 3461 §5.2.7.1: what the sender has named stays named.
-        let named = || format!("rfc822;{}", encode_xtext(&recipient.address));
-        let orcpt = recipient.orcpt.clone().or_else(|| recipient.address.is_ascii().then(named));
-        envelope.recipients.push(queue::Recipient {
-            address,
-            orcpt,
-            notify: recipient.notify,
-            group: queue::Destination(0),
-        });
+        let domain = on.by.domain();
+        let seal = match (seals.get(domain), found) {
+            (Some(seal), _) => seal.clone(),
+            (None, Some(found)) if shard.settings().outbound.seals => {
+                seal(shard, domain, data, found, now).await
+            }
+            (None, _) => Vec::new(),
+        };
+        seals.entry(domain.to_owned()).or_insert_with(|| seal.clone());
+        by_seal.entry(seal).or_default().push(sent_to(&recipient, address));
     }
-    let by = onward.first().map(|(_, on)| on.by.domain().to_owned());
-    let content = match (found, by) {
-        (Some(found), Some(domain)) if shard.settings().outbound.seals => {
-            seal(shard, &domain, content, found, now).await
-        }
-        _ => content,
+    let outgoing = |(seal, recipients): (Vec<u8>, _)| {
+        let content = if seal.is_empty() { Arc::clone(data) } else { Arc::new([&seal[..], data].concat()) };
+        Outgoing { envelope: queue::Envelope { recipients, ..envelope.clone() }, content }
     };
-    (envelope, content)
+    by_seal.into_iter().map(outgoing).collect()
+}
+
+/// A recipient of ours as a queued one, by another address.
+pub(crate) fn sent_to(recipient: &smtp::Recipient, address: String) -> queue::Recipient {
+    // RFC 3461 §5.2.7.1: what the sender has named stays named.
+    let named = || format!("rfc822;{}", encode_xtext(&recipient.address));
+    let orcpt = recipient.orcpt.clone().or_else(|| recipient.address.is_ascii().then(named));
+    queue::Recipient { address, orcpt, notify: recipient.notify, group: queue::Destination(0) }
 }

@@ -9,6 +9,7 @@ use smtp::{
     Message, Mode, Outcome, RecipientCheck, Refused, Reply, Request, Smtp, UrlFault, UrlRequest, Verdict,
 };
 
+use crate::delivery::{Taken, take};
 use crate::entrance::{Barred, entry};
 use crate::forwarding::Found;
 use crate::inbound::{Admitted, Incoming, Way, decide, is_for_moderators};
@@ -18,7 +19,7 @@ use crate::reporting::receive;
 use crate::room::{Room, Wanted, rooms};
 use crate::submission::{Submitted, prepare};
 use crate::urls::submitted;
-use crate::{Manner, Protocol, Shard, deliver};
+use crate::{Manner, Protocol, Shard};
 
 /// The handlers of one connection.
 #[derive(Debug)]
@@ -215,15 +216,17 @@ impl SmtpService {
         let asks = Asks::of(&message, is_held || moderation.is_some());
         let may_relay = is_rerouted || self.may_relay(mode);
         let found = Found::of(verdicts);
-        let manner = Manner { may_relay, is_junk, is_held, route, moderation, is_notice: false, found };
-        let outcomes = if message.envelope.recipients.is_empty() {
-            Vec::new()
+        let manner =
+            Manner { may_relay, is_junk, is_held, route, moderation, is_notice: false, stays: false, found };
+        let taken = if message.envelope.recipients.is_empty() {
+            Taken::default()
         } else {
-            deliver(&self.shard, message, manner, now).await
+            take(&self.shard, message, manner, now).await
         };
         if let Some(asks) = asks {
-            asks.tell(&self.shard, &outcomes, now);
+            asks.tell(&self.shard, &taken, now);
         }
+        let outcomes = taken.outcomes;
         if is_rerouted {
             let worst = outcomes.iter().copied().find(|outcome| *outcome != Outcome::Stored);
             return Ok(vec![worst.unwrap_or(Outcome::Stored); named.len()]);
@@ -263,11 +266,11 @@ impl Asks {
     }
 
     /// Beside the answer to the client, which need not wait for it. What was queued is told of from the queue.
-    fn tell(self, shard: &Rc<Shard>, outcomes: &[Outcome], now: Timestamp) {
-        let stored = self.envelope.recipients.iter().zip(outcomes);
-        let stored: Vec<_> = stored
-            .filter(|(_, outcome)| **outcome == Outcome::Stored)
-            .map(|(recipient, _)| recipient.clone())
+    fn tell(self, shard: &Rc<Shard>, taken: &Taken, now: Timestamp) {
+        let all = self.envelope.recipients.iter().zip(&taken.outcomes).zip(&taken.waits);
+        let stored: Vec<_> = all
+            .filter(|((_, outcome), waits)| **outcome == Outcome::Stored && !**waits)
+            .map(|((recipient, _), _)| recipient.clone())
             .collect();
         let there = Rc::clone(shard);
         shard.world.spawn(Box::pin(async move {

@@ -3,6 +3,8 @@
 
 #[path = "../../shard/tests/common/alone.rs"]
 mod alone;
+#[path = "../../shard/tests/common/settings.rs"]
+mod settings;
 #[path = "../../shard/tests/common/still.rs"]
 mod still;
 
@@ -20,7 +22,7 @@ use router::{Inbox, LocalFuture as Work, Router};
 use shard::Shard;
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
 
-use alone::settings;
+use settings::settings;
 use still::{NOW, Still};
 
 const SHARDS: u16 = 2;

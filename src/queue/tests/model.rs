@@ -105,6 +105,7 @@ fn envelope(id: u64, domains: &[&str]) -> Envelope {
         received: NOW,
         origin: Origin::default(),
         moderation: None,
+        here: None,
     }
 }
 

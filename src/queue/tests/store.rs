@@ -7,8 +7,9 @@ use std::task::{Context, Poll, Waker};
 
 use base::{PartitionId, Timestamp};
 use queue::{
-    Action, Attempt, Body, DeliverBy, Destination, Entry, Envelope, Error, Incoming, Moderation, Notify,
-    Origin, Progress, Recipient, Return, Schedule, Store, Suspended, Terms, Trace, TraceFilter, Window,
+    Action, Attempt, Body, DeliverBy, Destination, Entry, Envelope, Error, Here, Incoming, Moderation,
+    Notify, Origin, Progress, Recipient, Return, Schedule, Store, Suspended, Terms, Trace, TraceFilter,
+    Window,
 };
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
 
@@ -80,6 +81,7 @@ fn envelope(id: u64, to: &[&str]) -> Envelope {
             message_id: Some("<m@example.org>".to_owned()),
         },
         moderation: Some(Moderation { by: vec!["boss@example.org".to_owned()], tells_sender: true }),
+        here: Some(Here { is_junk: true }),
     }
 }
 
@@ -365,6 +367,25 @@ fn attempts_are_kept_up_to_a_bound_the_first_among_them() {
     assert!(progress.attempts[0].reply.starts_with("450 0 "));
     assert!(progress.attempts.last().unwrap().reply.starts_with("450 49 "));
     assert!(progress.attempts.iter().all(|attempt| attempt.reply.len() <= queue::REPLY_BYTES_MAX));
+}
+
+#[test]
+fn of_several_messages_all_are_queued_or_none() {
+    let simulated = Simulated::instant();
+    let disk = Disk::simulated(&simulated);
+    let (store, _) = loaded(&disk);
+    let all = || vec![incoming(1, &["a@x.example", "b@y.example"]), incoming(1, &["c@x.example"])];
+    let entries = ready(store.add_all(all(), NOW)).unwrap();
+    let to = |entry: &Entry| ready(store.envelope(entry)).unwrap().recipients[0].address.clone();
+    assert_eq!((entries[0].len(), entries[1].len(), to(&entries[1][0])), (2, 1, "c@x.example".to_owned()));
+    let mut large = all();
+    large[1].content = Arc::new(vec![b'x'; 2 << 20]);
+    assert_eq!(ready(store.add_all(large, NOW)), Err(Error::TooLarge));
+    assert_eq!(store.len(), 3, "the first of them is not there without the second");
+    simulated.set_full(true);
+    let refused = (0..100_000).map(|_| ready(store.add_all(all(), NOW))).find(Result::is_err);
+    assert_eq!(refused.expect("what is left is used up"), Err(Error::NoSpace));
+    assert_eq!(store.len() % 3, 0);
 }
 
 #[test]

@@ -12,30 +12,25 @@ use super::sign::{Keys, at_once, keys};
 use crate::Shard;
 use crate::forwarding::Found;
 
-/// The message with a seal in front, by a key of a domain of ours; as it was where there is none, or where a chain must not be
-/// gone on with.
+/// A seal to be put in front of a message, by a key of a domain of ours; empty where there is none, or where a chain must not
+/// be gone on with.
 pub(crate) async fn seal(
     shard: &Rc<Shard>,
     domain: &str,
-    data: Vec<u8>,
+    data: &Arc<Vec<u8>>,
     found: &Found,
     now: Timestamp,
 ) -> Vec<u8> {
-    let Some(keys) = keys(shard, domain).await else { return data };
-    let data = Arc::new(data);
+    let Some(keys) = keys(shard, domain).await else { return Vec::new() };
+    if !keys.is_slow {
+        return fields(&keys, data, found, now);
+    }
     let work = {
-        let (keys, data, found) = (Arc::clone(&keys), Arc::clone(&data), found.clone());
+        let (keys, data, found) = (Arc::clone(&keys), Arc::clone(data), found.clone());
         move || fields(&keys, &data, &found, now)
     };
-    let made = if keys.is_slow {
-        // The pool takes nothing more: then here.
-        shard.off_shard(work).await.unwrap_or_else(|_| fields(&keys, &data, found, now))
-    } else {
-        work()
-    };
-    let mut data = Arc::unwrap_or_clone(data);
-    data.splice(..0, made);
-    data
+    // The pool takes nothing more: then here.
+    shard.off_shard(work).await.unwrap_or_else(|_| fields(&keys, data, found, now))
 }
 
 fn fields(keys: &Keys, data: &[u8], found: &Found, now: Timestamp) -> Vec<u8> {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::slice;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -12,39 +13,91 @@ use base::Timestamp;
 use queue::{Destination, Envelope, Error, Incoming, Origin};
 use smtp::Outcome;
 
+use super::outbound::Outbound;
 use super::route::{Asked, Route, To};
 use super::{Counts, moderation, whole_second};
 use crate::Shard;
 
-/// Queues a message for recipients elsewhere: `envelope` has only these. Groups are set here.
+/// A message for the queue.
+pub(crate) struct Outgoing {
+    /// With nobody but those whom it is queued for. Their groups are set when it is.
+    pub(crate) envelope: Envelope,
+    pub(crate) content: Arc<Vec<u8>>,
+}
+
+/// The ways of a message's recipients.
+type Routes = BTreeMap<Destination, Route>;
+
+/// Queues messages for recipients elsewhere, all of them or none.
 pub(crate) async fn accept(
     shard: &Rc<Shard>,
-    mut envelope: Envelope,
-    content: Arc<Vec<u8>>,
+    messages: Vec<Outgoing>,
     is_held: bool,
     now: Timestamp,
 ) -> Outcome {
     let settings = shard.settings();
     let outbound = &settings.outbound;
-    let mut routes = BTreeMap::new();
-    let (sender, named) = (envelope.sender.as_deref(), envelope.route.as_deref());
-    for recipient in &mut envelope.recipients {
-        let route = Route::of(outbound, Asked { sender, recipient: &recipient.address, named });
-        match route.to {
-            To::Nowhere => return Outcome::Rejected,
-            To::Unknown(_) => return Outcome::Unavailable,
-            To::Local | To::Direct(_) | To::Smarthost(_) => {}
+    let (mut all, mut wanted) = (Vec::with_capacity(messages.len()), 0);
+    for message in messages {
+        // A notice takes the place of what it is about, and so does the rest of a message that is taken already: if there
+        // were no room for it, that could never end.
+        let is_sure = message.envelope.origin == Origin::default() || message.envelope.here.is_some();
+        match incoming(outbound, message, is_held, now) {
+            Ok(one) => {
+                wanted += if is_sure { 0 } else { one.1.len() };
+                all.push(one);
+            }
+            Err(refused) => return refused,
         }
-        recipient.group = route.destination();
-        routes.entry(recipient.group).or_insert(route);
     }
     if !shard.relay.is_loaded.get() {
         return Outcome::Unavailable;
     }
-    // A notice takes the place of what it is about: if there were no room for it, that could never end.
-    let is_notice = envelope.origin == Origin::default();
-    if !is_notice && !has_room(shard, routes.len()) {
+    if wanted > 0 && !has_room(shard, wanted) {
         return Outcome::NoSpace;
+    }
+    // A task of its own: a client that goes away while the message is being written must not leave behind an entry
+    // that nobody knows of.
+    let slot = Rc::new(Slot::default());
+    let task = {
+        let (shard, slot) = (Rc::clone(shard), Rc::clone(&slot));
+        Box::pin(async move {
+            let outcome = add_all(&shard, all, now).await;
+            slot.fill(outcome);
+        })
+    };
+    shard.world.spawn(task);
+    slot.wait().await
+}
+
+/// Whether there is no way to an address, and never will be.
+pub(crate) fn leads_nowhere(outbound: &Outbound, envelope: &Envelope, recipient: &str) -> bool {
+    let (sender, named) = (envelope.sender.as_deref(), envelope.route.as_deref());
+    matches!(Route::of(outbound, Asked { sender, recipient, named }).to, To::Nowhere)
+}
+
+fn incoming(
+    outbound: &Outbound,
+    message: Outgoing,
+    is_held: bool,
+    now: Timestamp,
+) -> Result<(Incoming, Routes), Outcome> {
+    let Outgoing { mut envelope, content } = message;
+    let mut routes = Routes::new();
+    let (sender, named) = (envelope.sender.as_deref(), envelope.route.as_deref());
+    for recipient in &mut envelope.recipients {
+        let route = if envelope.here.is_some() {
+            Route::LOCAL
+        } else {
+            Route::of(outbound, Asked { sender, recipient: &recipient.address, named })
+        };
+        match route.to {
+            To::Nowhere => return Err(Outcome::Rejected),
+            To::Unknown(_) => return Err(Outcome::Unavailable),
+            To::Local | To::Direct(_) | To::Smarthost(_) => {}
+        }
+        recipient.group = route.destination();
+        routes.entry(recipient.group).or_insert(route);
     }
     let terms = envelope.terms;
     // Due times have whole seconds; this one is not to be early.
@@ -53,54 +106,54 @@ pub(crate) async fn accept(
     // In the order of their numbers, as the envelope has its groups.
     let expires = routes.values().map(|route| ends.min(route.retry(outbound).expires(due))).collect();
     let (due, priority) = (whole_second(due), terms.priority);
-    let incoming = Incoming { envelope, content, due, expires, priority, is_held };
-    // A task of its own: a client that goes away while the message is being written must not leave behind an entry
-    // that nobody knows of.
-    let slot = Rc::new(Slot::default());
-    let task = {
-        let (shard, slot) = (Rc::clone(shard), Rc::clone(&slot));
-        Box::pin(async move {
-            let outcome = add(&shard, incoming, &routes, now).await;
-            slot.fill(outcome);
-        })
-    };
-    shard.world.spawn(task);
-    slot.wait().await
+    Ok((Incoming { envelope, content, due, expires, priority, is_held }, routes))
 }
 
 /// Whether the queue takes so many entries more.
-pub(crate) fn has_room(shard: &Rc<Shard>, entries: usize) -> bool {
+fn has_room(shard: &Rc<Shard>, entries: usize) -> bool {
     shard.relay.store.len() + entries <= shard.settings().outbound.entries_max
 }
 
-async fn add(
-    shard: &Rc<Shard>,
-    incoming: Incoming,
-    routes: &BTreeMap<Destination, Route>,
-    now: Timestamp,
-) -> Outcome {
+/// In one transaction. Where the log has no room for them in one piece, each for itself.
+async fn add_all(shard: &Rc<Shard>, all: Vec<(Incoming, Routes)>, now: Timestamp) -> Outcome {
+    let (messages, routes): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+    let outcome = add(shard, &messages, &routes, now).await;
+    if outcome != Outcome::TooLarge || messages.len() < 2 {
+        return outcome;
+    }
+    for (message, routes) in messages.iter().zip(&routes) {
+        let outcome = add(shard, slice::from_ref(message), slice::from_ref(routes), now).await;
+        if outcome != Outcome::Stored {
+            return outcome;
+        }
+    }
+    Outcome::Stored
+}
+
+async fn add(shard: &Rc<Shard>, messages: &[Incoming], routes: &[Routes], now: Timestamp) -> Outcome {
     let relay = &shard.relay;
-    let (envelope, content) = (incoming.envelope.clone(), Arc::clone(&incoming.content));
-    let entries = match relay.store.add(incoming, now).await {
-        Ok(entries) => entries,
+    let added = match relay.store.add_all(messages.to_vec(), now).await {
+        Ok(added) => added,
         Err(Error::TooLarge) => return Outcome::TooLarge,
         Err(Error::NoSpace) => return Outcome::NoSpace,
         Err(Error::Gone | Error::Corrupt | Error::Unavailable) => return Outcome::Unavailable,
     };
-    Counts::add(&relay.counts.queued, 1);
     let bytes_max = shard.settings().outbound.fresh_bytes_max;
-    let envelope = Arc::new(envelope);
-    for entry in &entries {
-        if entry.due <= now && !entry.is_held {
-            let message = (Arc::clone(&envelope), Arc::clone(&content));
-            relay.fresh.borrow_mut().put(entry.ticket, message, bytes_max);
+    for ((message, routes), entries) in messages.iter().zip(routes).zip(added) {
+        Counts::add(&relay.counts.queued, 1);
+        let envelope = Arc::new(message.envelope.clone());
+        for entry in &entries {
+            if entry.due <= now && !entry.is_held {
+                let fresh = (Arc::clone(&envelope), Arc::clone(&message.content));
+                relay.fresh.borrow_mut().put(entry.ticket, fresh, bytes_max);
+            }
+            relay.schedule(entry);
+            if let Some(route) = routes.get(&entry.destination) {
+                relay.know(shard, entry.destination, route);
+            }
         }
-        relay.schedule(entry);
-        if let Some(route) = routes.get(&entry.destination) {
-            relay.know(shard, entry.destination, route);
-        }
+        moderation::watch(shard, entries);
     }
-    moderation::watch(shard, entries);
     Outcome::Stored
 }
 

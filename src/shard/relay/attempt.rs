@@ -247,7 +247,7 @@ async fn routes(
     let mut routes = Vec::<(Route, Vec<u32>)>::new();
     for at in recipients {
         let Some(recipient) = case.envelope.recipients.get(*at as usize) else { continue };
-        let is_ours = local::is_ours(shard, &recipient.address).await?;
+        let is_ours = case.envelope.here.is_some() || local::is_ours(shard, &recipient.address).await?;
         let asked = Asked::of(&case.envelope, &case.progress, &recipient.address);
         let route = if is_ours { Route::LOCAL } else { Route::of(outbound, asked) };
         match routes.iter_mut().find(|(known, _)| known.name() == route.name()) {

@@ -118,6 +118,7 @@ mod tests {
                 terms: Terms::default(),
                 route: None,
                 moderation: None,
+                here: None,
                 received: base::Timestamp::from_s(0),
                 origin: Origin::default(),
             }),

@@ -1,4 +1,5 @@
-//! Queued mail for mailboxes of ours: what was held, and what became ours while it waited.
+//! Queued mail for mailboxes of ours: what was held, what could not be stored when it came, and what became ours while it
+//! waited.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +22,13 @@ pub(super) async fn is_ours(shard: &Rc<Shard>, address: &str) -> Option<bool> {
 pub(super) async fn deliver_here(shard: &Rc<Shard>, parcel: &Parcel) -> Report {
     let envelope = envelope(parcel);
     let message = Message { envelope, data: parcel.content.to_vec() };
-    let manner = Manner { route: parcel.envelope.route.clone(), ..Manner::default() };
+    let here = parcel.envelope.here;
+    let manner = Manner {
+        route: parcel.envelope.route.clone(),
+        stays: here.is_some(),
+        is_junk: here.is_some_and(|here| here.is_junk),
+        ..Manner::default()
+    };
     let outcomes = deliver(shard, message, manner, shard.world.now()).await;
     let told = |(at, outcome): (&u32, Outcome)| {
         let (action, reply) = words(outcome);

@@ -50,7 +50,7 @@ use transport::sts::Policies;
 
 use crate::Shard;
 use crate::limits::{FRESH_MESSAGE_BYTES, FRESH_RECIPIENT_BYTES, WAYS_KNOWN_MAX};
-pub(crate) use accept::{accept, has_room};
+pub(crate) use accept::{Outgoing, accept, leads_nowhere};
 pub use egress::{EgressPool, Source};
 pub use named::{Bounds, DestinationBounds, NamedRoute, Onward, Scope};
 pub(crate) use notice::delivered;

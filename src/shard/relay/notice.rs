@@ -10,7 +10,7 @@ use dsn::{Content, Original, Reporter, Status, Templates, compose, notice_for, u
 use queue::{Action, Body, Entry, Envelope, Origin};
 use smtp::{BodyKind, Message, Mode, Outcome, Peer, TransactionId};
 
-use super::accept::accept;
+use super::accept::{Outgoing, accept};
 use super::outbound::Outbound;
 use super::parcel::Told;
 use super::{chance, local, postmaster, verp};
@@ -289,7 +289,7 @@ pub(super) async fn send(
             let content = Arc::new(report.message.clone());
             let body = if report.is_8bit { Body::EightBitMime } else { Body::SevenBit };
             let envelope = Envelope { body, is_smtputf8: report.is_smtputf8, ..queued(to, own, now) };
-            return accept(shard, envelope, content, false, now).await;
+            return accept(shard, vec![Outgoing { envelope, content }], false, now).await;
         }
         Ok(Resolution::AliasLoop) => return Outcome::Rejected,
         Ok(_) => {}
@@ -339,5 +339,6 @@ fn queued(to: &str, own: Own, now: Timestamp) -> Envelope {
         received: now,
         origin: Origin::default(),
         moderation: None,
+        here: None,
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Route {
 /// Where a way leads.
 #[derive(Clone, Debug)]
 pub(crate) enum To {
-    /// Into a mailbox of ours: what was held, or whose domain has become ours meanwhile.
+    /// Into a mailbox of ours: what was held or could not be stored, or whose domain has become ours meanwhile.
     Local,
     /// To the mail hosts of a domain, or to an address.
     Direct(Destination),

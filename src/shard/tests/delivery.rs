@@ -1,31 +1,79 @@
 //! One message to many, on two shards: who gets it when some mailbox is full, and how many it may go to.
 
-#[path = "common/alone.rs"]
-mod alone;
-#[path = "common/still.rs"]
-mod still;
+#[path = "common/settings.rs"]
+mod settings;
 
-use std::future::Future;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use account::{Account, MailboxName};
-use base::{Closed, Drain, Handled, Out, Secret, Service, ShardId};
+use base::{Closed, Drain, Handled, Out, Secret, Service, ShardId, Timestamp};
 use directory::{AccountEntry, AliasEntry, Directory, EmailAddress, NewAccount};
 use router::{Inbox, LocalFuture as Work, Router};
-use shard::{MESSAGE_TARGETS_MAX, Shard, SmtpService, deliver};
+use shard::{
+    Carrier, Hop, LocalFuture, MESSAGE_TARGETS_MAX, Overloaded, Settings, Shard, SmtpService, Unopened,
+    World, deliver,
+};
 use smtp::Verdict;
 use smtp::{
     BodyKind, Entropy, Envelope, Message, Mode, Outcome, Peer, Recipient, RecipientCheck, Smtp, TransactionId,
 };
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
 
-use alone::settings;
-use still::{NOW, Still};
+use settings::settings;
 
+const NOW: Timestamp = Timestamp::from_s(1_767_225_600);
 const SHARDS: u16 = 2;
+
+/// Tasks that shards have begun.
+type Tasks = Rc<RefCell<Vec<LocalFuture<()>>>>;
+
+struct Still {
+    random: Cell<u8>,
+    now: Rc<Cell<Timestamp>>,
+    tasks: Tasks,
+}
+
+impl World for Still {
+    fn spawn(&self, task: LocalFuture<()>) {
+        self.tasks.borrow_mut().push(task);
+    }
+
+    fn spawn_aside(&self, task: LocalFuture<()>) {
+        self.tasks.borrow_mut().push(task);
+    }
+
+    fn is_stopping(&self) -> bool {
+        false
+    }
+
+    fn sleep_until(&self, moment: Timestamp) -> LocalFuture<()> {
+        let now = Rc::clone(&self.now);
+        Box::pin(poll_fn(move |_| if now.get() >= moment { Poll::Ready(()) } else { Poll::Pending }))
+    }
+
+    fn open(&self, _: Hop) -> LocalFuture<Result<Box<dyn Carrier>, Unopened>> {
+        unreachable!("nobody has an address here");
+    }
+
+    fn now(&self) -> Timestamp {
+        self.now.get()
+    }
+
+    fn random(&self, bytes: &mut [u8]) {
+        self.random.set(self.random.get().wrapping_add(1));
+        bytes.fill(self.random.get());
+    }
+
+    fn off_shard(&self, work: Box<dyn FnOnce() + Send>) -> LocalFuture<Result<(), Overloaded>> {
+        work();
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
 
 /// Two shards on an instant disk, and the queues between them.
 struct Server {
@@ -33,6 +81,10 @@ struct Server {
     shards: Vec<Rc<Shard>>,
     inboxes: Vec<Inbox<Shard>>,
     work: Vec<Work>,
+    now: Rc<Cell<Timestamp>>,
+    tasks: Tasks,
+    /// The second shard does not do what it is asked.
+    is_deaf: bool,
     /// How often the last future was asked.
     turns: usize,
 }
@@ -44,9 +96,11 @@ impl Server {
         let options = Options { partitions: 4, segment_bytes: 4 << 20, ..Options::default() };
         let lock = prepare(&place, &options, SHARDS).expect("the disk is empty");
         let (router, inboxes) = Router::new(SHARDS);
+        let (now, tasks) = (Rc::new(Cell::new(NOW)), Tasks::default());
         let shards = (0..SHARDS).map(|id| {
             let engine = Engine::open(&place, &options, id, SHARDS).expect("it was prepared");
-            let world = Rc::new(Still::default());
+            let (now, tasks) = (Rc::clone(&now), Rc::clone(&tasks));
+            let world = Rc::new(Still { random: Cell::new(0), now, tasks });
             Shard::new(
                 ShardId(id),
                 engine,
@@ -58,7 +112,8 @@ impl Server {
         });
         let shards = shards.collect();
         drop(lock);
-        let mut server = Self { disk, shards, inboxes, work: Vec::new(), turns: 0 };
+        let work = Vec::new();
+        let mut server = Self { disk, shards, inboxes, work, now, tasks, is_deaf: false, turns: 0 };
         let directory = server.directory();
         server.wait(async move { directory.add_domain("example.org", NOW).await }).expect("it is new");
         server
@@ -75,10 +130,15 @@ impl Server {
             }
             for (shard, inbox) in self.shards.iter().zip(&self.inboxes) {
                 while let Some(job) = inbox.try_next() {
-                    self.work.push(job.run(Rc::clone(shard)));
+                    if !(self.is_deaf && shard.id == ShardId(1)) {
+                        self.work.push(job.run(Rc::clone(shard)));
+                    }
                 }
             }
             self.work.retain_mut(|work| work.as_mut().poll(cx).is_pending());
+            let mut tasks = self.tasks.take();
+            tasks.retain_mut(|task| task.as_mut().poll(cx).is_pending());
+            self.tasks.borrow_mut().append(&mut tasks);
         }
         panic!("the future is never ready");
     }
@@ -103,7 +163,7 @@ impl Server {
 
     fn add_alias(&mut self, name: &str, targets: &[&str]) {
         let directory = self.directory();
-        let targets = targets.iter().map(|target| address(target)).collect();
+        let targets = targets.iter().map(|target| any_address(target)).collect();
         self.wait(directory.put_alias(AliasEntry { address: address(name), targets })).expect("they exist");
     }
 
@@ -115,12 +175,66 @@ impl Server {
 
     /// Messages in INBOX.
     fn count(&self, name: &str) -> u32 {
-        self.account(name).mailbox(&MailboxName::inbox()).map_or(0, |inbox| inbox.status.exists)
+        self.count_in(name, "INBOX")
+    }
+
+    fn count_in(&self, name: &str, mailbox: &str) -> u32 {
+        let mailbox = MailboxName::new(mailbox).expect("a good name");
+        self.account(name).mailbox(&mailbox).map_or(0, |mailbox| mailbox.status.exists)
     }
 
     fn deliver(&mut self, mode: Mode, to: &[&str]) -> Vec<Outcome> {
+        self.deliver_as(mode, to, false)
+    }
+
+    fn deliver_as(&mut self, mode: Mode, to: &[&str], is_junk: bool) -> Vec<Outcome> {
         let shard = Rc::clone(&self.shards[0]);
-        self.wait(async move { deliver(&shard, message(mode, to), shard::Manner::default(), NOW).await })
+        let manner = shard::Manner { is_junk, ..shard::Manner::default() };
+        self.wait(async move { deliver(&shard, message(mode, to), manner, NOW).await })
+    }
+
+    /// Lets the first shard relay.
+    fn relay(&mut self) {
+        for shard in &self.shards {
+            let outbound = Arc::new(shard::Outbound::new("mail.example.org"));
+            shard.reload(Arc::new(Settings { outbound, ..settings(1 << 20, false) }));
+        }
+        self.tasks.borrow_mut().push(Box::pin(shard::relay::run(Rc::clone(&self.shards[0]))));
+        self.pass(0);
+    }
+
+    /// Some seconds pass, and all that is to be done then is done.
+    fn pass(&mut self, seconds: i64) {
+        self.now.set(Timestamp::from_s(self.now.get().as_s() + seconds));
+        let mut turns = 0;
+        self.wait(poll_fn(|_| {
+            turns += 1;
+            if turns > 200 { Poll::Ready(()) } else { Poll::Pending }
+        }));
+    }
+
+    /// To whom mail waits in the first shard's queue, and whether it is for their mailboxes alone.
+    fn waiting(&mut self) -> Vec<(String, bool)> {
+        let shard = Rc::clone(&self.shards[0]);
+        let all = shard::relay::control::Select::All;
+        let listed = self.wait(async move { shard::relay::control::list(&shard, &all, 100).await });
+        let (listed, _) = listed.expect("the store can be read");
+        let to = listed.iter().flat_map(|of| {
+            let own = of.envelope.recipients.iter().filter(|recipient| recipient.group == of.entry.group);
+            own.map(|recipient| (recipient.address.clone(), of.envelope.here.is_some()))
+        });
+        let mut to: Vec<_> = to.collect();
+        to.sort();
+        to
+    }
+
+    /// The first name of these whose account is on a shard.
+    fn one_on<'a>(&self, shard: u16, names: &[&'a str]) -> &'a str {
+        let is_there = |name: &&&str| {
+            let entry = self.directory().account_by_address(&address(name));
+            entry.expect("it was added").partition.0 % SHARDS == shard
+        };
+        names.iter().find(is_there).expect("there is one on each shard")
     }
 
     /// What RCPT says.
@@ -165,6 +279,11 @@ impl Drain for Nowhere {
 
 fn address(name: &str) -> EmailAddress {
     EmailAddress::parse(&format!("{name}@example.org")).expect("a good address")
+}
+
+/// One of ours by its name, another as it is.
+fn any_address(text: &str) -> EmailAddress {
+    if text.contains('@') { EmailAddress::parse(text).expect("a good address") } else { address(text) }
 }
 
 fn message(mode: Mode, to: &[&str]) -> Message {
@@ -293,4 +412,105 @@ fn a_message_to_very_many_is_bounded_and_lets_others_have_their_turn() {
     let outcomes = server.deliver(Mode::Mx, &aliases);
     assert_eq!(outcomes, vec![Outcome::TooManyRecipients; aliases.len()]);
     assert!(names.iter().all(|name| server.count(name) == 1), "nobody got another");
+}
+
+/// Accounts without a quota, in partitions of both shards; one of each.
+fn with_both_shards() -> (Server, &'static str, &'static str) {
+    let mut server = Server::new();
+    let names = ["ann", "bob", "cleo", "dora", "emil"];
+    for name in names {
+        server.add(name, None);
+    }
+    let (near, far) = (server.one_on(0, &names), server.one_on(1, &names));
+    server.relay();
+    (server, near, far)
+}
+
+#[test]
+fn what_a_mailbox_cannot_have_now_waits_in_the_queue_when_the_rest_is_durable() {
+    for (mode, is_junk) in [(Mode::Mx, false), (Mode::Lmtp, false), (Mode::Mx, true)] {
+        let (mut server, near, far) = with_both_shards();
+        server.add_alias("team", &[near, far, "list@elsewhere.example"]);
+        server.is_deaf = true;
+        assert_eq!(
+            server.deliver_as(mode, &["team"], is_junk),
+            [Outcome::Stored],
+            "or all of it would come again"
+        );
+        let far_address = address(far).to_string();
+        let waiting = [(far_address.clone(), true), ("list@elsewhere.example".to_owned(), false)];
+        server.pass(3_600);
+        assert_eq!(server.waiting(), waiting, "it is tried again");
+        let counts = |server: &Server, mailbox| [near, far].map(|name| server.count_in(name, mailbox));
+        let (own, other) = if is_junk { ("Junk", "INBOX") } else { ("INBOX", "Junk") };
+        assert_eq!(counts(&server, own), [1, 0]);
+        server.is_deaf = false;
+        server.pass(86_400);
+        assert_eq!(server.waiting(), waiting[1..]);
+        assert_eq!((counts(&server, own), counts(&server, other)), ([1, 1], [0, 0]));
+    }
+}
+
+/// Where the account sends its mail on and keeps a copy, the copy is all that is made up for.
+#[test]
+fn a_copy_that_comes_later_is_not_sent_on_again() {
+    let (mut server, _, far) = with_both_shards();
+    let (directory, entry) = (server.directory(), server.account(far));
+    let to = any_address("home@elsewhere.example");
+    let forward = Some(directory::Forwarding { to, keeps_copy: true });
+    server.wait(async move { directory.set_forward(entry.id(), forward).await }).expect("it is there");
+    server.is_deaf = true;
+    assert_eq!(server.deliver(Mode::Mx, &[far]), [Outcome::Stored]);
+    server.is_deaf = false;
+    server.pass(86_400);
+    assert_eq!(server.count(far), 1);
+    assert_eq!(server.waiting(), [("home@elsewhere.example".to_owned(), false)]);
+}
+
+#[test]
+fn where_nothing_is_durable_the_client_comes_again() {
+    let (mut server, near, far) = with_both_shards();
+    server.is_deaf = true;
+    assert_eq!(server.deliver(Mode::Mx, &[far]), [Outcome::Unavailable]);
+    // Over LMTP, each recipient comes again for itself.
+    assert_eq!(server.deliver(Mode::Lmtp, &[near, far]), [Outcome::Stored, Outcome::Unavailable]);
+    assert_eq!(server.waiting(), []);
+    assert_eq!(server.deliver(Mode::Mx, &[near, far]), [Outcome::Stored, Outcome::Stored]);
+    assert_eq!(server.waiting(), [(address(far).to_string(), true)]);
+}
+
+#[test]
+fn an_address_that_leads_nowhere_is_left_out_of_those_it_is_sent_on_to() {
+    let (mut server, near, _) = with_both_shards();
+    let nowhere = "x@[192.0.2.999]";
+    server.add_alias("some", &[nowhere, "list@elsewhere.example"]);
+    server.add_alias("kept", &[nowhere, near]);
+    server.add_alias("lost", &[nowhere]);
+    assert_eq!(server.deliver(Mode::Mx, &["some"]), [Outcome::Stored]);
+    assert_eq!(server.waiting(), [("list@elsewhere.example".to_owned(), false)]);
+    assert_eq!(server.deliver(Mode::Mx, &["kept"]), [Outcome::Stored]);
+    assert_eq!(server.count(near), 1);
+    assert_eq!(server.deliver(Mode::Mx, &["lost"]), [Outcome::Rejected]);
+    assert_eq!(server.waiting().len(), 1);
+}
+
+#[test]
+fn what_is_sent_on_by_several_domains_without_a_seal_is_one_message() {
+    let (mut server, _, _) = with_both_shards();
+    let directory = server.directory();
+    server.wait(async move { directory.add_domain("example.com", NOW).await }).expect("it is new");
+    let directory = server.directory();
+    let alias = AliasEntry {
+        address: any_address("team@example.com"),
+        targets: vec![any_address("b@elsewhere.example")],
+    };
+    server.wait(async move { directory.put_alias(alias).await }).expect("it leads elsewhere");
+    server.add_alias("both", &["a@elsewhere.example", "team@example.com"]);
+    assert_eq!(server.deliver(Mode::Mx, &["both"]), [Outcome::Stored]);
+    let shard = Rc::clone(&server.shards[0]);
+    let listed = server.wait(async move {
+        shard::relay::control::list(&shard, &shard::relay::control::Select::All, 100).await
+    });
+    let (listed, _) = listed.expect("the store can be read");
+    assert_eq!((listed.len(), listed[0].envelope.recipients.len()), (1, 2), "{listed:?}");
 }

@@ -6,6 +6,8 @@ mod alone;
 mod identity;
 mod logins;
 mod rig;
+#[path = "../common/settings.rs"]
+mod settings;
 mod standing;
 mod urls;
 mod web;

@@ -19,7 +19,8 @@ use shard::{ImapService, LocalFuture, Overloaded, Pop3Service, Shard, SmtpServic
 use smtp::Mode;
 use storage_engine::{Disk, Engine, Options, Simulated, prepare};
 
-use crate::alone::{settings, without_network};
+use crate::alone::without_network;
+use crate::settings::settings;
 
 pub(crate) const PASSWORD: &str = "secret";
 pub(crate) const NOW: Timestamp = Timestamp::from_s(1_767_225_600);

@@ -19,6 +19,8 @@ mod password;
 mod run;
 mod sender;
 mod server;
+#[path = "../common/settings.rs"]
+mod settings;
 mod verify;
 mod wire;
 

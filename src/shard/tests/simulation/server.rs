@@ -16,9 +16,10 @@ use shard::{LocalFuture, Overloaded, Shard, World};
 use sim::{Executor, Group};
 use storage_engine::{Disk, Engine, Error, Options, Simulated, StoreInfo, prepare};
 
-use crate::alone::{settings, without_network};
+use crate::alone::without_network;
 use crate::connection::{Door, Line, accept};
 use crate::password::credential;
+use crate::settings::settings;
 use crate::wire::Wire;
 
 /// As `runtime` does after a checkpoint that failed.

@@ -6,6 +6,8 @@ pub(crate) mod deed;
 #[path = "../common/password.rs"]
 mod password;
 pub(crate) mod rush;
+#[path = "../common/settings.rs"]
+mod settings;
 #[path = "../common/still.rs"]
 mod still;
 
@@ -26,8 +28,8 @@ use shard::{ImapService, Pop3Service, Shard, SmtpService};
 use smtp::Mode;
 use storage_engine::{Disk, Engine, Event, Options, Simulated, StoreInfo, prepare};
 
-use alone::settings;
 use password::{PASSWORD, credential};
+use settings::settings;
 use still::{NOW, Still};
 
 /// More accounts than partitions, so that some share one.

@@ -1,0 +1,83 @@
+//! What is done when part of a message is durable and some mailboxes cannot have it now. Whoever sent it would send all of it
+//! again; so it is taken, and for these mailboxes it waits in the queue.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use account::Content;
+use base::Timestamp;
+use smtp::{Envelope, Mode, Outcome, return_path_header};
+
+use super::{Manner, Plan, may_pass, queue_envelope};
+use crate::Shard;
+use crate::forwarding::sent_to;
+use crate::relay::{Outgoing, accept};
+
+impl Plan {
+    /// Notes what became of accounts: `stored` has their places in `wanted`. `content` is what they were to get.
+    pub(super) async fn settle(
+        &mut self,
+        shard: &Rc<Shard>,
+        stored: &[(usize, Outcome)],
+        envelope: &Envelope,
+        content: &Content,
+        manner: &Manner,
+        now: Timestamp,
+    ) {
+        let rest = self.rest(stored, envelope.mode);
+        let waits = !rest.is_empty() && self.queue_rest(shard, &rest, envelope, content, manner, now).await;
+        for (at, answer) in stored.iter().filter(|(_, answer)| *answer != Outcome::Stored) {
+            // An alias with several accounts is stored when all of them have it, or will.
+            for place in &self.led_by[*at] {
+                if waits && rest.contains(at) {
+                    self.waits.insert(*place);
+                } else {
+                    self.outcomes[*place] = *answer;
+                }
+            }
+        }
+    }
+
+    /// Accounts that may have it later, whose senders would send again what is durable already.
+    fn rest(&self, stored: &[(usize, Outcome)], mode: Mode) -> HashSet<usize> {
+        let have = stored.iter().filter(|(_, answer)| *answer == Outcome::Stored);
+        let mut durable: HashSet<usize> = have.flat_map(|(at, _)| &self.led_by[*at]).copied().collect();
+        if self.is_queued {
+            durable.extend(self.onward.iter().map(|(place, ..)| place).chain(&self.elsewhere));
+        }
+        // Over LMTP, each recipient comes again for itself (RFC 2033 §4.2).
+        let is_one = mode != Mode::Lmtp && !durable.is_empty();
+        let would_come_twice = |at: usize| is_one || self.led_by[at].iter().any(|at| durable.contains(at));
+        let later = stored.iter().filter(|(_, answer)| may_pass(*answer)).map(|(at, _)| *at);
+        later.filter(|at| would_come_twice(*at)).collect()
+    }
+
+    async fn queue_rest(
+        &self,
+        shard: &Rc<Shard>,
+        rest: &HashSet<usize>,
+        envelope: &Envelope,
+        content: &Content,
+        manner: &Manner,
+        now: Timestamp,
+    ) -> bool {
+        let recipient = |at: &usize| {
+            let place = self.led_by[*at].first()?;
+            let named = self.addresses.iter().position(|other| other == place)?;
+            Some(sent_to(envelope.recipients.get(named)?, self.mailboxes[*at].to_string()))
+        };
+        let recipients: Vec<_> = rest.iter().filter_map(recipient).collect();
+        let count = recipients.len();
+        // Without the field that it gets when it is delivered.
+        let own = return_path_header(envelope.sender.as_ref()).len();
+        let data = content.data.get(own..).unwrap_or_default();
+        let here = Some(queue::Here { is_junk: manner.is_junk });
+        let envelope = queue::Envelope { here, ..queue_envelope(envelope, recipients, data) };
+        let id = format!("{:016x}", envelope.id);
+        let queued = vec![Outgoing { envelope, content: Arc::new(data.to_vec()) }];
+        let outcome = accept(shard, queued, false, now).await;
+        tracing::warn!(event = "delivery.rest_queued", id, mailboxes = count, ?outcome);
+        outcome == Outcome::Stored
+    }
+}
