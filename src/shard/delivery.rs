@@ -16,7 +16,7 @@ use directory::{EmailAddress, Onward, Resolution, Target};
 use router::Gone;
 use smtp::{Envelope, Message, Mode, Outcome, return_path_header};
 
-use crate::forwarding::{Found, sent_on};
+use crate::forwarding::{Found, is_for_bounces, sent_on};
 use crate::join::join_all;
 use crate::limits::{MESSAGE_TARGETS_MAX, TARGETS_PER_TURN};
 use crate::relay::{Outgoing, accept, leads_nowhere};
@@ -182,6 +182,9 @@ async fn resolve(shard: &Rc<Shard>, envelope: &Envelope, manner: &Manner) -> Opt
         let place = plan.outcomes.len();
         known.insert(key, place);
         plan.addresses.push(place);
+        // Nobody is sent junk because somebody has learned where their bounces go.
+        let is_junk_bounce =
+            manner.is_junk && address.as_ref().is_some_and(|address| is_for_bounces(shard, address));
         let resolution = match address {
             Some(address) if manner.stays => own(shard, &address).await,
             Some(address) => shard.people.resolve(shard, &address).await,
@@ -193,6 +196,7 @@ async fn resolve(shard: &Rc<Shard>, envelope: &Envelope, manner: &Manner) -> Opt
                 Outcome::Stored
             }
             Ok(Resolution::Local(_)) => Outcome::Stored,
+            Ok(Resolution::Forwarded(_)) if is_junk_bounce => Outcome::Rejected,
             Ok(Resolution::Forwarded(forwarded)) if may_send_on || !forwarded.targets.is_empty() => {
                 Outcome::Stored
             }

@@ -42,11 +42,16 @@ fn srs(shard: &Shard) -> Option<Srs> {
     Srs::new(SrsConfig::new(domain, secrets)).ok()
 }
 
+/// Whether an address is a return path of mail that was sent on, or would be one: it is there for bounces and for nothing else.
+pub(crate) fn is_for_bounces(shard: &Shard, address: &EmailAddress) -> bool {
+    let tag = address.local().get(..4);
+    shard.settings().outbound.srs_domain == address.domain()
+        && tag.is_some_and(|tag| ["SRS0", "SRS1"].iter().any(|known| known.eq_ignore_ascii_case(tag)))
+}
+
 /// Where a bounce of mail that was sent on goes: to its sender. `None` for an address that is none of ours of that kind.
 pub(crate) fn reversed(shard: &Shard, address: &EmailAddress) -> Option<Resolution> {
-    let is_ours = shard.settings().outbound.srs_domain == address.domain();
-    let tag = address.local().get(..4).filter(|_| is_ours)?;
-    if !["SRS0", "SRS1"].iter().any(|known| known.eq_ignore_ascii_case(tag)) {
+    if !is_for_bounces(shard, address) {
         return None;
     }
     let Ok(sender) = srs(shard)?.reverse(&address.to_string(), shard.world.now()) else {

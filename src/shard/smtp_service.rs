@@ -11,8 +11,8 @@ use smtp::{
 
 use crate::delivery::{Taken, take};
 use crate::entrance::{Barred, entry};
-use crate::forwarding::Found;
-use crate::inbound::{Admitted, Incoming, Way, decide, is_for_moderators};
+use crate::forwarding::{Found, is_for_bounces};
+use crate::inbound::{Admitted, Incoming, Way, decide, is_for_moderators, refused};
 use crate::login::ScramTry;
 use crate::relay::delivered;
 use crate::reporting::receive;
@@ -55,6 +55,14 @@ impl SmtpService {
         let verdict = self.recipient(check).await;
         if verdict != Verdict::Accept {
             return Reply::Recipient(verdict);
+        }
+        // An answer to whoever sent it on would go to the sender in our name, from anybody.
+        let is_return_path = || {
+            let address = EmailAddress::parse(&check.address);
+            address.is_ok_and(|address| is_for_bounces(&self.shard, &address))
+        };
+        if check.sender.is_some() && is_return_path() {
+            return Reply::Refused(refused(550, (5, 7, 1), "this address is for bounces, which are from <>"));
         }
         if check.accepted == 0 {
             self.dropped.clear();

@@ -172,6 +172,10 @@ then = "junk"
         self.assertTrue(self.send(sender, "").startswith("250"))
         [(back, to, _)] = self.sent_on()
         self.assertEqual((back, to), ("", ["dora@elsewhere.example"]))
+        # Nothing else does: whoever knows the address could send to her through us.
+        self.assertTrue(self.send(sender, "eve@elsewhere.example").startswith("550 5.7.1 this address is for bounces"))
+        self.assertTrue(self.send(sender, "", extra="X-Test-Junk: yes\r\n").startswith("550 5.7.1"))
+        self.assertEqual(len(self.receiver.messages), 1)
         forged = sender.replace("dora", "eve")
         self.assertTrue(self.send(forged, "").startswith("550"), self.send(forged, ""))
         # What the receiver refuses comes back the same way.
