@@ -1,24 +1,28 @@
 //! A message for a host that takes nothing but 7-bit lines, or nothing but lines (RFC 6152 §3, RFC 3030 §3): each part that
 //! cannot go as it is gets another transfer encoding, and the fields that say so. The content of every part stays what it was.
+//! Text in fields becomes encoded-words.
 //!
 //! Only leaves are encoded: RFC 2045 §6.4 forbids it for multiparts and RFC 2046 §5.2.1 for embedded messages, whose own
 //! parts are encoded instead.
 
 use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use crate::encode::{base64_lines, has_whole_lines, is_line_safe, lines, quoted_printable};
-use crate::header::{Headers, field, line_end_at_start, without_line_end};
+use crate::header::{Header, Headers, field, line_end_at_start, without_line_end};
 use crate::limits::{LINE_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::part::{Part, PartId, PartTree};
 use crate::scan::scan;
 use crate::transfer::{Encoding, decode_transfer};
 
+mod fields;
+
 /// What a host takes. All is in lines that end at CRLF and have at most 998 bytes, without NUL (RFC 2045 §2.7, §2.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// ASCII.
+    /// ASCII, but for what fields hold that cannot be encoded.
     SevenBit,
     /// All octets, in the header too.
     EightBit,
@@ -27,7 +31,7 @@ pub enum Target {
 /// Why a message cannot be converted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unconvertible {
-    /// A header has 8-bit octets, or lines that cannot be carried.
+    /// A header has lines that cannot be carried.
     Header,
     /// A part is signed or encrypted as it is: any change would break that (RFC 1847 §2.1, §2.2).
     Sealed,
@@ -40,7 +44,7 @@ pub enum Unconvertible {
 impl fmt::Display for Unconvertible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Header => "its header has 8-bit octets",
+            Self::Header => "its header has lines that cannot be carried",
             Self::Sealed => "it is signed or encrypted",
             Self::Part => "a part of it may not be encoded",
             Self::Structure => "its parts cannot be made out",
@@ -208,7 +212,11 @@ impl Conversion<'_> {
                 }
                 continue;
             }
-            self.put_lines(header.get(field.range).unwrap_or_default())?;
+            let as_it_is = header.get(field.range.clone()).unwrap_or_default();
+            match self.in_ascii(&field, as_it_is) {
+                Some(encoded) => self.put_lines(encoded.as_bytes())?,
+                None => self.put_lines(as_it_is)?,
+            }
         }
         let rest = header.get(at..).unwrap_or_default();
         if let Some(encoding) = said.encoding.filter(|_| !is_said) {
@@ -227,6 +235,13 @@ impl Conversion<'_> {
         self.put_lines(rest)
     }
 
+    /// A field with text of programs that know no encoded-words. Where there is no form for it, it goes as it is: hosts that
+    /// say nothing of 8-bit take it all the same, and the alternative is no message at all.
+    fn in_ascii(&self, field: &Header<'_>, as_it_is: &[u8]) -> Option<String> {
+        let is_foreign = self.target == Target::SevenBit && !as_it_is.is_ascii();
+        is_foreign.then(|| fields::in_ascii(field)).flatten()
+    }
+
     fn put_field(&mut self, name: &str, value: &str) {
         for piece in [name, ": ", value, "\r\n"] {
             self.out.extend_from_slice(piece.as_bytes());
@@ -237,8 +252,7 @@ impl Conversion<'_> {
     fn put_lines(&mut self, header: &[u8]) -> Result<(), Unconvertible> {
         for line in lines(header) {
             let content = without_line_end(line);
-            let is_text = self.target == Target::EightBit || content.is_ascii();
-            if !is_text || memchr::memchr2(b'\r', 0, content).is_some() {
+            if memchr::memchr2(b'\r', 0, content).is_some() {
                 return Err(Unconvertible::Header);
             }
             let mut rest = content;

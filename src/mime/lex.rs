@@ -15,6 +15,11 @@ impl<'a> Lexer<'a> {
         Self { rest: value }
     }
 
+    /// What lies between here and a later place.
+    pub(crate) fn up_to(&self, later: &Self) -> &'a [u8] {
+        self.rest.get(..self.rest.len() - later.rest.len()).unwrap_or_default()
+    }
+
     pub(crate) fn peek(&self) -> Option<u8> {
         self.rest.first().copied()
     }

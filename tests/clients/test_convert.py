@@ -1,7 +1,9 @@
 """Mail with 8-bit and binary content to mail systems that cannot take it."""
 
 import email
+import email.header
 import email.policy
+import email.utils
 import pathlib
 import sys
 import unittest
@@ -90,6 +92,23 @@ class Conversion(Rig):
         self.assertEqual(leaves(message.content), [("text/plain", "unknown-8bit", text)])
         self.assertEqual(email.message_from_bytes(message.content)["MIME-Version"], "1.0")
 
+    def test_fields_of_old_programs(self):
+        fields = ["From: \"Jörg Müller\" <a@x.example>", "Subject: Re: Grüße aus Köln", "X-Note: plain", "Content-Type: text/plain; name=ü.txt"]
+        for charset in ["utf-8", "latin-1"]:
+            with self.subTest(charset):
+                message = self.sent("\r\n".join([*fields, "", "x", ""]).encode(charset), SEVEN_BIT)
+                self.assertNotIn("BODY", message.mail)
+                parsed = email.message_from_bytes(message.content)
+                written = "utf-8" if charset == "utf-8" else "unknown-8bit"
+                decoded = email.header.decode_header(parsed["Subject"].replace("\r\n", ""))
+                self.assertEqual(decoded, [(b"Re: ", None), ("Grüße aus Köln".encode(charset), written)])
+                name, address = email.utils.parseaddr(parsed["From"])
+                self.assertEqual(address, "a@x.example")
+                self.assertEqual(email.header.decode_header(name), [("Jörg Müller".encode(charset), written)])
+                # What has no form in ASCII goes as it is, as all of it does from other mail systems.
+                self.assertIn("Content-Type: text/plain; name=ü.txt\r\n".encode(charset), message.content)
+                self.assertIn(b"X-Note: plain\r\n", message.content)
+
     def test_binary_content(self):
         blob = bytes(range(256)) * 40 + b"\n.\n\r\r"
         content = (b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: binary\r\n\r\n"
@@ -120,7 +139,7 @@ class Conversion(Rig):
     def test_what_cannot_be_converted_comes_back(self):
         signed = ("MIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary=s; protocol=\"application/pgp-signature\"\r\n\r\n"
                   "--s\r\n\r\nGrüße\r\n--s\r\nContent-Type: application/pgp-signature\r\n\r\nx\r\n--s--\r\n")
-        for content, why in [(signed, "signed"), ("Subject: Grüße\r\n\r\nx\r\n", "header")]:
+        for content, why in [(signed, "signed"), ("Subject: " + "x" * 1500 + "\r\n\r\nGrüße\r\n", "header")]:
             with self.subTest(why):
                 self.inbox.empty()
                 self.receiver.drop_all()
