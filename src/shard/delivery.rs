@@ -22,10 +22,12 @@ use crate::limits::{MESSAGE_TARGETS_MAX, TARGETS_PER_TURN};
 use crate::relay::{Outgoing, accept, leads_nowhere};
 use crate::room::{Room, Wanted, rooms};
 use crate::{Shard, Wait};
+use queued::{queue_envelope, queue_recipient};
 
+mod queued;
 mod rest;
 
-/// Where junk goes: the mailbox that every account is given. One that was removed leaves it in INBOX.
+/// Where junk goes. Every account is given it; one that was removed leaves it in INBOX.
 const JUNK: &str = "Junk";
 
 /// How a message is taken.
@@ -125,7 +127,7 @@ pub(crate) async fn take(shard: &Rc<Shard>, message: Message, manner: Manner, no
         let data = with_return_path(&envelope, Arc::unwrap_or_clone(data));
         let content = Content { summary: imap::summarize(&data), data: Arc::new(data) };
         let stored = plan.store(shard, &content, manner.is_junk, now).await;
-        plan.settle(shard, &stored, &envelope, &content, &manner, now).await;
+        plan.settle(shard, &stored, &envelope, &content, manner.is_junk).await;
     }
     Taken {
         outcomes: plan.addresses.iter().map(|at| plan.outcomes[*at]).collect(),
@@ -185,11 +187,7 @@ async fn resolve(shard: &Rc<Shard>, envelope: &Envelope, manner: &Manner) -> Opt
         // Nobody is sent junk because somebody has learned where their bounces go.
         let is_junk_bounce =
             manner.is_junk && address.as_ref().is_some_and(|address| is_for_bounces(shard, address));
-        let resolution = match address {
-            Some(address) if manner.stays => own(shard, &address).await,
-            Some(address) => shard.people.resolve(shard, &address).await,
-            None => Ok(Resolution::UnknownUser),
-        };
+        let resolution = whose(shard, address.as_ref(), manner).await;
         plan.outcomes.push(match &resolution {
             Ok(Resolution::Local(_) | Resolution::Forwarded(_)) if waits => {
                 plan.elsewhere.push(place);
@@ -241,8 +239,16 @@ async fn resolve(shard: &Rc<Shard>, envelope: &Envelope, manner: &Manner) -> Opt
     Some(plan)
 }
 
-/// The account itself.
-async fn own(shard: &Rc<Shard>, address: &EmailAddress) -> Result<Resolution, Gone> {
+/// Where mail to an address goes; of what stays, into the account itself.
+async fn whose(
+    shard: &Rc<Shard>,
+    address: Option<&EmailAddress>,
+    manner: &Manner,
+) -> Result<Resolution, Gone> {
+    let Some(address) = address else { return Ok(Resolution::UnknownUser) };
+    if !manner.stays {
+        return shard.people.resolve(shard, address).await;
+    }
     let targets = shard.people.behind(shard, address).await?;
     Ok(if targets.is_empty() { Resolution::Disabled } else { Resolution::Local(targets) })
 }
@@ -434,56 +440,6 @@ fn outcome_of(error: &account::Error) -> Outcome {
         | account::Error::InvalidName(_)
         | account::Error::Unavailable
         | account::Error::Corrupt => Outcome::Unavailable,
-    }
-}
-
-fn queue_recipient(recipient: &smtp::Recipient) -> queue::Recipient {
-    queue::Recipient {
-        address: recipient.address.clone(),
-        orcpt: recipient.orcpt.clone(),
-        notify: recipient.notify,
-        // Set where it is queued.
-        group: queue::Destination(0),
-    }
-}
-
-fn queue_terms(terms: &smtp::Terms) -> queue::Terms {
-    let smtp::Terms { priority, release_at, deliver_by, verp, .. } = *terms;
-    let deliver_by = deliver_by.map(|by| queue::DeliverBy {
-        at: by.at,
-        is_returned: by.mode == smtp::ByMode::Return,
-        is_traced: by.is_traced,
-    });
-    queue::Terms { priority, release_at, deliver_by, verp }
-}
-
-fn queue_envelope(envelope: &Envelope, recipients: Vec<queue::Recipient>, data: &[u8]) -> queue::Envelope {
-    let header = data.get(..mime::end_of_headers(data)).unwrap_or(data);
-    let message_id = mime::field(header, "Message-ID").map(|field| mime::unfold(field.value).into_owned());
-    queue::Envelope {
-        id: envelope.id.0,
-        sender: envelope.sender.as_ref().map(|path| path.as_str().to_owned()),
-        recipients,
-        body: match envelope.body {
-            smtp::BodyKind::SevenBit => queue::Body::SevenBit,
-            smtp::BodyKind::EightBitMime => queue::Body::EightBitMime,
-            smtp::BodyKind::BinaryMime => queue::Body::BinaryMime,
-        },
-        is_smtputf8: envelope.is_smtputf8,
-        ret: envelope.ret,
-        envid: envelope.envid.clone(),
-        requires_tls: envelope.terms.requires_tls,
-        terms: queue_terms(&envelope.terms),
-        route: None,
-        received: envelope.received,
-        origin: queue::Origin {
-            peer: envelope.peer.address.clone(),
-            helo: envelope.helo.to_string(),
-            account: envelope.identity.as_ref().map(|identity| identity.account.0),
-            message_id: message_id.map(|id| String::from_utf8_lossy(&id).trim().to_owned()),
-        },
-        moderation: None,
-        here: None,
     }
 }
 

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use account::Content;
-use base::Timestamp;
 use smtp::{Envelope, Mode, Outcome, return_path_header};
 
-use super::{Manner, Plan, may_pass, queue_envelope};
+use super::queued::queue_envelope;
+use super::{Plan, may_pass};
 use crate::Shard;
 use crate::forwarding::sent_to;
 use crate::relay::{Outgoing, accept};
@@ -22,11 +22,10 @@ impl Plan {
         stored: &[(usize, Outcome)],
         envelope: &Envelope,
         content: &Content,
-        manner: &Manner,
-        now: Timestamp,
+        is_junk: bool,
     ) {
         let rest = self.rest(stored, envelope.mode);
-        let waits = !rest.is_empty() && self.queue_rest(shard, &rest, envelope, content, manner, now).await;
+        let waits = !rest.is_empty() && self.queue_rest(shard, &rest, envelope, content, is_junk).await;
         for (at, answer) in stored.iter().filter(|(_, answer)| *answer != Outcome::Stored) {
             // An alias with several accounts is stored when all of them have it, or will.
             for place in &self.led_by[*at] {
@@ -59,8 +58,7 @@ impl Plan {
         rest: &HashSet<usize>,
         envelope: &Envelope,
         content: &Content,
-        manner: &Manner,
-        now: Timestamp,
+        is_junk: bool,
     ) -> bool {
         let recipient = |at: &usize| {
             let place = self.led_by[*at].first()?;
@@ -72,11 +70,11 @@ impl Plan {
         // Without the field that it gets when it is delivered.
         let own = return_path_header(envelope.sender.as_ref()).len();
         let data = content.data.get(own..).unwrap_or_default();
-        let here = Some(queue::Here { is_junk: manner.is_junk });
+        let here = Some(queue::Here { is_junk });
         let envelope = queue::Envelope { here, ..queue_envelope(envelope, recipients, data) };
         let id = format!("{:016x}", envelope.id);
         let queued = vec![Outgoing { envelope, content: Arc::new(data.to_vec()) }];
-        let outcome = accept(shard, queued, false, now).await;
+        let outcome = accept(shard, queued, false, shard.world.now()).await;
         tracing::warn!(event = "delivery.rest_queued", id, mailboxes = count, ?outcome);
         outcome == Outcome::Stored
     }
