@@ -6,21 +6,16 @@ import imaplib
 import json
 import pathlib
 import re
-import shutil
-import signal
 import smtplib
 import socket
-import subprocess
 import sys
-import tempfile
-import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "mailauth"))
 from receiver import Receiver  # noqa: E402
 from sdists import sdist  # noqa: E402
-from server import BINARY  # noqa: E402
+from served import Served  # noqa: E402
 from test_signing import Zone  # noqa: E402
 
 sys.path.insert(0, str(sdist("dkimpy", "1.1.8")))
@@ -32,17 +27,6 @@ PASSWORD = "a password for tests"
 STRANGER = "203.0.113.7"
 
 
-def wait_for(look, what, timeout_s=10):
-    deadline = time.monotonic() + timeout_s
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not seen in time: {what}")
-        time.sleep(0.03)
-
-
 class Forwarding(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -50,29 +34,7 @@ class Forwarding(unittest.TestCase):
         cls.zone, cls.receiver = Zone(), Receiver()
         cls.stack.callback(cls.zone.stop)
         cls.stack.callback(cls.receiver.stop)
-        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="angarium-forward-"))
-        cls.stack.callback(shutil.rmtree, cls.folder)
-        cls.config = cls.folder / "angarium.toml"
-        with contextlib.ExitStack() as probes:
-            names = ("smtp", "submission", "imap")
-            cls.ports = {name: probes.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for name in names}
-        listen = "\n".join(f'{name} = ["127.0.0.1:{port}"]' for name, port in cls.ports.items())
-        cls.config.write_text(f"""
-[server]
-hostname = "{HOST}"
-data = "{cls.folder / "store"}"
-shards = 2
-[store]
-partitions = 16
-[listen]
-{listen}
-submissions = []
-imaps = []
-pop3 = []
-pop3s = []
-proxy_from = ["127.0.0.2"]
-[auth]
-allow_plaintext_without_tls = true
+        cls.server = Served(f"""
 [dns]
 servers = ["127.0.0.1:{cls.zone.port}"]
 validate = false
@@ -83,18 +45,13 @@ name = "junk by word"
 stage = "data"
 when = {{ header = "X-Test-Junk" }}
 then = "junk"
-""")
-        cls.log = cls.folder / "log"
-        log = cls.stack.enter_context(open(cls.log, "wb"))
-        cls.server = subprocess.Popen([str(BINARY), "--config", str(cls.config), "serve"], stderr=log)
-        wait_for(lambda: "runtime.serving" in cls.log.read_text() or cls.server.poll() is not None, "a server", 30)
-        assert cls.server.poll() is None, cls.log.read_text()
-        cls.angarium("domain", "add", "example.org")
-        for name in ("ann", "bob"):
-            cls.angarium("account", "add", f"{name}@example.org", "--password-file", "-", input=PASSWORD + "\n")
+""", listen='proxy_from = ["127.0.0.2"]', people=("ann@example.org", "bob@example.org"), password=PASSWORD)
+        cls.stack.callback(cls.server.close)
+        cls.ports, cls.angarium = cls.server.ports, cls.server.angarium
         cls.angarium("domain", "dkim", "add", "example.org", "--selector", "s1", "--active")
         listed = json.loads(cls.angarium("domain", "dkim", "list", "example.org"))
         cls.zone.lines = [f"s1._domainkey.example.org. 60 TXT \"{listed[0]['record']}\"" if len(listed[0]["record"]) < 250 else cls.split(listed[0]["record"])]
+        cls.server.start()
 
     @staticmethod
     def split(record):
@@ -103,17 +60,7 @@ then = "junk"
 
     @classmethod
     def tearDownClass(cls):
-        cls.server.send_signal(signal.SIGTERM)
-        status, text = cls.server.wait(30), cls.log.read_text()
         cls.stack.close()
-        assert status == 0 and "panic" not in text, text[-4000:]
-
-    @classmethod
-    def angarium(cls, *arguments, status=0, **more):
-        done = subprocess.run([str(BINARY), "--json", "--config", str(cls.config), *arguments], capture_output=True, text=True,
-                              timeout=60, check=False, **more)
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout
 
     def setUp(self):
         self.receiver.behave()

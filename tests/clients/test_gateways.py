@@ -4,21 +4,17 @@ its time, and what is passed on to the next system."""
 import contextlib
 import imaplib
 import pathlib
-import shutil
-import signal
 import smtplib
 import socket
 import ssl
 import struct
-import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from receiver import EXTENSIONS, Receiver  # noqa: E402
-from server import BINARY  # noqa: E402
+from served import DOORS, Served, wait_for  # noqa: E402
 
 ANN = "ann@example.org"
 PASSWORD = "pass word"
@@ -28,17 +24,6 @@ PROXY, GATEWAY, OTHER = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 CLEAR = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 CLEAR.check_hostname = False
 CLEAR.verify_mode = ssl.CERT_NONE
-
-
-def wait_for(look, what, timeout_s=10):
-    deadline = time.monotonic() + timeout_s
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not seen in time: {what}")
-        time.sleep(0.03)
 
 
 def v1(source, port=4711):
@@ -91,39 +76,16 @@ class Rig(unittest.TestCase):
         cls.stack = contextlib.ExitStack()
         cls.receiver = Receiver()
         cls.stack.callback(cls.receiver.stop)
-        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="angarium-gateways-"))
-        cls.stack.callback(shutil.rmtree, cls.folder)
-        cls.config = cls.folder / "angarium.toml"
-        cls.angarium("init", "--hostname", "mail.example.org", "--domain", "example.org", "--data", str(cls.folder / "store"))
-        cls.angarium("account", "add", ANN, "--password-file", "-", input=PASSWORD + "\n")
-        names = ["smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s"]
-        with contextlib.ExitStack() as probes:
-            cls.ports = {name: probes.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for name in names}
-        listen = "".join(f'{name} = ["127.0.0.1:{port}"]\n' for name, port in cls.ports.items())
-        with open(cls.config, "a", encoding="ascii") as out:
-            out.write(f'\n[listen]\n{listen}proxy_from = ["{PROXY}"]\nxclient_from = ["{GATEWAY}/32"]\n\n'
-                      '[limits]\nconnections_per_source_max = 5\n\n[auth]\nallow_plaintext_without_tls = true\n\n'
-                      '[inbound]\nauthenticate = false\n\n'
-                      f'[outbound]\nsmarthost = "{cls.receiver.place}"\nrelay_from = ["{OTHER}", "203.0.113.0/24"]\n')
-        cls.log = cls.folder / "log"
-        log = cls.stack.enter_context(open(cls.log, "wb"))
-        cls.server = subprocess.Popen([str(BINARY), "--config", str(cls.config), "serve", "--shards", "2"], stderr=log)
-        wait_for(lambda: "runtime.serving" in cls.log.read_text() or cls.server.poll() is not None, "a server", 30)
-        assert cls.server.poll() is None, cls.log.read_text()
+        settings = ("[limits]\nconnections_per_source_max = 5\n[inbound]\nauthenticate = false\n"
+                    f'[outbound]\nsmarthost = "{cls.receiver.place}"\nrelay_from = ["{OTHER}", "203.0.113.0/24"]\n')
+        cls.server = Served(settings, DOORS, f'proxy_from = ["{PROXY}"]\nxclient_from = ["{GATEWAY}/32"]', [ANN], PASSWORD)
+        cls.stack.callback(cls.server.close)
+        cls.ports, cls.angarium = cls.server.ports, cls.server.angarium
+        cls.server.start()
 
     @classmethod
     def tearDownClass(cls):
-        cls.server.send_signal(signal.SIGTERM)
-        status, text = cls.server.wait(30), cls.log.read_text()
         cls.stack.close()
-        assert status == 0 and "panic" not in text, text[-4000:]
-
-    @classmethod
-    def angarium(cls, *arguments, **more):
-        done = subprocess.run([str(BINARY), "--json", "--config", str(cls.config), *arguments], capture_output=True, text=True,
-                              timeout=60, check=False, **more)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
     def setUp(self):
         self.receiver.behave()
@@ -150,7 +112,7 @@ class Rig(unittest.TestCase):
 
     def counted(self):
         """Connections of load balancers that were closed."""
-        return self.log.read_text().count("runtime.proxy_header_refused")
+        return self.server.text().count("runtime.proxy_header_refused")
 
 
 class Proxies(Rig):

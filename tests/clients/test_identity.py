@@ -5,18 +5,15 @@ import email
 import imaplib
 import json
 import pathlib
-import shutil
 import signal
 import smtplib
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from receiver import Receiver  # noqa: E402
+from served import Served, wait_for  # noqa: E402
 from server import BINARY  # noqa: E402
 
 ANN, BOB, OFFICE, CLEO, DORA = (f"{name}@example.org" for name in ["ann", "bob", "office", "cleo", "dora"])
@@ -49,17 +46,6 @@ then = { defer = { code = 452, enhanced = "4.7.1", text = "Too many recipients t
 """
 
 
-def wait_for(look, what, timeout_s=10):
-    deadline = time.monotonic() + timeout_s
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not seen in time: {what}")
-        time.sleep(0.03)
-
-
 class Rig(unittest.TestCase):
     """A server of two shards with five accounts, a smarthost that takes everything, and rules of the class's own."""
 
@@ -70,40 +56,25 @@ class Rig(unittest.TestCase):
         cls.stack = contextlib.ExitStack()
         cls.receiver = Receiver()
         cls.stack.callback(cls.receiver.stop)
-        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="angarium-identity-"))
-        cls.stack.callback(shutil.rmtree, cls.folder)
-        cls.config = cls.folder / "angarium.toml"
-        cls.angarium("init", "--hostname", "mail.example.org", "--domain", "example.org", "--data", str(cls.folder / "store"))
+        settings = ('[submission]\nfrom = "enforce"\n'
+                    f'[outbound]\nsmarthost = "{cls.receiver.place}"\nrelay_from = ["127.0.0.2"]\n{cls.RULES}')
+        cls.server = Served(settings)
+        cls.stack.callback(cls.server.close)
+        cls.ports = cls.server.ports
         for address, name in [(ANN, "Ann Ängström"), (BOB, "Bob"), (OFFICE, ""), (CLEO, ""), (DORA, "")]:
-            cls.angarium("account", "add", address, "--name", name, "--password-file", "-", input=PASSWORD + "\n")
+            cls.server.add(address, PASSWORD, "--name", name)
         cls.angarium("alias", "set", "sales@example.org", ANN)
         cls.angarium("alias", "set", "team@example.org", ANN, CLEO)
-        names = ["smtp", "submission", "imap"]
-        with contextlib.ExitStack() as probes:
-            cls.ports = {name: probes.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for name in names}
-        listen = "".join(f'{name} = ["127.0.0.1:{port}"]\n' for name, port in cls.ports.items())
-        with open(cls.config, "a", encoding="ascii") as out:
-            out.write(f'\n[listen]\n{listen}submissions = []\nimaps = []\npop3 = []\npop3s = []\n\n[auth]\nallow_plaintext_without_tls = true\n\n'
-                      f'[submission]\nfrom = "enforce"\n\n[outbound]\nsmarthost = "{cls.receiver.place}"\nrelay_from = ["127.0.0.2"]\n{cls.RULES}')
-        cls.log = cls.folder / "log"
-        log = cls.stack.enter_context(open(cls.log, "wb"))
-        cls.server = subprocess.Popen([str(BINARY), "--config", str(cls.config), "serve", "--shards", "2"], stderr=log)
-        wait_for(lambda: "runtime.serving" in cls.log.read_text() or cls.server.poll() is not None, "a server", 30)
-        assert cls.server.poll() is None, cls.log.read_text()
+        cls.server.start()
 
     @classmethod
     def tearDownClass(cls):
-        cls.server.send_signal(signal.SIGTERM)
-        status, text = cls.server.wait(30), cls.log.read_text()
         cls.stack.close()
-        assert status == 0 and "panic" not in text, text[-4000:]
 
     @classmethod
-    def angarium(cls, *arguments, fails=0, **more):
-        done = subprocess.run([str(BINARY), "--json", "--config", str(cls.config), *arguments], capture_output=True, text=True,
-                              timeout=60, check=False, **more)
-        assert done.returncode == fails, (arguments, done.returncode, done.stdout, done.stderr)
-        return json.loads(done.stdout.splitlines()[-1]) if done.stdout else None
+    def angarium(cls, *arguments, fails=0):
+        said = cls.server.angarium(*arguments, status=fails)
+        return json.loads(said.splitlines()[-1]) if said else None
 
     def setUp(self):
         self.receiver.behave()
@@ -156,7 +127,7 @@ class Authors(Rig):
             reply = self.submit(f"From: {other}\r\n")
             self.assertEqual(reply, f"550 5.7.1 you may not send as {other}, which From names")
         self.assertTrue(self.submit(f"From: {ANN}\r\n", sender=BOB).startswith("550 5.7.1 "))
-        self.assertIn("submission.from_foreign", self.log.read_text())
+        self.assertIn("submission.from_foreign", self.server.text())
 
     def test_what_has_no_from_gets_one(self):
         self.taken(self.submit("", sender=""))
@@ -218,17 +189,17 @@ class Authors(Rig):
         self.assertEqual(self.sent_out()["From"], BOB)
 
     def angarium_sendmail(self, text):
-        done = subprocess.run([str(BINARY), "--config", str(self.config), "sendmail", FAR], input=text, capture_output=True, text=True,
+        done = subprocess.run([str(BINARY), "--config", str(self.server.config), "sendmail", FAR], input=text, capture_output=True, text=True,
                               timeout=60, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_an_operator_may_have_it_told_instead(self):
         def reload(word):
-            text = self.config.read_text()
-            before = self.log.read_text().count("runtime.reloaded")
-            self.config.write_text("\n".join(f'from = "{word}"' if line.startswith("from = ") else line for line in text.split("\n")))
-            self.server.send_signal(signal.SIGHUP)
-            wait_for(lambda: self.log.read_text().count("runtime.reloaded") > before, "a reload")
+            text = self.server.config.read_text()
+            before = self.server.text().count("runtime.reloaded")
+            self.server.config.write_text("\n".join(f'from = "{word}"' if line.startswith("from = ") else line for line in text.split("\n")))
+            self.server.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: self.server.text().count("runtime.reloaded") > before, "a reload")
 
         try:
             for word, sender in [("sender", True), ("any", False)]:
@@ -269,11 +240,8 @@ class Copies(Rig):
     def test_copies_outlive_a_crash(self):
         self.angarium("account", "set", CLEO, "--sent-copy", "all")
         self.taken(self.submit(f"From: {CLEO}\r\n", to=[DORA], who=CLEO))
-        type(self).server.kill()
-        self.server.wait(30)
-        with open(self.log, "ab") as log:
-            type(self).server = subprocess.Popen([str(BINARY), "--config", str(self.config), "serve", "--shards", "2"], stderr=log)
-        wait_for(lambda: self.log.read_text().count("runtime.serving") == 2 or self.server.poll() is not None, "a server", 30)
+        self.server.end(signal.SIGKILL)
+        self.server.start()
         self.assertEqual((len(self.mailbox(CLEO, "Sent")), len(self.mailbox(DORA, "INBOX"))), (1, 1))
 
     def test_a_full_mailbox_sends_without_a_copy(self):
@@ -282,7 +250,7 @@ class Copies(Rig):
         self.taken(self.submit(f"From: {BOB}\r\n", who=BOB))
         self.assertEqual(self.sent_out()["From"], BOB)
         self.assertEqual(self.mailbox(BOB, "Sent"), [])
-        self.assertIn("submission.no_copy", self.log.read_text())
+        self.assertIn("submission.no_copy", self.server.text())
 
 
 class Limits(Rig):

@@ -1,25 +1,23 @@
 """What is looked at before mail is taken, with the real server: the wait before the greeting, what rules remember, moderation by mail,
 hooks at each stage of a session."""
 
-import contextlib
 import http.server
 import imaplib
 import json
 import pathlib
 import re
-import shutil
 import signal
 import smtplib
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from receiver import Receiver  # noqa: E402
+from served import Served, wait_for  # noqa: E402
 from server import BINARY  # noqa: E402
 
 ANN, BOB, EVE = "ann@example.org", "bob@example.org", "eve@example.org"
@@ -28,60 +26,12 @@ PASSWORD = "pass word"
 PROXY = "127.0.0.2"
 
 
-def wait_for(look, what, timeout_s=15):
-    deadline = time.monotonic() + timeout_s
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not seen in time: {what}")
-        time.sleep(0.03)
-
-
-class Server:
-    """A server in a folder of its own; it may be stopped, killed and started again."""
+class Server(Served):
+    """With people, and perhaps somebody who takes its mail for others."""
 
     def __init__(self, settings, people=(ANN,), receiver=None):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="angarium-policy-"))
-        self.config, self.log, self.process = self.folder / "angarium.toml", self.folder / "log", None
-        self.angarium("init", "--hostname", "mail.example.org", "--domain", "example.org", "--data", str(self.folder / "store"))
-        for address in people:
-            self.angarium("account", "add", address, "--password-file", "-", input=PASSWORD + "\n")
-        names = ["smtp", "submission", "imap"]
-        with contextlib.ExitStack() as probes:
-            self.ports = {name: probes.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for name in names}
-        listen = "".join(f'{name} = ["127.0.0.1:{port}"]\n' for name, port in self.ports.items())
         outbound = f'[outbound]\nsmarthost = "{receiver.place}"\n' if receiver else ""
-        with open(self.config, "a", encoding="ascii") as out:
-            out.write(f'\n[listen]\n{listen}proxy_from = ["{PROXY}"]\n\n[auth]\nallow_plaintext_without_tls = true\n\n{outbound}\n{settings}')
-
-    def start(self, shards=2):
-        seen = len(self.text())
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([str(BINARY), "--config", str(self.config), "serve", "--shards", str(shards)], stderr=log)
-        wait_for(lambda: "runtime.serving" in self.text()[seen:] or self.process.poll() is not None, "a server", 30)
-        assert self.process.poll() is None, self.text()[-4000:]
-        return self
-
-    def end(self, how=signal.SIGTERM):
-        self.process.send_signal(how)
-        status = self.process.wait(30)
-        assert how == signal.SIGKILL or (status == 0 and "panic" not in self.text()), self.text()[-4000:]
-
-    def close(self):
-        if self.process and self.process.poll() is None:
-            self.end()
-        shutil.rmtree(self.folder)
-
-    def text(self):
-        return self.log.read_text() if self.log.exists() else ""
-
-    def angarium(self, *arguments, **more):
-        done = subprocess.run([str(BINARY), "--json", "--config", str(self.config), *arguments], capture_output=True, text=True, timeout=60,
-                              check=False, **more)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        super().__init__(outbound + settings, listen=f'proxy_from = ["{PROXY}"]', people=people, password=PASSWORD)
 
     def mail(self, who=ANN, mailbox="INBOX"):
         client = imaplib.IMAP4("127.0.0.1", self.ports["imap"])

@@ -5,32 +5,16 @@ import collections
 import contextlib
 import json
 import pathlib
-import shutil
-import signal
 import smtplib
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from receiver import Receiver  # noqa: E402
-from server import BINARY  # noqa: E402
+from served import Served, wait_for  # noqa: E402
 
 SENDER = "s@elsewhere.example"
-
-
-def wait_for(look, what, timeout_s=10):
-    deadline = time.monotonic() + timeout_s
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not seen in time: {what}")
-        time.sleep(0.03)
 
 
 class Routes(unittest.TestCase):
@@ -40,18 +24,7 @@ class Routes(unittest.TestCase):
         cls.usual, cls.partner, cls.bulk, cls.slow = Receiver(), Receiver(), Receiver(), Receiver(host="127.0.0.5")
         for receiver in (cls.usual, cls.partner, cls.bulk, cls.slow):
             cls.stack.callback(receiver.stop)
-        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="angarium-routes-"))
-        cls.stack.callback(shutil.rmtree, cls.folder)
-        cls.config = cls.folder / "angarium.toml"
-        cls.angarium("init", "--hostname", "mail.example.org", "--domain", "example.org", "--data", str(cls.folder / "store"))
-        with contextlib.ExitStack() as probes:
-            names = ["smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s"]
-            cls.ports = {name: probes.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for name in names}
-        listen = "".join(f'{name} = ["127.0.0.1:{port}"]\n' for name, port in cls.ports.items())
-        with open(cls.config, "a", encoding="ascii") as out:
-            out.write(f"""
-[listen]
-{listen}
+        cls.server = Served(f"""
 [inbound]
 authenticate = false
 
@@ -107,25 +80,13 @@ name = "by word"
 when = {{ subject = {{ starts_with = "urgent" }} }}
 then = {{ route = "bulk" }}
 """)
-        cls.log = cls.folder / "log"
-        log = cls.stack.enter_context(open(cls.log, "wb"))
-        cls.server = subprocess.Popen([str(BINARY), "--config", str(cls.config), "serve", "--shards", "2"], stderr=log)
-        wait_for(lambda: "runtime.serving" in cls.log.read_text() or cls.server.poll() is not None, "a server", 30)
-        assert cls.server.poll() is None, cls.log.read_text()
+        cls.stack.callback(cls.server.close)
+        cls.ports, cls.angarium = cls.server.ports, cls.server.angarium
+        cls.server.start()
 
     @classmethod
     def tearDownClass(cls):
-        cls.server.send_signal(signal.SIGTERM)
-        status, text = cls.server.wait(30), cls.log.read_text()
         cls.stack.close()
-        assert status == 0 and "panic" not in text, text[-4000:]
-
-    @classmethod
-    def angarium(cls, *arguments, status=0):
-        done = subprocess.run([str(BINARY), "--json", "--config", str(cls.config), *arguments], capture_output=True, text=True,
-                              timeout=60, check=False)
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout
 
     def setUp(self):
         for receiver in (self.usual, self.partner, self.bulk):
