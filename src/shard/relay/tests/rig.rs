@@ -18,7 +18,7 @@ use transport::Fault;
 
 use super::SENDERS;
 use crate::limits::REMEMBERED_ACCOUNT;
-use crate::relay::{Outbound, accept};
+use crate::relay::{Outbound, Outgoing, accept};
 use crate::{Carried, Carrier, Hop, LocalFuture, Overloaded, OwnPolicies, Settings, Shard, Unopened, World};
 
 /// Steps after which something waits for ever.
@@ -289,10 +289,12 @@ impl Rig {
             received: now,
             origin: Origin { helo: "client".to_owned(), ..Origin::default() },
             moderation,
+            here: None,
         };
         let (id, is_held) = (envelope.id, envelope.moderation.is_some());
         let (shard, content) = (self.shard(), Arc::new(b"Subject: x\r\n\r\nx\r\n".to_vec()));
-        let outcome = self.wait(async move { accept(&shard, envelope, content, is_held, now).await });
+        let messages = vec![Outgoing { envelope, content }];
+        let outcome = self.wait(async move { accept(&shard, messages, is_held, now).await });
         assert_eq!(outcome, Outcome::Stored);
         id
     }
