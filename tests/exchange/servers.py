@@ -119,7 +119,7 @@ then = {{ moderate = "ann@one.example" }}
         before = self.log_text().count("runtime.reloaded")
         self.config.write_text(re.sub(r'(?m)^mx = .*$', f'mx = ["{host}"]', self.config.read_text()))
         self.machine.signal(signal.SIGHUP)
-        wait_for(lambda: self.log_text().count("runtime.reloaded") > before, self.log_text)
+        wait_for(lambda: self.log_text().count("runtime.reloaded") > before, self.state)
 
     def records(self):
         yield from super().records()
@@ -134,7 +134,7 @@ then = {{ moderate = "ann@one.example" }}
         assert status == 0, f"{self} ended with {status}\n{self.log_text()}"
 
     def log_text(self):
-        return (self.folder / "log").read_text(errors="replace")[-4000:]
+        return (self.folder / "log").read_text(errors="replace")
 
     def angarium(self, *arguments):
         done = subprocess.run([str(BINARY), "--json", "--config", str(self.config), *arguments], capture_output=True, text=True, timeout=60, check=False)
@@ -168,7 +168,7 @@ then = {{ moderate = "ann@one.example" }}
     def state(self):
         """For the words of a failure."""
         asked = [self.angarium("queue", what) for what in ("list", "destinations", "tls")]
-        return f"{self}: {json.dumps(asked, indent=1)}\n{self.log_text()}"
+        return f"{self}: {json.dumps(asked, indent=1)}\n{self.log_text()[-4000:]}"
 
     def held(self, destination):
         """The entry for a destination that was tried and waits."""
@@ -251,13 +251,13 @@ class Peer(Site):
 
     def log_text(self):
         logs = [self.folder / "log", *(self.setup / "data" / "log").iterdir()]
-        return "\n".join(log.read_text(errors="replace")[-4000:] for log in logs)
+        return "\n".join(log.read_text(errors="replace") for log in logs)
 
     def state(self):
-        return f"{self}\n{self.log_text()}"
+        return f"{self}\n{self.log_text()[-8000:]}"
 
     def wait_for_log(self, words):
-        wait_for(lambda: words in self.log_text(), lambda: f"{words!r} in\n{self.log_text()}")
+        wait_for(lambda: words in self.log_text(), lambda: f"{words!r} in\n{self.state()}")
 
     def send(self, to, subject):
         with smtplib.SMTP(self.address, 25, local_hostname="here.example") as client:

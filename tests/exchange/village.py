@@ -25,7 +25,9 @@ def enter():
     """Goes on inside namespaces of its own. Whatever was started there ends with them."""
     if os.environ.get("VILLAGE") == "inside":
         sh("ip link set lo up")
-        sh("ip link add br0 type bridge")
+        # A card of its own: else it has that of one of its wires, another one when a machine comes or goes, and nobody who
+        # remembers the old one gets an answer of the resolver for up to a minute.
+        sh("ip link add br0 address 02:00:0a:4d:00:fe type bridge")
         for address in (HERE, NAMES, RESOLVER, WEB):
             sh(f"ip address add {address}/24 dev br0")
         sh("ip link set br0 up")
