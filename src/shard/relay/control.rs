@@ -215,6 +215,9 @@ async fn way_of(shard: &Rc<Shard>, entry: &Entry, named: &str) -> Result<Option<
     let progress = Progress { route: Some(named.to_owned()), ..shard.relay.store.progress(entry.ticket) };
     let mut own = (0..).zip(&envelope.recipients).filter(|(_, recipient)| recipient.group == entry.group);
     let Some((_, first)) = own.find(|(at, _)| !progress.is_done(*at)) else { return Ok(None) };
+    if envelope.here.is_some() {
+        return Ok(Some(Route::LOCAL));
+    }
     let Some(is_ours) = local::is_ours(shard, &first.address).await else { return Err(Error::Unavailable) };
     let asked = Asked::of(&envelope, &progress, &first.address);
     let settings = shard.settings();
