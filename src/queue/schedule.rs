@@ -23,6 +23,9 @@ const SECOND_US: u64 = 1_000_000;
 /// The lane of what is given up when it is due. If a name has this number by chance, its mail goes through here too.
 const GIVEN_UP: Destination = Destination(0);
 
+/// How many of them are out at the same time: each is a notice to write, and other mail has its turn beside them.
+const GIVEN_UP_WINDOW: u32 = 64;
+
 /// How many entries of a lane may be out at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
@@ -121,8 +124,11 @@ impl Schedule {
         let Ticket { partition, item } = entry.ticket;
         let place = Place { item, partition: partition.0, priority: entry.priority };
         let later = Later { due_s: seconds(entry.due), order: self.order, place };
-        let (destination, window) =
-            if entry.ends_when_due() { (GIVEN_UP, u32::MAX) } else { (entry.destination, self.window.first) };
+        let (destination, window) = if entry.ends_when_due() {
+            (GIVEN_UP, GIVEN_UP_WINDOW)
+        } else {
+            (entry.destination, self.window.first)
+        };
         let lane = self.lanes.entry(destination).or_insert_with(|| Lane { window, ..Lane::default() });
         lane.later.push(Reverse(later));
         self.waiting += 1;
@@ -227,6 +233,11 @@ impl Schedule {
     /// When [`Schedule::next`] will have something, unless a call before then changes it.
     pub fn wake_at(&self) -> Option<Timestamp> {
         self.turns.first().map(|(turn, _)| Timestamp::from_s((*turn).into()))
+    }
+
+    /// Whether a destination takes nothing now: an operator has stopped it, or it has failed since its last success.
+    pub fn is_stopped(&self, destination: Destination) -> bool {
+        self.lanes.get(&destination).is_some_and(|lane| lane.is_suspended || lane.failures > 0)
     }
 
     /// Entries of a lane that wait, those among them that are in it twice.

@@ -270,6 +270,18 @@ impl Store {
         Ok(tickets.into_iter().filter_map(|ticket| self.entry(ticket)).collect())
     }
 
+    /// Takes an entry out of which nothing can be read, without a story. [`Error::Gone`] as of [`Store::update`].
+    pub async fn forget(&self, known: &Entry) -> Result<(), Error> {
+        let ticket = known.ticket;
+        let mut transaction = self.0.engine.transaction(ticket.partition.0);
+        own_row(&transaction, known)?;
+        transaction.delete_row(QUEUE_ACCOUNT, WAITING, ticket.item);
+        transaction.delete_value(QUEUE_ACCOUNT, &progress_key(ticket.item));
+        transaction.commit().await?;
+        self.slot(ticket.partition, |slots| slots.give(ticket.item));
+        Ok(())
+    }
+
     /// Takes an entry out; its story stays. [`Error::Gone`] as of [`Store::update`].
     pub async fn finish(&self, trace: &Trace, known: &Entry) -> Result<(), Error> {
         let ticket = known.ticket;

@@ -102,7 +102,8 @@ pub(crate) async fn take(shard: &Rc<Shard>, message: Message, manner: Manner, no
         let count = envelope.recipients.len();
         return Taken { outcomes: vec![Outcome::TooManyRecipients; count], waits: vec![false; count] };
     };
-    let rooms = rooms(shard, &plan.wanted, data.len() as u64).await;
+    let bytes = data.len() + return_path_header(envelope.sender.as_ref()).len();
+    let rooms = rooms(shard, &plan.wanted, bytes as u64).await;
     plan.refuse_full(&rooms);
     if envelope.mode != Mode::Lmtp {
         plan.refuse_all_if_one_may_pass();

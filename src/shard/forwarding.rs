@@ -12,6 +12,7 @@ use mailauth::Verdicts;
 
 use crate::Shard;
 use crate::inbound::seal;
+use crate::limits::SEALED_BYTES_MAX;
 use crate::relay::Outgoing;
 
 /// What was found of a message when it came, for its seal.
@@ -111,11 +112,22 @@ pub(crate) async fn sent_on(
         seals.entry(domain.to_owned()).or_insert_with(|| seal.clone());
         by_seal.entry(seal).or_default().push(sent_to(&recipient, address));
     }
+    bound_forms(&mut by_seal, data.len());
     let outgoing = |(seal, recipients): (Vec<u8>, _)| {
         let content = if seal.is_empty() { Arc::clone(data) } else { Arc::new([&seal[..], data].concat()) };
         Outgoing { envelope: queue::Envelope { recipients, ..envelope.clone() }, content }
     };
     by_seal.into_iter().map(outgoing).collect()
+}
+
+/// Sealed forms are in memory until all of them are durable: beyond so many of a large message, recipients get the one without
+/// a seal, which has the empty key.
+fn bound_forms(by_seal: &mut BTreeMap<Vec<u8>, Vec<queue::Recipient>>, bytes: usize) {
+    let sealed_max = (SEALED_BYTES_MAX / bytes.max(1)).max(1);
+    while by_seal.keys().filter(|seal| !seal.is_empty()).count() > sealed_max {
+        let Some((_, recipients)) = by_seal.pop_last() else { return };
+        by_seal.entry(Vec::new()).or_default().extend(recipients);
+    }
 }
 
 /// A recipient of ours as a queued one, by another address.
@@ -124,4 +136,24 @@ pub(crate) fn sent_to(recipient: &smtp::Recipient, address: String) -> queue::Re
     let named = || format!("rfc822;{}", encode_xtext(&recipient.address));
     let orcpt = recipient.orcpt.clone().or_else(|| recipient.address.is_ascii().then(named));
     queue::Recipient { address, orcpt, notify: recipient.notify, group: queue::Destination(0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_message_has_few_forms_and_nobody_is_left_out() {
+        let recipient = |at: u8| queue::Recipient {
+            address: format!("{at}@x"),
+            orcpt: None,
+            notify: None,
+            group: queue::Destination(0),
+        };
+        for (bytes, forms) in [(1000, 100), (50 << 20, 3), (SEALED_BYTES_MAX * 2, 2)] {
+            let mut all: BTreeMap<_, _> = (1..=100).map(|at| (vec![at], vec![recipient(at)])).collect();
+            bound_forms(&mut all, bytes);
+            assert_eq!((all.len(), all.values().flatten().count()), (forms, 100), "{bytes}");
+        }
+    }
 }

@@ -79,6 +79,9 @@ pub(crate) const RECIPIENTS_AT_ONCE_MAX: usize = 100;
 /// The longest pause between two looks at whether a destination is back.
 pub(crate) const DESTINATION_PAUSE_MAX: Duration = Duration::from_hours(1);
 
+/// Bytes that the sealed forms of one message may have together, but for the first.
+pub(crate) const SEALED_BYTES_MAX: usize = 128 << 20;
+
 /// The pause before the store is tried again that would not take what became of a message.
 pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(5);
 

@@ -130,6 +130,19 @@ fn what_is_given_up_when_it_is_due_waits_for_no_destination() {
     assert_eq!(drain(&mut schedule, at(20)), [0, 1, 2, 3]);
     assert_eq!((schedule.waiting(lane), schedule.counts()), (2, (3, 5)));
     assert_eq!(schedule.lanes().count(), 3, "it is no destination that anybody has");
+    assert!(schedule.is_stopped(lane) && schedule.is_stopped(Destination::of("b")));
+    assert!(!schedule.is_stopped(Destination::of("c")) && !schedule.is_stopped(Destination::of("d")));
+}
+
+#[test]
+fn what_is_given_up_leaves_room_for_other_mail() {
+    let mut schedule = schedule(1, 1);
+    for item in 0..1000 {
+        schedule.add(&Entry { expires: at(20), ..entry(item, "a", 20, 0) });
+    }
+    schedule.add(&entry(1000, "b", 30, 0));
+    let given = drain(&mut schedule, at(40));
+    assert!(given.len() < 100 && given.contains(&1000), "{}", given.len());
 }
 
 #[test]

@@ -47,9 +47,19 @@ impl Plan {
         }
         // Over LMTP, each recipient comes again for itself (RFC 2033 §4.2).
         let is_one = mode != Mode::Lmtp && !durable.is_empty();
-        let would_come_twice = |at: usize| is_one || self.led_by[at].iter().any(|at| durable.contains(at));
         let later = stored.iter().filter(|(_, answer)| may_pass(*answer)).map(|(at, _)| *at);
-        later.filter(|at| would_come_twice(*at)).collect()
+        let (mut later, mut rest): (Vec<usize>, _) = (later.collect(), HashSet::new());
+        // What waits in the queue is durable too, for whoever else leads to it.
+        loop {
+            let would_come_twice =
+                |at: &mut usize| is_one || self.led_by[*at].iter().any(|at| durable.contains(at));
+            let found: Vec<usize> = later.extract_if(.., would_come_twice).collect();
+            if found.is_empty() {
+                return rest;
+            }
+            durable.extend(found.iter().flat_map(|at| &self.led_by[*at]));
+            rest.extend(found);
+        }
     }
 
     async fn queue_rest(
@@ -71,7 +81,9 @@ impl Plan {
         let own = return_path_header(envelope.sender.as_ref()).len();
         let data = content.data.get(own..).unwrap_or_default();
         let here = Some(queue::Here { is_junk });
-        let envelope = queue::Envelope { here, ..queue_envelope(envelope, recipients, data) };
+        let mut envelope = queue::Envelope { here, ..queue_envelope(envelope, recipients, data) };
+        // Notices would name the mailbox, which the sender may not know, by an address made of it.
+        envelope.terms.verp = None;
         let id = format!("{:016x}", envelope.id);
         let queued = vec![Outgoing { envelope, content: Arc::new(data.to_vec()) }];
         let outcome = accept(shard, queued, false, shard.world.now()).await;

@@ -1,6 +1,7 @@
 //! Into the queue, durable before it returns.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -121,7 +122,10 @@ async fn add_all(shard: &Rc<Shard>, all: Vec<(Incoming, Routes)>, now: Timestamp
     if outcome != Outcome::TooLarge || messages.len() < 2 {
         return outcome;
     }
-    for (message, routes) in messages.iter().zip(&routes) {
+    // The largest first: if there is no room for that one ever, there is none for the others either.
+    let mut order: Vec<_> = messages.iter().zip(&routes).collect();
+    order.sort_by_key(|(message, _)| Reverse(message.content.len()));
+    for (message, routes) in order {
         let outcome = add(shard, slice::from_ref(message), slice::from_ref(routes), now).await;
         if outcome != Outcome::Stored {
             return outcome;

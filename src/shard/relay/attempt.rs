@@ -16,7 +16,7 @@ use super::parcel::{Parcel, Report, STOPPING, Told, Urgency};
 use super::route::{Asked, Route, To};
 use super::{Counts, chance, courier, local, whole_second};
 use crate::Shard;
-use crate::limits::{DESTINATION_PAUSE_MAX, NOTICE_TRIES_MAX, STORE_PAUSE};
+use crate::limits::{DESTINATION_PAUSE_MAX, LOOK_OVER_PAUSE, NOTICE_TRIES_MAX, STORE_PAUSE};
 
 /// Rows have whole seconds: what is due at a moment is due at the second after it.
 const SECOND: Duration = Duration::from_secs(1);
@@ -85,7 +85,9 @@ async fn work(shard: &Rc<Shard>, ticket: Ticket, turn: &Turn<'_>) -> Option<Entr
         Ok(case) => tried(shard, case, turn).await,
         Err(error) => {
             tracing::warn!(event = "relay.store_failed", ?error, id = format!("{:016x}", entry.id));
-            Some(entry.due_at(shard.world.now() + STORE_PAUSE))
+            // What is written wrong stays so, and nobody can be told: it waits for the operator.
+            let pause = if error == Error::Corrupt { LOOK_OVER_PAUSE } else { STORE_PAUSE };
+            Some(entry.due_at(shard.world.now() + pause))
         }
     }
 }

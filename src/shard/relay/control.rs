@@ -197,7 +197,14 @@ async fn act_on(shard: &Rc<Shard>, entry: Entry, deed: &Deed) -> Result<bool, Er
             relay.schedule(&changed.await?);
         }
         Deed::Remove => {
-            let envelope = relay.store.envelope(&entry).await?;
+            let envelope = match relay.store.envelope(&entry).await {
+                Ok(envelope) => envelope,
+                Err(Error::Corrupt) => {
+                    relay.store.forget(&entry).await?;
+                    return Ok(true);
+                }
+                Err(error) => return Err(error),
+            };
             relay.fresh.borrow_mut().take(entry.ticket);
             let mut progress = relay.store.progress(entry.ticket);
             progress.push(word(now, "554 5.3.0 removed by an operator".to_owned(), Action::Failed));
@@ -272,7 +279,11 @@ pub async fn trace(shard: &Rc<Shard>, filter: &TraceFilter, limit: usize) -> Res
         if matches!(filter, TraceFilter::Id(id) if *id != entry.id) {
             continue;
         }
-        let envelope = store.envelope(&entry).await?;
+        let envelope = match store.envelope(&entry).await {
+            Ok(envelope) => envelope,
+            Err(Error::Corrupt | Error::Gone) => continue,
+            Err(error) => return Err(error),
+        };
         if filter.matches(&envelope) && found.len() < limit {
             let progress = store.progress(entry.ticket);
             found.push(Trace { ended: None, size: entry.size, group: entry.group, envelope, progress });

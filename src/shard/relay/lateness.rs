@@ -101,7 +101,12 @@ async fn look_at_each(shard: &Rc<Shard>, lane: Destination, told: &Told) {
     for (ticket, id) in due {
         let entry = relay.store.entry(ticket).filter(|entry| entry.id == id && !entry.is_held);
         let Some(entry) = entry else { continue };
-        if let Some(entry) = untried(shard, entry, told, shard.world.now()).await {
+        let now = shard.world.now();
+        // An operator may have let it go on meanwhile, or somebody may have told its sender.
+        let is_stopped = entry.destination == lane && relay.schedule.borrow().is_stopped(lane);
+        let is_due = now >= entry.expires || (is_stopped && !entry.is_late);
+        let again = if is_due { untried(shard, entry, told, now).await } else { Some(entry) };
+        if let Some(entry) = again {
             relay.schedule(&entry);
         }
     }
@@ -126,6 +131,8 @@ async fn untried(shard: &Rc<Shard>, entry: Entry, told: &Told, now: Timestamp) -
         }
     };
     shard.relay.busy.borrow_mut().remove(&entry.ticket);
+    // There may have been no place for others among those that are being tried.
+    shard.relay.bell.ring();
     again
 }
 

@@ -9,7 +9,8 @@ use queue::{Action, Body};
 use smtp::{BodyKind, ByMode, DeliverBy, Message, Mode, Outcome, Path, Peer, TransactionId};
 
 use super::parcel::{Parcel, Report, Told};
-use crate::{Manner, Shard, deliver};
+use crate::delivery::{Taken, take};
+use crate::{Manner, Shard};
 
 /// Whether an address is one of ours, be there a mailbox or not; `None` when the directory cannot be asked.
 pub(super) async fn is_ours(shard: &Rc<Shard>, address: &str) -> Option<bool> {
@@ -29,8 +30,8 @@ pub(super) async fn deliver_here(shard: &Rc<Shard>, parcel: &Parcel) -> Report {
         is_junk: here.is_some_and(|here| here.is_junk),
         ..Manner::default()
     };
-    let outcomes = deliver(shard, message, manner, shard.world.now()).await;
-    let told = |(at, outcome): (&u32, Outcome)| {
+    let Taken { outcomes, waits } = take(shard, message, manner, shard.world.now()).await;
+    let told = |(at, (outcome, waits)): (&u32, (Outcome, bool))| {
         let (action, reply) = words(outcome);
         Told {
             recipients: vec![*at],
@@ -38,11 +39,11 @@ pub(super) async fn deliver_here(shard: &Rc<Shard>, parcel: &Parcel) -> Report {
             host: String::new(),
             tls: String::new(),
             reply: reply.to_owned(),
-            passes_dsn: false,
+            passes_dsn: waits,
             is_for_another_round: false,
         }
     };
-    let results = parcel.recipients.iter().zip(outcomes).map(told).collect();
+    let results = parcel.recipients.iter().zip(outcomes.into_iter().zip(waits)).map(told).collect();
     Report { results, is_down: false, is_in_doubt: false }
 }
 

@@ -34,6 +34,8 @@ impl Notice<'_> {
         let mut recipients = Vec::new();
         for told in self.results {
             let outcome = match told.action {
+                // What waits for a mailbox still is told of from there.
+                Action::Relayed if told.host.is_empty() && !told.passes_dsn => dsn::Outcome::Delivered,
                 Action::Relayed => dsn::Outcome::Relayed { has_dsn: told.passes_dsn },
                 Action::Delayed if self.is_late => dsn::Outcome::Delayed,
                 Action::Delayed => continue,

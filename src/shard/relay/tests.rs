@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use dsn::Decision;
 use policy::{Rate, Taken};
-use queue::{DeliverBy, RetryPolicy, Terms};
+use queue::{DeliverBy, RetryPolicy, Terms, TraceFilter};
 use transport::sts::{Mode, Policy};
 
 use super::control::{self, Deed, Select};
@@ -59,6 +59,52 @@ fn what_waits_for_a_suspended_destination_is_late_and_expires_like_all_else() {
     let told = rig.told();
     assert!(told.len() == 2 && told[1].contains("Action: failed"), "{told:?}");
     assert_eq!((count(&rig), rig.sent(THERE)), (0, 0));
+}
+
+#[test]
+fn what_is_told_of_has_its_turn_where_one_is_tried_at_a_time() {
+    let rig = Rig::new(Outbound { attempts_max: 1, ..outbound() });
+    suspend(&rig, true);
+    rig.queue(THERE, Terms::default());
+    rig.pass(RetryPolicy::default().expires_after + PAUSE);
+    let told = rig.told();
+    assert!(told.iter().any(|told| told.contains("Action: failed")), "{told:?}");
+}
+
+#[test]
+fn a_destination_that_is_resumed_goes_on_though_senders_are_being_told() {
+    const MESSAGES: usize = 200;
+    let rig = Rig::new(outbound());
+    suspend(&rig, true);
+    for _ in 0..MESSAGES {
+        rig.queue(THERE, Terms::default());
+    }
+    rig.pass(RetryPolicy::default().late_after.expect("by default there is one"));
+    while rig.told().is_empty() {
+        rig.pass(Duration::from_millis(1));
+    }
+    suspend(&rig, false);
+    rig.pass(MINUTE);
+    let told = rig.told().len();
+    assert!(told < MESSAGES / 2, "{told} were told that it is suspended");
+    assert!(rig.sent(THERE) + told >= MESSAGES, "{} went", rig.sent(THERE));
+}
+
+#[test]
+fn what_cannot_be_read_is_taken_out_by_an_operator_and_is_in_nobodys_way() {
+    let rig = Rig::new(outbound());
+    rig.hosts.set_down(THERE, true);
+    rig.queue(THERE, Terms::default());
+    rig.pass(MINUTE);
+    rig.spoil();
+    let rig = rig.restarted();
+    rig.queue(THERE, Terms::default());
+    let (shard, filter) = (rig.shard(), TraceFilter::Address(format!("x@[{THERE}]")));
+    let traced = rig.wait(async move { control::trace(&shard, &filter, 10).await });
+    assert_eq!(traced.expect("one can be read").len(), 1);
+    assert_eq!(act(&rig, Deed::Remove), 2);
+    let rig = rig.restarted();
+    assert_eq!((rig.waiting(), count(&rig)), (0, 0));
 }
 
 #[test]

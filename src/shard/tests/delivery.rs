@@ -480,6 +480,32 @@ fn where_nothing_is_durable_the_client_comes_again() {
 }
 
 #[test]
+fn what_waits_for_one_recipient_is_durable_for_another() {
+    let (mut server, near, far) = with_both_shards();
+    let others = ["fred", "gus", "hal", "ida"];
+    for name in others {
+        server.add(name, None);
+    }
+    let farther = server.one_on(1, &others);
+    server.add_alias("first", &[near, far]);
+    server.add_alias("second", &[far, farther]);
+    server.is_deaf = true;
+    let outcomes = server.deliver(Mode::Lmtp, &["first", "second"]);
+    assert_eq!(outcomes, [Outcome::Stored, Outcome::Stored], "or it would come to one of them twice");
+    assert_eq!(server.waiting().len(), 2);
+}
+
+#[test]
+fn room_is_asked_for_with_all_that_is_stored() {
+    let mut server = Server::new();
+    server.add("ann", None);
+    server.add("tight", Some(message(Mode::Mx, &["ann", "tight"]).data.len() as u64 + 5));
+    server.relay();
+    assert_eq!(server.deliver(Mode::Mx, &["ann", "tight"]), [Outcome::OverQuota; 2]);
+    assert_eq!((server.count("ann"), server.waiting().len()), (0, 0));
+}
+
+#[test]
 fn an_address_that_leads_nowhere_is_left_out_of_those_it_is_sent_on_to() {
     let (mut server, near, _) = with_both_shards();
     let nowhere = "x@[192.0.2.999]";

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{ShardId, Timestamp};
-use queue::{Body, Destination, Envelope, Moderation, Origin, Recipient, Terms};
+use queue::{Body, Destination, Envelope, Moderation, Origin, QUEUE_ACCOUNT, Recipient, Terms};
 use router::{Inbox, Router};
 use sim::{Executor, Group, Progress};
 use smtp::{Extensions, Mail, Mode, Outcome, Sent, ServerReply};
-use storage_engine::{Disk, Engine, Options, Simulated, StoreInfo, prepare};
+use storage_engine::{Disk, Engine, Options, RowBody, Simulated, StoreInfo, prepare};
 use transport::Fault;
 
 use super::SENDERS;
@@ -260,6 +260,30 @@ impl Rig {
                 }
             }
         }
+    }
+
+    /// Writes over the envelopes of all that waits.
+    pub(crate) fn spoil(&self) {
+        const WAITING: u32 = 1;
+        let engine = &self.shard.engine;
+        let mut spoiled = 0;
+        for partition in 0..engine.partitions() {
+            let mut rows = Vec::new();
+            engine.rows(partition, QUEUE_ACCOUNT, WAITING, 0, 100, &mut rows);
+            for row in rows {
+                let mut transaction = engine.transaction(partition);
+                let body = transaction.add_body(vec![0; 99], Arc::new(vec![0; 99]));
+                transaction.put_row(QUEUE_ACCOUNT, WAITING, row.item, RowBody::New(body), row.data);
+                self.wait(transaction.commit()).expect("the store takes it");
+                spoiled += 1;
+            }
+        }
+        assert!(spoiled > 0, "nothing waits");
+    }
+
+    /// Entries that wait, those that cannot be read among them.
+    pub(crate) fn waiting(&self) -> usize {
+        self.shard.relay.store.len()
     }
 
     /// Queues a message for somebody at a host, from somebody at another.
