@@ -233,6 +233,14 @@ class Wishes(Rig):
         # It was taken less than a second before `sent`, and due times have whole seconds.
         self.assertGreater(time.monotonic() - sent, 1)
 
+    def test_of_what_waited_the_sender_is_told_that_it_is_in_a_mailbox(self):
+        with self.submission() as client:
+            client.sendmail(ANN, [ANN], BODY, mail_options=["HOLDFOR=1"], rcpt_options=["NOTIFY=SUCCESS"])
+        notice = lambda: [mail for mail in self.mail() if "delivery-status" in mail]
+        notice = wait_for(notice, "a notice")[0]
+        self.assertIn("Action: delivered", notice)
+        self.assertIn("Future-Release-Request: until; ", notice)
+
     def test_until_a_moment_in_the_past_or_beyond_what_is_offered(self):
         with self.submission() as client:
             for wish in ["HOLDUNTIL=2001-01-01T00:00:00Z", "HOLDUNTIL=2901-01-01T00:00:00Z", "HOLDFOR=999999999"]:
