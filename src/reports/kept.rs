@@ -147,6 +147,8 @@ impl Kept {
         let identity = summary.identity();
         let known = number(transaction.value(RECEIVED_ACCOUNT, &identity_key(identity)));
         if let Some(id) = known.filter(|_| is_posted) {
+            // That one may be on its way still: an empty transaction waits for it.
+            transaction.commit().await?;
             return Ok(Put::Kept(id));
         }
         let id = known.unwrap_or_else(|| {

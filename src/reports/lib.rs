@@ -25,8 +25,8 @@ pub use counts::{COUNTS_ACCOUNT, CountKind, CountStore, Part, Piece, Pieces};
 pub use digest::{Digest, SourceDigest};
 pub use kept::{Filter, Kept, Listed, Put, RECEIVED_ACCOUNT};
 pub use limits::{
-    COUNT_BYTES_MAX, DIGEST_SOURCES_MAX, MERGED_ROWS_MAX, POSTED_KEPT_MAX, RECEIVED_KEPT_MAX,
-    STORED_BYTES_A_DAY_MAX,
+    COUNT_BYTES_MAX, DIGEST_SOURCES_MAX, MERGED_ROWS_MAX, POSTED_JSON_BYTES_MAX, POSTED_KEPT_MAX,
+    POSTED_PACKED_BYTES_MAX, RECEIVED_KEPT_MAX, STORED_BYTES_A_DAY_MAX,
 };
 pub use received::{Found, Kind, Report, read_mail, read_posted, unpack_report};
 pub use seen::{Counts, Seen};

@@ -30,6 +30,12 @@ pub const RECEIVED_KEPT_MAX: u64 = 65_536;
 /// The same of those that were posted.
 pub const POSTED_KEPT_MAX: u64 = 16_384;
 
+/// One of them, in bytes as it is packed: all together have 2 GiB at most.
+pub const POSTED_PACKED_BYTES_MAX: usize = 128 * 1024;
+
+/// What it may unpack to, in bytes.
+pub const POSTED_JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// A domain that is counted, in bytes: it stands in keys, which have 255. Longer names are nobody's.
 pub(crate) const DOMAIN_BYTES_MAX: usize = 200;
 

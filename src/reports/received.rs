@@ -1,9 +1,13 @@
 //! Reports that others send by mail or post: read, whatever form they come in, and packed in one form to be kept.
 
+use std::borrow::Cow;
+
 use dsn::{FeedbackReport, Incoming, read_report, reduced};
 use mailauth::limits::{REPORT_BYTES_MAX, REPORT_PARTS_MAX};
-use mailauth::report::{Aggregate, UnpackError, aggregate_of_mail, pack, read, unpack, write};
+use mailauth::report::{Aggregate, UnpackError, aggregate_of_mail, pack, read, unpack, unpack_gzip, write};
 use transport::report as tls;
+
+use crate::limits::{POSTED_JSON_BYTES_MAX, POSTED_PACKED_BYTES_MAX};
 
 /// What a report is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,7 +74,7 @@ impl Report {
 /// [`mailauth::limits`] says of packed reports.
 pub fn read_mail(message: &[u8]) -> Option<Found> {
     if let Some(report) = tls_of_mail(message) {
-        let content = pack(report.json().as_bytes());
+        let content = packed_tls(&report).ok()?;
         return Some(Found { report: Report::Tls(report), content });
     }
     if let Some(Incoming::Feedback(report)) = read_report(message) {
@@ -85,15 +89,26 @@ pub fn read_mail(message: &[u8]) -> Option<Found> {
     Some(Found { report: Report::Dmarc(report), content: pack(text.as_bytes()) })
 }
 
-/// Reads a TLS report that was posted (RFC 8460 §5.4), packed or not, within the bounds of [`read_mail`].
+/// What is kept of a TLS report. What it would not be read back from is not.
+fn packed_tls(report: &tls::Report) -> Result<Vec<u8>, UnpackError> {
+    let text = report.json();
+    if text.len() > REPORT_BYTES_MAX { Err(UnpackError::TooLarge) } else { Ok(pack(text.as_bytes())) }
+}
+
+/// Reads a TLS report that was posted (RFC 8460 §5.4), packed or not. Anybody may post, so its bounds are closer than
+/// those of [`read_mail`].
 pub fn read_posted(content: &[u8], is_packed: bool) -> Result<Found, UnpackError> {
-    let is_gzip = content.starts_with(&[0x1f, 0x8b]);
-    if is_gzip != is_packed {
-        return Err(UnpackError::Damaged);
-    }
-    let report = tls::Report::parse(&unpack(content)?).filter(|report| !report.policies.is_empty());
+    let json: Cow<'_, [u8]> = match is_packed {
+        true => unpack_gzip(content, POSTED_JSON_BYTES_MAX)?.into(),
+        false if content.len() > POSTED_JSON_BYTES_MAX => return Err(UnpackError::TooLarge),
+        false => content.into(),
+    };
+    let report = tls::Report::parse(&json).filter(|report| !report.policies.is_empty());
     let report = report.ok_or(UnpackError::Damaged)?;
-    let content = pack(report.json().as_bytes());
+    let content = packed_tls(&report)?;
+    if content.len() > POSTED_PACKED_BYTES_MAX {
+        return Err(UnpackError::TooLarge);
+    }
     Ok(Found { report: Report::Tls(report), content })
 }
 

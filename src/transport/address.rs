@@ -113,14 +113,21 @@ fn is_somewhere(address: IpAddr) -> bool {
 pub fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => {
-            let [first, second, ..] = address.octets();
-            let is_shared = first == 100 && (64..128).contains(&second);
-            let is_own = first == 0 || address.is_loopback() || address.is_link_local();
-            !(is_own || is_shared || address.is_private()) && is_somewhere(address.into())
+            // Shared by carriers, for protocols, for measurements, and for nobody yet.
+            let is_special = matches!(
+                address.octets(),
+                [100, 64..128, ..] | [192, 0, 0, _] | [198, 18..20, ..] | [240..=255, ..]
+            );
+            let is_own = address.octets()[0] == 0 || address.is_loopback() || address.is_link_local();
+            !(is_own || is_special || address.is_private()) && is_somewhere(address.into())
         }
         IpAddr::V6(address) => {
-            let is_own =
-                address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local();
+            // RFC 8215: 64:ff9b:1::/48 leads to IPv4 addresses as its network likes.
+            let is_local_use = matches!(address.segments(), [0x64, 0xff9b, 1, ..]);
+            let is_own = address.is_loopback()
+                || address.is_unique_local()
+                || address.is_unicast_link_local()
+                || is_local_use;
             // 64:ff9b::/96 and 2002::/16 lead to an IPv4 address.
             let inner = match address.segments() {
                 [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
@@ -201,12 +208,18 @@ mod tests {
             "169.254.169.254",
             "172.31.0.1",
             "192.168.1.1",
+            "192.0.0.8",
+            "198.18.0.1",
+            "198.19.255.255",
             "224.0.0.1",
+            "240.0.0.1",
             "255.255.255.255",
             "::",
             "::1",
             "::ffff:10.0.0.1",
             "64:ff9b::10.0.0.1",
+            "64:ff9b:1::1",
+            "64:ff9b::198.18.0.1",
             "2002:a00:1::1",
             "fd00::1",
             "fe80::1",
@@ -214,7 +227,16 @@ mod tests {
         ] {
             assert!(!is_public(text.parse().unwrap()), "{text}");
         }
-        for text in ["1.1.1.1", "100.128.0.1", "172.32.0.1", "192.0.2.1", "2001:db8::1", "2606:4700::1"] {
+        for text in [
+            "1.1.1.1",
+            "100.128.0.1",
+            "172.32.0.1",
+            "192.0.2.1",
+            "198.20.0.1",
+            "64:ff9b:2::1",
+            "2001:db8::1",
+            "2606:4700::1",
+        ] {
             assert!(is_public(text.parse().unwrap()), "{text}");
         }
     }

@@ -39,6 +39,15 @@ pub(crate) const HTTP_PIECES_MAX: usize = 4096;
 /// Addresses to which reports about one domain go.
 pub(crate) const REPORT_ADDRESSES_MAX: usize = 8;
 
+/// Policies of a report that is read.
+pub(crate) const READ_POLICIES_MAX: usize = 1000;
+
+/// Kinds of failures under one policy of it.
+pub(crate) const READ_FAILURES_MAX: usize = 10_000;
+
+/// Texts in one list of it: lines of a policy, hosts.
+pub(crate) const READ_TEXTS_MAX: usize = 1000;
+
 /// Domains, by day, whose connections a shard counts.
 pub(crate) const REPORT_DOMAINS_MAX: usize = 4096;
 

@@ -2,10 +2,13 @@
 //! (`collect`), the report that a domain is sent or sends (`Report`), and where it is to go.
 
 mod collect;
+mod lists;
 mod message;
 
+use std::collections::HashSet;
+
 use base::dns::{Answer, Query, RecordKind};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 pub use collect::{Collected, Day, Session, Tally, Used};
 pub use message::{filename, message};
@@ -29,7 +32,7 @@ pub struct Report {
     /// Its name, given once by its sender.
     pub report_id: String,
     /// What was found, by policy.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::policies")]
     pub policies: Vec<PolicyResult>,
 }
 
@@ -52,7 +55,7 @@ pub struct PolicyResult {
     /// How many connections.
     pub summary: Summary,
     /// The failures, by their kind.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lists::failures")]
     pub failure_details: Vec<FailureDetails>,
 }
 
@@ -63,12 +66,12 @@ pub struct PolicyText {
     /// `tlsa`, `sts` or `no-policy-found`.
     pub policy_type: String,
     /// TLSA records or lines of the policy's file.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_more")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lists::one_or_more")]
     pub policy_string: Vec<String>,
     /// Whose it is.
     pub policy_domain: String,
     /// The hosts: those of the policy's `mx` lines, or the one with the records.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_more")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "lists::one_or_more")]
     pub mx_host: Vec<String>,
 }
 
@@ -110,22 +113,6 @@ pub struct FailureDetails {
     pub failure_reason_code: Option<String>,
 }
 
-/// Some reporters write a single text where the list is meant, and RFC 8460's own example does so too.
-fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMore {
-        One(String),
-        More(Vec<String>),
-        None(()),
-    }
-    Ok(match OneOrMore::deserialize(deserializer)? {
-        OneOrMore::One(text) => vec![text],
-        OneOrMore::More(texts) => texts,
-        OneOrMore::None(()) => Vec::new(),
-    })
-}
-
 impl Report {
     /// Reads a report, unpacked. `None` when it is none. The caller bounds its length.
     pub fn parse(json: &[u8]) -> Option<Self> {
@@ -163,8 +150,13 @@ pub fn recipients(answer: &Answer) -> Option<Recipients> {
         if scheme.eq_ignore_ascii_case("mailto") {
             recipients.mail.extend(unescape(rest).filter(|address| address.contains('@')));
         } else if scheme.eq_ignore_ascii_case("https") {
-            recipients.https.push(address.to_owned());
+            recipients.https.push(format!("https:{rest}"));
         }
+    }
+    // Who is named twice gets it once.
+    for addresses in [&mut recipients.mail, &mut recipients.https] {
+        let mut known = HashSet::new();
+        addresses.retain(|address| known.insert(address.clone()));
     }
     (recipients != Recipients::default()).then_some(recipients)
 }
@@ -208,6 +200,12 @@ mod tests {
         assert_eq!(both.mail, ["a+b@example.org"]);
         assert_eq!(both.https, ["https://report.example/v1"]);
         assert_eq!(read("v=TLSRPTv1;rua=MAILTO:a@b").unwrap().mail, ["a@b"]);
+        assert_eq!(read("v=TLSRPTv1;rua=HTTPS://x/Y").unwrap().https, ["https://x/Y"]);
+        let twice = read("v=TLSRPTv1;rua=https://x,mailto:a@b,https://y,HTTPS://x,mailto:a@b").unwrap();
+        assert_eq!(
+            (twice.mail.len(), twice.https),
+            (1, vec!["https://x".to_owned(), "https://y".to_owned()])
+        );
         for none in [
             "v=TLSRPTv1",
             "v=TLSRPTv2; rua=mailto:a@b",

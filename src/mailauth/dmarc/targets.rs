@@ -17,8 +17,12 @@ pub struct Target {
 /// Checks the addresses of a record for aggregate reports (`record.aggregate_to`) or for failure reports. The
 /// domain is the one that has the record.
 pub async fn report_targets<L: Lookup>(lookup: &L, domain: &str, addresses: &[ReportAddress]) -> Vec<Target> {
-    let mut targets = Vec::new();
+    let mut targets = Vec::<Target>::new();
     for to in addresses {
+        // Who is named twice gets it once.
+        if targets.iter().any(|target| target.to.address == to.address) {
+            continue;
+        }
         let host = to.address.rsplit_once('@').and_then(|(_, host)| name::normal(host));
         let may_receive = match host {
             None => Some(false),

@@ -13,6 +13,6 @@ mod xml;
 pub use aggregate::{Aggregate, Disposition, DkimSeen, Period, Published, Reason, Row, SpfSeen};
 pub use failure::{Failed, failure_report};
 pub use mail::{Envelope, aggregate_mail, aggregate_name, aggregate_of_mail};
-pub use packed::{UnpackError, pack, unpack};
+pub use packed::{UnpackError, pack, unpack, unpack_gzip};
 pub use read::{ReadError, read};
 pub use write::write;

@@ -14,14 +14,14 @@ use crate::limits::REPORT_BYTES_MAX;
 pub enum UnpackError {
     /// The bytes are damaged, or packed in another way.
     Damaged,
-    /// More than [`REPORT_BYTES_MAX`] would come out.
+    /// More would come out than is taken.
     TooLarge,
 }
 
 /// Unpacks gzip or ZIP (the first file in it); everything else is taken as it is.
 pub fn unpack(packed: &[u8]) -> Result<Vec<u8>, UnpackError> {
     if packed.starts_with(&[0x1f, 0x8b]) {
-        return drain(GzDecoder::new(packed));
+        return unpack_gzip(packed, REPORT_BYTES_MAX);
     }
     if packed.starts_with(b"PK\x03\x04") {
         return unzip(packed);
@@ -32,16 +32,21 @@ pub fn unpack(packed: &[u8]) -> Result<Vec<u8>, UnpackError> {
     Ok(packed.to_vec())
 }
 
+/// Unpacks gzip and nothing else, to so many bytes at most.
+pub fn unpack_gzip(packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, UnpackError> {
+    drain(GzDecoder::new(packed), bytes_max)
+}
+
 /// Packs with gzip.
 pub fn pack(text: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(text).and_then(|()| encoder.finish()).expect("writing to memory cannot fail")
 }
 
-fn drain(from: impl Read) -> Result<Vec<u8>, UnpackError> {
+fn drain(from: impl Read, bytes_max: usize) -> Result<Vec<u8>, UnpackError> {
     let mut out = Vec::new();
-    from.take(REPORT_BYTES_MAX as u64 + 1).read_to_end(&mut out).map_err(|_| UnpackError::Damaged)?;
-    if out.len() > REPORT_BYTES_MAX { Err(UnpackError::TooLarge) } else { Ok(out) }
+    from.take(bytes_max as u64 + 1).read_to_end(&mut out).map_err(|_| UnpackError::Damaged)?;
+    if out.len() > bytes_max { Err(UnpackError::TooLarge) } else { Ok(out) }
 }
 
 /// The first file of a ZIP archive. Its sizes stand in the directory at the end; the header in front of it may
@@ -78,8 +83,8 @@ fn first_file(archive: &[u8]) -> Option<Result<Vec<u8>, UnpackError>> {
         let data_at = 30 + usize::from(u16_at(local, 26)?) + usize::from(u16_at(local, 28)?);
         let data = local.get(data_at..)?.get(..u32_at(entry, 20)? as usize)?;
         return match u16_at(entry, 10)? {
-            STORED => Some(drain(data)),
-            DEFLATED => Some(drain(DeflateDecoder::new(data))),
+            STORED => Some(drain(data, REPORT_BYTES_MAX)),
+            DEFLATED => Some(drain(DeflateDecoder::new(data), REPORT_BYTES_MAX)),
             _ => None,
         };
     }
@@ -151,6 +156,9 @@ mod tests {
             assert!(unpack(cut).is_err() || !cut.starts_with(b"PK\x03\x04"), "{end}");
         }
         let gzip = pack(b"<x/>");
+        assert_eq!(unpack_gzip(&gzip, 4), Ok(b"<x/>".to_vec()));
+        assert_eq!(unpack_gzip(&gzip, 3), Err(UnpackError::TooLarge));
+        assert_eq!(unpack_gzip(b"<x/>", 4), Err(UnpackError::Damaged));
         for end in 2..gzip.len() {
             assert_eq!(unpack(&gzip[..end]), Err(UnpackError::Damaged), "{end}");
         }

@@ -269,7 +269,12 @@ fn reports_go_where_they_are_wanted() {
     let zone = zone();
     zone.txt("a.example._report._dmarc.reports.example", "v=DMARC1");
     let addresses = ["r@a.example", "r@sub.a.example", "r@reports.example", "r@victim.example", "r@x.slow"];
-    let addresses = addresses.map(|address| ReportAddress { address: address.to_owned(), bytes_max: None });
+    // One of them is named twice.
+    let addresses = [&addresses[..], &addresses[..1]].concat();
+    let addresses: Vec<_> = addresses
+        .into_iter()
+        .map(|address| ReportAddress { address: address.to_owned(), bytes_max: None })
+        .collect();
     let targets = run(report_targets(&zone, "a.example", &addresses));
     let may: Vec<_> = targets.iter().map(|target| target.may_receive).collect();
     assert_eq!(may, [Some(true), Some(true), Some(true), Some(false), None]);

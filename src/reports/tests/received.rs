@@ -2,9 +2,12 @@
 
 use base::Timestamp;
 use mailauth::report::{
-    Aggregate, Disposition, Envelope, Failed, Period, Published, Row, aggregate_mail, failure_report, pack,
+    Aggregate, Disposition, Envelope, Failed, Period, Published, Row, UnpackError, aggregate_mail,
+    failure_report, pack,
 };
-use reports::{Digest, Found, Kind, Report, Summary, read_mail, unpack_report};
+use reports::{
+    Digest, Found, Kind, POSTED_JSON_BYTES_MAX, Report, Summary, read_mail, read_posted, unpack_report,
+};
 use transport::report::{DateRange, PolicyResult, PolicyText, Report as TlsReport, message};
 
 const NOW: Timestamp = Timestamp::from_s(1_795_500_000);
@@ -275,6 +278,53 @@ fn verdicts(message: &[u8]) -> mailauth::Verdicts {
         if let Poll::Ready(verdicts) = verify.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return verdicts;
         }
+    }
+}
+
+/// A report by somebody of that name, without what may be left out.
+fn tls_by(name: &str) -> Vec<u8> {
+    let range = r#"{"start-datetime":"2026-11-23T00:00:00Z","end-datetime":"2026-11-23T23:59:59Z"}"#;
+    let summary = r#"{"total-successful-session-count":1,"total-failure-session-count":0}"#;
+    let policy = r#"{"policy-type":"sts","policy-domain":"d.example"}"#;
+    format!(
+        r#"{{"organization-name":"{name}","date-range":{range},"report-id":"1","policies":[{{"policy":{policy},"summary":{summary}}}]}}"#
+    )
+    .into_bytes()
+}
+
+#[test]
+fn what_is_posted_has_closer_bounds() {
+    let plain = tls_by("us.example");
+    let found = read_posted(&plain, false).expect("a report");
+    assert_eq!(read_posted(&pack(&plain), true), Ok(found));
+    // Only what the media type says.
+    for (content, is_packed) in
+        [(pack(&plain), false), (zip("a", &plain), false), (zip("a", &plain), true), (plain, true)]
+    {
+        assert_eq!(read_posted(&content, is_packed), Err(UnpackError::Damaged));
+    }
+    let long = tls_by(&"x".repeat(POSTED_JSON_BYTES_MAX));
+    assert_eq!(read_posted(&pack(&long), true), Err(UnpackError::TooLarge));
+    assert_eq!(read_posted(&long, false), Err(UnpackError::TooLarge));
+    let mut random = base::Random::new(7);
+    let noise: String = (0..20_000).map(|_| format!("{:016x}", random.next_u64())).collect();
+    assert_eq!(
+        read_posted(&tls_by(&noise), false),
+        Err(UnpackError::TooLarge),
+        "it packs to more than is kept"
+    );
+}
+
+#[test]
+fn what_would_not_be_read_back_is_not_kept() {
+    let rest = tls_by("").len();
+    // The bound as it came; we name who is to be asked, too.
+    for (less, is_read) in [(0, false), (100, true)] {
+        let json = tls_by(&"x".repeat(mailauth::limits::REPORT_BYTES_MAX - rest - less));
+        let mail = bare("application/tlsrpt+gzip", &pack(&json));
+        let found = read_mail(&mail);
+        assert_eq!(found.is_some(), is_read);
+        assert!(found.is_none_or(|found| unpack_report(Kind::Tls, &found.content).is_some()));
     }
 }
 

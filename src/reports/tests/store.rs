@@ -241,6 +241,19 @@ fn a_report_has_one_place_among_those_of_its_sender() {
 }
 
 #[test]
+fn what_is_posted_again_waits_until_the_first_is_durable() {
+    let rig = Rig::open(Simulated::new(3));
+    let kept = rig.kept();
+    let summary = summary("1", 11, Origin::Posted);
+    let mut first = Box::pin(kept.put(&summary, b"first".to_vec()));
+    let mut second = Box::pin(kept.put(&summary, b"second".to_vec()));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(first.as_mut().poll(&mut cx).is_pending());
+    assert!(second.as_mut().poll(&mut cx).is_pending(), "nothing is flushed yet");
+    assert_eq!((rig.wait(first).unwrap(), rig.wait(second).unwrap()), (Put::New(3), Put::Kept(3)));
+}
+
+#[test]
 fn what_is_posted_takes_nothing_from_anybody() {
     let rig = Rig::open(Simulated::new(4));
     assert_eq!(put(&rig, &summary("1", 10, Origin::Mail), "mailed"), Put::New(2));
