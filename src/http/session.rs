@@ -22,7 +22,7 @@ pub struct Posts {
     pub kinds: &'static [&'static str],
     /// The most of it, in bytes.
     pub bytes_max: usize,
-    /// The memory for all who post at the same time.
+    /// The memory for all who post at the same time: for what has come, whatever was said of it.
     pub budget: Arc<Budget>,
 }
 
@@ -132,7 +132,8 @@ impl Http {
         };
         match self.content_bytes(&head) {
             Ok(0) => self.state = State::Asking(Box::new(head.request), manner),
-            Ok(bytes) if !self.charge.cover(bytes) => self.refuse(Status::Unavailable, false),
+            // Nothing is charged for what was only said.
+            Ok(bytes) if !self.charge.has_room(bytes) => self.refuse(Status::Unavailable, false),
             Ok(bytes) => {
                 if head.content.is_offered {
                     self.output.extend_from_slice(GO_ON);
@@ -170,6 +171,11 @@ impl Http {
     /// Takes content that has come. False when there is more to come.
     fn receive(&mut self, mut request: Box<Request>, left: usize, manner: Manner) -> bool {
         let bytes = left.min(self.input.len());
+        if !self.charge.cover(request.content.len() + bytes) {
+            self.charge.release();
+            self.refuse(Status::Unavailable, false);
+            return true;
+        }
         request.content.extend(self.input.drain(..bytes));
         if bytes == left {
             self.wait_anew();

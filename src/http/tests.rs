@@ -104,13 +104,32 @@ fn content_has_a_bound_for_one_and_for_all() {
     peer.send(1, &vec![b'x'; BOX_BYTES_MAX - 1]);
     assert!(peer.session(1).expect("it is open").room() == 1, "no more than was said");
     peer.open(2);
-    let said = String::from_utf8(peer.send(2, &post(1))).expect("it is text");
+    let said = String::from_utf8(peer.send(2, &post(2))).expect("it is text");
     assert!(said.starts_with("HTTP/1.1 503 "), "all the memory is taken: {said}");
     let said = String::from_utf8(peer.send(1, b"x")).expect("it is text");
     assert!(said.starts_with("HTTP/1.1 200 ") && said.contains("\r\n20000 bytes"), "{said}");
     // It was given back with the answer.
     peer.open(3);
     peer.send(3, &post(BOX_BYTES_MAX));
+    let said = String::from_utf8(peer.send(3, &vec![b'x'; BOX_BYTES_MAX])).expect("it is text");
+    assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+}
+
+#[test]
+fn content_that_was_only_announced_takes_no_memory() {
+    let mut peer = open();
+    for number in 1..=8 {
+        if number > 1 {
+            peer.open(number);
+        }
+        assert_eq!(peer.send(number, &post(BOX_BYTES_MAX)), b"");
+    }
+    peer.send(1, &vec![b'x'; BOX_BYTES_MAX / 2]);
+    let said = String::from_utf8(peer.send(2, &vec![b'x'; BOX_BYTES_MAX / 2 + 1])).expect("it is text");
+    assert!(said.starts_with("HTTP/1.1 503 ") && peer.is_closed(2), "{said}");
+    // What that one had is given back.
+    let said = String::from_utf8(peer.send(1, &vec![b'x'; BOX_BYTES_MAX / 2])).expect("it is text");
+    assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
     let said = String::from_utf8(peer.send(3, &vec![b'x'; BOX_BYTES_MAX])).expect("it is text");
     assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
 }

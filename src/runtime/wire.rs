@@ -13,7 +13,7 @@ pub(crate) async fn dial(
     connector: Option<TlsConnector>,
     dial: Dial,
 ) -> Result<Box<dyn Wire>, String> {
-    let Dial { endpoint, tls, limit } = dial;
+    let Dial { endpoint, tls, may_resume, limit } = dial;
     let timers = local.timers();
     let connected = match endpoint {
         Endpoint::Tcp(address) => Conn::connect_within(None, address, timers, limit).await,
@@ -21,6 +21,7 @@ pub(crate) async fn dial(
     };
     let mut conn = connected.map_err(|error| error.to_string())?;
     if let (Some(connector), Some(demand)) = (connector, tls) {
+        let connector = if may_resume { connector } else { connector.without_memory() };
         conn.secure(&connector, demand, timers, limit).await.map_err(|error| error.to_string())?;
     }
     Ok(Box::new(ConnWire(conn)))

@@ -115,6 +115,9 @@ pub(crate) const REPORT_CONNECT: Duration = Duration::from_secs(10);
 /// The longest time for a report that is posted, all addresses of its host together.
 pub(crate) const REPORT_POST: Duration = Duration::from_mins(1);
 
+/// The longest time for all who are to have one domain's report so, together.
+pub(crate) const REPORT_POSTS: Duration = Duration::from_mins(2);
+
 /// The largest answer to it, in bytes.
 pub(crate) const REPORT_ANSWER_BYTES_MAX: usize = 256 * 1024;
 
@@ -174,6 +177,13 @@ pub(crate) const FAILURE_HEADER_BYTES_MAX: usize = 32 * 1024;
 
 /// Bytes of a TLS report that is posted to us, as it comes.
 pub(crate) const POSTED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Content of posted reports that is coming in at the same time, in bytes, for each shard.
+pub(crate) const POSTS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The pause before a posted report that waits for its turn to be read looks again, and how often it does.
+pub(crate) const POST_LOOK: Duration = Duration::from_millis(20);
+pub(crate) const POST_LOOKS_MAX: usize = 100;
 
 /// Networks whose posted reports are counted, so that none gets too many in.
 pub(crate) const POSTING_NETWORKS_MAX: usize = 16_384;

@@ -127,6 +127,8 @@ pub struct Dial {
     pub endpoint: Endpoint,
     /// What its certificate has to prove; `None` is without TLS.
     pub tls: Option<Demand>,
+    /// TLS may go on from an earlier session, and is remembered for a later one.
+    pub may_resume: bool,
     /// The longest time until the connection can be used; TLS has as long once more.
     pub limit: Duration,
 }

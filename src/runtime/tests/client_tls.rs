@@ -232,7 +232,7 @@ fn a_resumed_session_is_looked_at_again() {
     let (server, authority) = (Server::start(&Plan::new(1, Begin::Plain)), Authority::new("resumed"));
     let connector = authority.connector();
     for version in [&TLS13, &TLS12] {
-        let (address, certificate) = authority.serve(2100, version, 4);
+        let (address, certificate) = authority.serve(2100, version, 5);
         let own = Tlsa::for_certificate(&certificate).unwrap();
         let name = format!("{:?}.example", version.version).to_lowercase();
         let first = talk(&server, &connector, address, Demand::anyone(&name)).unwrap();
@@ -240,6 +240,8 @@ fn a_resumed_session_is_looked_at_again() {
         let second = talk(&server, &connector, address, dane(vec![own], &name)).unwrap();
         assert!(second.is_resumed);
         assert_eq!(second.proof, Some(Ok(Proof::Dane)));
+        let without = talk(&server, &connector.clone().without_memory(), address, Demand::anyone(&name));
+        assert!(!without.unwrap().is_resumed);
         // The records of now count, not those of the first handshake.
         let wrong = anchor(&certificate);
         let third = talk(&server, &connector, address, dane(vec![wrong], &name));

@@ -61,6 +61,8 @@ impl Authorities {
 #[derive(Clone, Debug)]
 pub struct TlsConnector {
     config: Arc<ClientConfig>,
+    /// The same, which remembers no session.
+    forgetful: Arc<ClientConfig>,
     authorities: Authorities,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -76,8 +78,16 @@ impl TlsConnector {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(HasKey(algorithms)))
             .with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        let forgetful = Arc::new(config.clone());
         config.resumption = Resumption::in_memory_sessions(CLIENT_SESSIONS_MAX);
-        Ok(Self { config: Arc::new(config), authorities, algorithms })
+        Ok(Self { config: Arc::new(config), forgetful, authorities, algorithms })
+    }
+
+    /// For names that strangers choose: each session is a new one, and takes no place of others.
+    #[must_use]
+    pub fn without_memory(self) -> Self {
+        Self { config: Arc::clone(&self.forgetful), ..self }
     }
 
     /// `without_name` stands for a server that has no host name.

@@ -32,7 +32,7 @@ mod pump;
 mod route;
 mod suspension;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verp;
 mod ways;
 

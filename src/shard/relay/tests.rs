@@ -1,7 +1,7 @@
 //! Relaying on shards that are tasks of an executor: over a simulated disk, to hosts that do as a test says, in a time of
 //! its own.
 
-mod rig;
+pub(crate) mod rig;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;

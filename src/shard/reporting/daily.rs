@@ -117,30 +117,45 @@ async fn domains(shard: &Rc<Shard>, kind: CountKind, before: Day) -> BTreeSet<(D
 /// then: counts that have come since are for another report, about the time after it.
 async fn tell(shard: &Rc<Shard>, kind: CountKind, about: (Day, &str), now: Timestamp) -> bool {
     let store = &shard.reports.store;
-    let mut since = store.sent_until();
+    let (mut since, mut is_told) = (store.sent_until(), true);
     if let Some(begun) = store.begun(kind, about) {
         since = begun.end;
         let Some(found) = gather(shard, kind, about, Some(&begun)).await else { return false };
-        if !finish(shard, kind, Telling::new(shard, kind, about, begun), found).await {
-            return false;
-        }
+        is_told = match finish(shard, kind, Telling::new(shard, kind, about, begun), found).await {
+            End::Waits => return false,
+            end => end == End::Told,
+        };
     }
     let Some(found) = gather(shard, kind, about, None).await else { return false };
     let (begin, end) = period(about.0, since, now);
     let begun = Begun::new(begin, end, found.parts.iter().flat_map(|(_, parts)| parts));
-    if !found.is_empty() && !finish(shard, kind, Telling::new(shard, kind, about, begun), found).await {
-        return false;
+    if !found.is_empty() {
+        is_told &= match finish(shard, kind, Telling::new(shard, kind, about, begun), found).await {
+            End::Waits => return false,
+            end => end == End::Told,
+        };
     }
     if store.begun(kind, about).is_some()
         && let Err(error) = store.set_begun(kind, about, None).await
     {
         tracing::warn!(event = "reports.not_written", %error);
     }
-    true
+    is_told
 }
 
-/// Sends one report, and takes its counts away when everybody has it or never will; whether that is so.
-async fn finish(shard: &Rc<Shard>, kind: CountKind, mut telling: Telling<'_>, found: Gathered) -> bool {
+/// What became of one report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Everybody has it, or never will.
+    Told,
+    /// It is too old to be tried again.
+    GivenUp,
+    /// It is to be tried again.
+    Waits,
+}
+
+/// Sends one report, and takes its counts away when it is not to be tried again.
+async fn finish(shard: &Rc<Shard>, kind: CountKind, mut telling: Telling<'_>, found: Gathered) -> End {
     let settings = shard.settings();
     let is_wanted = settings.outbound.is_enabled
         && match kind {
@@ -151,13 +166,13 @@ async fn finish(shard: &Rc<Shard>, kind: CountKind, mut telling: Telling<'_>, fo
     let is_told = match kind {
         _ if !is_wanted => true,
         CountKind::Dmarc => seen.is_empty() || dmarc::tell(shard, seen, &mut telling).await,
-        CountKind::Tls => tls::tell(shard, collected, &mut telling).await,
+        CountKind::Tls => collected.is_empty() || tls::tell(shard, collected, &mut telling).await,
     };
     let (day, _) = telling.about();
     let is_old = day.start() + Duration::from_hours(24 * COUNTS_KEPT_DAYS) < shard.world.now();
     if !is_told && !is_old {
         telling.keep().await;
-        return false;
+        return End::Waits;
     }
     for (id, parts) in parts {
         let work = async move |there: Rc<Shard>| there.reports.store.remove(&parts).await;
@@ -165,7 +180,7 @@ async fn finish(shard: &Rc<Shard>, kind: CountKind, mut telling: Telling<'_>, fo
             tracing::warn!(event = "reports.not_written", %error);
         }
     }
-    is_told
+    if is_told { End::Told } else { End::GivenUp }
 }
 
 /// The time that a report is about: what was not told of the day before.
@@ -254,7 +269,41 @@ async fn expire(shard: &Rc<Shard>) {
 
 #[cfg(test)]
 mod tests {
+    use transport::hop::Applied;
+    use transport::report::{Session, Used};
+
     use super::*;
+    use crate::relay::tests::rig::{Rig, outbound};
+
+    #[test]
+    fn a_report_whose_domain_never_answers_is_given_up() {
+        let rig = Rig::new(outbound());
+        // Nobody can say where reports go: in this world there is no name server.
+        let send = || {
+            let shard = rig.shard();
+            rig.wait(async move { send_now(&shard).await }).expect("it is not being sent").waiting
+        };
+        let connect = |now| {
+            let mut collected = Collected::default();
+            let used = Used { applied: Applied::Nothing, lines: Vec::new(), hosts: Vec::new() };
+            let session = Session { host: "mx.silent.example", address: None, source: None, fault: None };
+            collected.note(now, "silent.example", &used, &session);
+            rig.shard().relay.add_tls_reports(collected);
+        };
+        let first = rig.now();
+        connect(first);
+        assert_eq!(send(), 1);
+        // The rest of its day is for another report, which goes the same way.
+        connect(first);
+        assert_eq!(send(), 1);
+        rig.pass(Duration::from_hours(24 * (COUNTS_KEPT_DAYS + 1)));
+        // It was tried each day.
+        assert_eq!(send(), 0);
+        let shard = rig.shard();
+        let (about, kind) = ((Day::of(first), "silent.example"), CountKind::Tls);
+        assert_eq!(shard.reports.store.begun(kind, about), None);
+        assert!(shard.reports.store.pieces(kind, about, None).parts.is_empty());
+    }
 
     #[test]
     fn what_waits_is_tried_again_for_a_day_at_growing_distances() {

@@ -30,13 +30,15 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use base::Budget;
 use directory::BoundedMap;
 use reports::{CountStore, Counts, Kept, Kind};
 use storage_engine::Engine;
 
 use crate::Shard;
-use crate::limits::{DIRECTORY_PARTITION, FAILURE_DOMAINS_MAX, POSTING_NETWORKS_MAX};
+use crate::limits::{DIRECTORY_PARTITION, FAILURE_DOMAINS_MAX, POSTING_NETWORKS_MAX, POSTS_BYTES_MAX};
 pub use daily::Sent;
 pub(crate) use note::{Noted, noted};
 pub(crate) use receive::receive;
@@ -56,6 +58,10 @@ pub(crate) struct Reports {
     failures: RefCell<BoundedMap<String, (i64, u32)>>,
     /// Reports that were posted, by the network they came from: the hour, and how many. On the shard that has them.
     posts: RefCell<BoundedMap<IpAddr, (i64, u32)>>,
+    /// The memory for reports that are posted.
+    posted: Arc<Budget>,
+    /// One of them is being read.
+    is_reading: Cell<bool>,
     /// Counts that are on their way into the store.
     writers: Cell<usize>,
     is_sending: Cell<bool>,
@@ -94,6 +100,8 @@ impl Reports {
             written: Cell::default(),
             failures: RefCell::new(BoundedMap::new(FAILURE_DOMAINS_MAX)),
             posts: RefCell::new(BoundedMap::new(POSTING_NETWORKS_MAX)),
+            posted: Budget::new(POSTS_BYTES_MAX),
+            is_reading: Cell::new(false),
             writers: Cell::new(0),
             is_sending: Cell::new(false),
             silent: RefCell::default(),

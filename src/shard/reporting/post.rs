@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
+use base::Timestamp;
 use filter::{HttpConfig, Post, Url};
 use mailauth::name::is_within;
 use transport::{Demand, Fault, Identity, is_public};
@@ -29,8 +30,13 @@ pub(super) enum Posted {
     },
 }
 
-/// Posts the gzip of a report about a domain.
-pub(super) async fn post(shard: &Rc<Shard>, domain: &str, to: &str, content: Vec<u8>) -> Posted {
+/// Posts the gzip of a report about a domain, until a moment at most.
+pub(super) async fn post(
+    shard: &Rc<Shard>,
+    domain: &str,
+    to: &str,
+    (content, end): (Vec<u8>, Timestamp),
+) -> Posted {
     let url = match Url::parse(to) {
         Ok(url) if url.is_tls() => url,
         Ok(_) => return Posted::Not { why: "it is no https address".to_owned(), is_over: true },
@@ -40,7 +46,11 @@ pub(super) async fn post(shard: &Rc<Shard>, domain: &str, to: &str, content: Vec
     if shard.reports.silent.borrow().contains(&place) {
         return Posted::Not { why: "it did not answer just now".to_owned(), is_over: false };
     }
-    match within_time(shard, domain, &url, content).await {
+    let now = shard.world.now();
+    if now >= end {
+        return Posted::Not { why: "others took the time for it".to_owned(), is_over: false };
+    }
+    match within_time(shard, domain, &url, (content, end.min(now + REPORT_POST))).await {
         Err(Unanswered { why, is_tried }) => {
             if is_tried {
                 shard.reports.silent.borrow_mut().insert(place);
@@ -68,9 +78,8 @@ async fn within_time(
     shard: &Rc<Shard>,
     domain: &str,
     url: &Url,
-    content: Vec<u8>,
+    (content, end): (Vec<u8>, Timestamp),
 ) -> Result<(u16, Option<Fault>), Unanswered> {
-    let end = shard.world.now() + REPORT_POST;
     let (mut why, mut is_tried) = ("its name has no address".to_owned(), false);
     for address in addresses(shard, url.host()).await {
         if shard.world.now() >= end {
@@ -82,7 +91,11 @@ async fn within_time(
         };
         is_tried = true;
         let endpoint = Endpoint::Tcp(SocketAddr::new(address, url.port()));
-        match shard.world.dial(Dial { endpoint, tls: Some(demand), limit: REPORT_CONNECT }).await {
+        match shard
+            .world
+            .dial(Dial { endpoint, tls: Some(demand), may_resume: false, limit: REPORT_CONNECT })
+            .await
+        {
             Err(error) => why = error,
             Ok(wire) => {
                 let lacks = wire.lacks();

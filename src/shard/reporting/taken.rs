@@ -11,7 +11,7 @@ use reports::{Found, Origin, Summary, read_posted};
 
 use super::count;
 use crate::Shard;
-use crate::limits::{DIRECTORY_PARTITION, POSTED_BYTES_MAX};
+use crate::limits::{DIRECTORY_PARTITION, POST_LOOK, POST_LOOKS_MAX, POSTED_BYTES_MAX};
 
 /// The media types (RFC 8460 §6.4, §6.5), the packed one first.
 const KINDS: [&str; 2] = ["application/tlsrpt+gzip", "application/tlsrpt+json"];
@@ -35,7 +35,7 @@ pub(crate) enum Taken {
 pub(crate) fn session(shard: &Shard) -> Http {
     let settings = shard.settings();
     let Some(taking) = &settings.reporting.https else { return Http::new() };
-    let budget = Arc::clone(&shard.content);
+    let budget = Arc::clone(&shard.reports.posted);
     let posts = Posts { target: taking.path.clone(), kinds: &KINDS, bytes_max: POSTED_BYTES_MAX, budget };
     Http::new().with_posts(Arc::new(posts))
 }
@@ -54,8 +54,10 @@ pub(crate) async fn take(shard: &Rc<Shard>, source: &str, request: Request) -> T
         Ok(true) => {}
     }
     let is_packed = request.kind == KINDS[0];
-    // A report may be large when it is unpacked.
+    // A report may be large when it is unpacked. Strangers have one place in the pool, which logins need too.
+    let Some(reading) = Reading::begin(shard).await else { return Taken::Unavailable };
     let read = shard.off_shard(move || read_posted(&request.content, is_packed)).await;
+    drop(reading);
     let Found { report, content } = match read {
         Err(_overloaded) => return Taken::Unavailable,
         Ok(Ok(found)) => found,
@@ -74,6 +76,28 @@ pub(crate) async fn take(shard: &Rc<Shard>, source: &str, request: Request) -> T
     count(&tally.posted, 1);
     tracing::info!(event = "reports.taken", source, domain, reporter, ?kept);
     Taken::Kept
+}
+
+/// The one report that is being read.
+struct Reading(Rc<Shard>);
+
+impl Reading {
+    /// In its turn; `None` when that does not come soon.
+    async fn begin(shard: &Rc<Shard>) -> Option<Self> {
+        for _ in 0..POST_LOOKS_MAX {
+            if !shard.reports.is_reading.replace(true) {
+                return Some(Self(Rc::clone(shard)));
+            }
+            shard.world.sleep_until(shard.world.now() + POST_LOOK).await;
+        }
+        None
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.reports.is_reading.set(false);
+    }
 }
 
 impl Shard {

@@ -12,6 +12,7 @@ use super::post::{Posted, post};
 use super::send::{Author, chance, is_over, send};
 use super::telling::Telling;
 use crate::Shard;
+use crate::limits::REPORT_POSTS;
 
 /// Sends a domain its report; false when it should be tried again.
 pub(super) async fn tell(shard: &Rc<Shard>, mut collected: Collected, telling: &mut Telling<'_>) -> bool {
@@ -49,14 +50,18 @@ async fn to_all(
     telling: &mut Telling<'_>,
 ) -> bool {
     let (_, domain) = telling.about();
-    let mail = to.mail.into_iter().map(|to| (to, false));
-    let all = mail.chain(to.https.into_iter().map(|to| (to, true)));
+    let Recipients { mail, mut https } = to;
+    // They have one time together: it is not always the last one that gets none.
+    let first = chance(shard) as usize % https.len().max(1);
+    https.rotate_left(first);
+    let end = shard.world.now() + REPORT_POSTS;
+    let all = mail.into_iter().map(|to| (to, false)).chain(https.into_iter().map(|to| (to, true)));
     let left: Vec<(String, bool)> = all.filter(|(to, _)| !telling.is_told(to)).collect();
     let (mut is_done, mut others) = (true, left.len());
     for (to, is_https) in left {
         others -= 1;
         let is_over = if is_https {
-            by_https(shard, domain, report, &to).await
+            by_https(shard, (report, domain), &to, end).await
         } else {
             by_mail(shard, author, (report, domain), &to).await
         };
@@ -83,8 +88,8 @@ async fn by_mail(shard: &Rc<Shard>, author: &Author, (report, domain): (&Report,
     is_over(outcome)
 }
 
-async fn by_https(shard: &Rc<Shard>, domain: &str, report: &Report, to: &str) -> bool {
-    let posted = post(shard, domain, to, pack(report.json().as_bytes())).await;
+async fn by_https(shard: &Rc<Shard>, (report, domain): (&Report, &str), to: &str, end: Timestamp) -> bool {
+    let posted = post(shard, domain, to, (pack(report.json().as_bytes()), end)).await;
     match posted {
         Posted::Taken { status, lacks } => {
             tracing::info!(event = "reports.tls_posted", domain, %to, status, ?lacks);

@@ -51,7 +51,7 @@ impl Line {
         };
         let mut why = "its name has no address".to_owned();
         for endpoint in endpoints {
-            let dial = Dial { endpoint, tls: tls.clone(), limit: filter.connect };
+            let dial = Dial { endpoint, tls: tls.clone(), may_resume: true, limit: filter.connect };
             match shard.world.dial(dial).await {
                 Ok(wire) => return Ok(Self::of(wire)),
                 Err(error) => why = error,
