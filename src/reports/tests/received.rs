@@ -307,7 +307,7 @@ fn what_is_posted_has_closer_bounds() {
     assert_eq!(read_posted(&pack(&long), true), Err(UnpackError::TooLarge));
     assert_eq!(read_posted(&long, false), Err(UnpackError::TooLarge));
     let mut random = base::Random::new(7);
-    let noise: String = (0..20_000).map(|_| format!("{:016x}", random.next_u64())).collect();
+    let noise = (0..20_000).map(|_| format!("{:016x}", random.next_u64())).collect::<Vec<_>>().concat();
     assert_eq!(
         read_posted(&tls_by(&noise), false),
         Err(UnpackError::TooLarge),
