@@ -125,6 +125,18 @@ fn demand(address: IpAddr, host: &str, domain: &str) -> Option<Demand> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::tests::rig::{Rig, outbound};
+
+    #[test]
+    fn who_comes_when_the_time_is_over_is_tried_later() {
+        let rig = Rig::new(outbound());
+        let (shard, end) = (rig.shard(), rig.now());
+        let posted =
+            rig.wait(async move { post(&shard, "d.example", "https://r.example/", (Vec::new(), end)).await });
+        let Posted::Not { why, is_over } = posted else { panic!("there was no time") };
+        assert_eq!((why.as_str(), is_over), ("others took the time for it", false));
+        assert!(rig.shard().reports.silent.borrow().is_empty(), "it may be asked about another domain");
+    }
 
     #[test]
     fn a_private_network_is_open_to_its_own_domain_alone() {

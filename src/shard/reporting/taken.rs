@@ -129,6 +129,22 @@ fn network(source: &str) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relay::tests::rig::{Rig, outbound};
+
+    #[test]
+    fn strangers_have_one_place_in_the_pool() {
+        let rig = Rig::new(outbound());
+        let begin = || {
+            let shard = rig.shard();
+            rig.wait(async move { Reading::begin(&shard).await })
+        };
+        let first = begin().expect("nobody is there");
+        let before = rig.now();
+        assert!(begin().is_none());
+        assert!(rig.now() >= before + POST_LOOK, "it has waited for its turn");
+        drop(first);
+        assert!(begin().is_some());
+    }
 
     #[test]
     fn a_network_is_what_one_has() {
